@@ -1,0 +1,82 @@
+//! One error type for the library: what was wrong, where, and what would be right.
+//!
+//! A message is one sentence for a person who did not write the program. The program prints it on standard error
+//! and exits with 1; a wrong command line exits with 2. Kernels do not return errors: a shape that does not fit is a
+//! bug in the caller, and an assertion names both shapes.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// What the library's fallible functions return.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Everything that can go wrong outside of the program's own bugs.
+#[derive(Debug)]
+pub enum Error {
+    /// The operating system refused: `action` says what was tried ("read", "create", "write", "sync", "rename").
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// The file or folder that it was tried on.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// A file was read and is not what it should be.
+    Data {
+        /// The file, folder or archive member.
+        path: PathBuf,
+        /// What was found and what would be right.
+        message: String,
+    },
+    /// An option, a configuration key or a combination of them cannot be used.
+    Config(String),
+    /// A network cannot be built for these sizes.
+    Geometry(String),
+    /// Training met a number that is not finite, or another reason to stop, before the step that would have used it.
+    Training(String),
+    /// Work was stopped on request; what was reached is saved.
+    Interrupted,
+}
+
+impl Error {
+    /// An operating-system error with the file that it is about.
+    pub fn io(action: &'static str, path: impl AsRef<Path>, source: std::io::Error) -> Self {
+        Self::Io { action, path: path.as_ref().to_path_buf(), source }
+    }
+
+    /// A file that is not what it should be.
+    pub fn data(path: impl AsRef<Path>, message: impl Into<String>) -> Self {
+        Self::Data { path: path.as_ref().to_path_buf(), message: message.into() }
+    }
+
+    /// An option that cannot be used.
+    pub fn config(message: impl Into<String>) -> Self {
+        Self::Config(message.into())
+    }
+
+    /// A network that cannot be built.
+    pub fn geometry(message: impl Into<String>) -> Self {
+        Self::Geometry(message.into())
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io { action, path, source } => write!(f, "cannot {action} {}: {source}", path.display()),
+            Self::Data { path, message } => write!(f, "{}: {message}", path.display()),
+            Self::Config(message) | Self::Geometry(message) | Self::Training(message) => f.write_str(message),
+            Self::Interrupted => f.write_str("interrupted"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
