@@ -1,4 +1,8 @@
 //! elbo
 pub mod error;
+#[cfg(test)]
+pub(crate) mod gradient_check;
+pub mod loss;
+pub mod optim;
 pub mod tensor;
 pub use error::{Error, Result};

@@ -1,0 +1,59 @@
+//! Hand-derived gradients against central differences, in `f64`.
+//!
+//! For a function f of parameters p, (f(p + h·eᵢ) − f(p − h·eᵢ)) / 2h differs from ∂f/∂pᵢ by h²·f‴/6 (the cut of the
+//! Taylor series) and by about ε·|f|/h (the rounding of f, ε = 1.1·10⁻¹⁶). With h = 10⁻⁶ and |f| of order 10 both are
+//! some 10⁻⁹, far below the tolerance of 10⁻⁶, so a failure means a wrong formula and not bad luck.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// How many gradients were checked in this process: one per call of [`check`], however many parameters it had.
+pub(crate) static CASES: AtomicUsize = AtomicUsize::new(0);
+
+/// h, the distance that each parameter is moved to either side.
+const STEP: f64 = 1e-6;
+
+/// The largest difference taken for rounding, times max(1, |analytic|, |numeric|).
+const TOLERANCE: f64 = 1e-6;
+
+/// Asserts that `analytic` is the gradient of `f` at `parameters`, component by component.
+///
+/// `parameters` is moved while `f` is called and put back exactly. `name` opens the message of a failure. Keep the
+/// parameters a few [`STEP`]s away from kinks of `f`.
+pub(crate) fn check(name: &str, parameters: &mut [f64], analytic: &[f64], mut f: impl FnMut(&[f64]) -> f64) {
+    assert_eq!(parameters.len(), analytic.len(), "{name}: as many derivatives as parameters");
+    assert!(!parameters.is_empty(), "{name}: nothing to check");
+    for i in 0..parameters.len() {
+        let here = parameters[i];
+        parameters[i] = here + STEP;
+        let above = f(parameters);
+        parameters[i] = here - STEP;
+        let below = f(parameters);
+        // The two points' true distance: here ± STEP is rounded.
+        let distance = (here + STEP) - (here - STEP);
+        parameters[i] = here;
+        let numeric = (above - below) / distance;
+        let difference = (analytic[i] - numeric).abs();
+        // Written so that NaN fails too: every comparison with it is false. f64::max would drop a NaN, but then the
+        // difference is NaN as well.
+        let within = difference <= TOLERANCE * 1.0_f64.max(analytic[i].abs()).max(numeric.abs());
+        assert!(within, "{name}: derivative {i} is {} by hand and {numeric} by differences", analytic[i]);
+    }
+    CASES.fetch_add(1, Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::catch_unwind;
+
+    #[test]
+    fn a_right_gradient_passes_and_a_wrong_or_missing_one_fails() {
+        let square = |p: &[f64]| p[0] * p[0] + 3.0 * p[1];
+        let mut point = [0.7, -2.0];
+        check("square", &mut point, &[1.4, 3.0], square);
+        assert_eq!(point, [0.7, -2.0], "parameters are put back");
+        assert!(catch_unwind(|| check("wrong", &mut [0.7, -2.0], &[1.4, 3.00001], square)).is_err());
+        assert!(catch_unwind(|| check("NaN", &mut [0.7, -2.0], &[f64::NAN, 3.0], square)).is_err());
+        assert!(catch_unwind(|| check("NaN f", &mut [0.7], &[0.0], |_| f64::NAN)).is_err());
+    }
+}

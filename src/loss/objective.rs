@@ -1,0 +1,300 @@
+//! The objective: how reconstruction and divergence become the one number that training lowers.
+//!
+//! ```text
+//! loss = R + penalty(D₁ … D_Z)                      mean over the B images of a batch, in nats
+//!   R   = 1/B Σ_b −ln p(x_b|z_b)                    summed over pixels
+//!   D_j = 1/B Σ_b divergence(μ_bj, ln σ²_bj)        of latent dimension j
+//!
+//! plain        penalty = β · Σ_j D_j
+//! free bits    penalty = β · Σ_j max(λ, D_j)
+//! capacity     penalty = β · |Σ_j max(λ, D_j) − C|
+//! ```
+//!
+//! **This is the project's reduction convention, and this file is where it is kept**: sums over pixels and latent
+//! dimensions, means over images, so that the loss does not change with the batch size and R and D weigh as the
+//! evidence bound has them. Gradients are those of this mean; nothing later divides by B again.
+//!
+//! - **β** (Higgins et al. 2017): 1 is the ELBO, more asks for simpler posteriors. It warms up from 0 to keep the decoder
+//!   from learning to ignore z before z says anything (Sønderby et al. 2016, section 2.4).
+//! - **Free bits** (Kingma et al. 2016, appendix C.8): the first λ nats of a dimension, on average over the batch, cost
+//!   nothing more, so there is no gain in emptying it. Its derivative by D_j is 1 above λ and 0 up to it.
+//! - **Capacity** (Burgess et al. 2018, section 4.2): the divergence is held at C nats, which grows during training; β
+//!   is then how strictly (their γ). The derivative by the sum is sign(Σ − C).
+//!
+//! So by the chain rule ∂loss/∂μ_bj = weight_j · ∂divergence/∂μ_bj, with weight_j = β · sign · [D_j > λ] / B: a number
+//! per dimension, known once all D_j are. Both options see a mean over the batch, which is why the divergence has its
+//! forward pass over the whole batch before its backward pass begins.
+//!
+//! Whatever is trained on, the standard KL(q‖p) is computed and reported beside it: the −ELBO that is called so is
+//! R + offset + KL, without β, floors or targets.
+
+use super::divergence::Divergence;
+use super::reconstruction::Likelihood;
+use crate::error::{Error, Result};
+use crate::tensor::Element;
+use serde::{Deserialize, Serialize};
+
+/// The two terms of the objective; with [`ObjectiveTerms`] they say all about it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Objective {
+    /// What the decoder's output says about a pixel.
+    pub likelihood: Likelihood,
+    /// How the posterior's distance from the prior is measured.
+    pub divergence: Divergence,
+}
+
+/// What the objective makes of the divergence at this step; β and C may differ at the next.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ObjectiveTerms {
+    /// The divergence's weight; 1 is the ELBO.
+    pub beta: f64,
+    /// λ: nats per latent dimension that cost nothing; 0 switches it off.
+    pub free_bits: f64,
+    /// C: nats per image that the divergence is held at; `None` switches it off.
+    pub capacity: Option<f64>,
+}
+
+impl ObjectiveTerms {
+    /// The plain evidence bound.
+    pub const ELBO: Self = Self { beta: 1.0, free_bits: 0.0, capacity: None };
+
+    /// [`Error::Config`] where one of them is negative or not finite.
+    pub fn validate(&self) -> Result<()> {
+        let values =
+            [("beta", self.beta), ("free-bits", self.free_bits), ("capacity", self.capacity.unwrap_or(0.0))];
+        for (name, value) in values {
+            if !(value.is_finite() && value >= 0.0) {
+                return Err(Error::config(format!("{name} must be 0 or a positive number, not {value}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Default for ObjectiveTerms {
+    fn default() -> Self {
+        Self::ELBO
+    }
+}
+
+/// What a batch gave: means over its images, in nats per image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LossValues {
+    /// What training lowers: reconstruction + what the [`ObjectiveTerms`] make of the divergence.
+    pub loss: f64,
+    /// −ln p(x|z), as the loss has it (the squared error without its normalizer).
+    pub reconstruction: f64,
+    /// The chosen divergence, summed over dimensions, before β, free bits and capacity.
+    pub divergence: f64,
+    /// The standard KL(q‖p), whatever was chosen.
+    pub kl: f64,
+    /// The standard −ELBO: reconstruction with its normalizer + kl.
+    pub negative_elbo: f64,
+    /// σ² of the optimal Gaussian, fitted to this batch by a training step; 0 elsewhere.
+    pub variance: f64,
+}
+
+/// The sums of many batches, each weighted by its size: an epoch's means, whatever its last batch's size. A checkpoint
+/// in the middle of an epoch keeps them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LossSums {
+    /// Images so far.
+    pub images: u64,
+    /// Every value times its batch's images, summed.
+    pub sums: LossValues,
+}
+
+impl LossSums {
+    /// Adds a batch of `images`.
+    pub fn add(&mut self, values: &LossValues, images: usize) {
+        self.images += images as u64;
+        let weight = images as f64;
+        self.sums = self.sums.combine(values, |sum, value| sum + weight * value);
+    }
+
+    /// Means over all images so far; NaN if there were none.
+    pub fn mean(&self) -> LossValues {
+        let images = self.images as f64;
+        self.sums.combine(&self.sums, |sum, _| sum / images)
+    }
+}
+
+impl LossValues {
+    fn combine(&self, other: &Self, f: impl Fn(f64, f64) -> f64) -> Self {
+        Self {
+            loss: f(self.loss, other.loss),
+            reconstruction: f(self.reconstruction, other.reconstruction),
+            divergence: f(self.divergence, other.divergence),
+            kl: f(self.kl, other.kl),
+            negative_elbo: f(self.negative_elbo, other.negative_elbo),
+            variance: f(self.variance, other.variance),
+        }
+    }
+}
+
+/// Memory for the objective of up to a given number of images, made once, and what a step leaves there for reports.
+#[derive(Clone, Debug)]
+pub struct ObjectiveWorkspace<T> {
+    images: usize,                      // of the last batch
+    values: Vec<T>,                     // [B, Z] divergences
+    weights: Vec<T>,                    // [Z] ∂loss / ∂(sum over the batch of dimension j's divergence)
+    reconstruction_per_image: Vec<f64>, // [B]
+    divergence_per_dimension: Vec<f64>, // [Z]
+    kl_per_image: Vec<f64>,             // [B]
+    kl_per_dimension: Vec<f64>,         // [Z]
+}
+
+impl<T: Element> ObjectiveWorkspace<T> {
+    /// Room for batches of up to `max_images` with `latent` dimensions.
+    pub fn new(max_images: usize, latent: usize) -> Self {
+        Self {
+            images: 0,
+            values: vec![T::ZERO; max_images * latent],
+            weights: vec![T::ZERO; latent],
+            reconstruction_per_image: vec![0.0; max_images],
+            divergence_per_dimension: vec![0.0; latent],
+            kl_per_image: vec![0.0; max_images],
+            kl_per_dimension: vec![0.0; latent],
+        }
+    }
+
+    /// −ln p(x|z) of each image of the last batch, in nats, as the loss has it.
+    pub fn reconstruction_per_image(&self) -> &[f64] {
+        &self.reconstruction_per_image[..self.images]
+    }
+
+    /// The standard KL of each image of the last batch, in nats.
+    pub fn kl_per_image(&self) -> &[f64] {
+        &self.kl_per_image[..self.images]
+    }
+
+    /// The standard KL of each latent dimension, in nats, averaged over the last batch.
+    pub fn kl_per_dimension(&self) -> &[f64] {
+        &self.kl_per_dimension
+    }
+}
+
+impl Objective {
+    /// Evaluation: the objective's values without a gradient.
+    ///
+    /// `output` and `target` are B × D, `mu` and `log_variance` (bounded already, see [`super::divergence`]) B × Z, images
+    /// one after the other; Z and the largest B are the workspace's. The optimal Gaussian takes the σ² that it carries.
+    ///
+    /// # Panics
+    ///
+    /// Where the lengths do not fit together or the batch is larger than the workspace.
+    pub fn forward<T: Element>(
+        &self,
+        terms: &ObjectiveTerms,
+        output: &[T],
+        target: &[T],
+        mu: &[T],
+        log_variance: &[T],
+        workspace: &mut ObjectiveWorkspace<T>,
+    ) -> LossValues {
+        self.divergences(mu, log_variance, workspace);
+        let per_image = &mut workspace.reconstruction_per_image[..workspace.images];
+        self.likelihood.forward(output, target, per_image);
+        self.values(terms, output.len(), 0.0, workspace)
+    }
+
+    /// Training: the objective's values and its gradients.
+    ///
+    /// Shapes as for [`forward`](Self::forward). `d_output` (B × D), `d_mu` and `d_log_variance` (B × Z) are overwritten with
+    /// the gradient of [`LossValues::loss`], a mean over the batch. `d_mu` and `d_log_variance` are the divergence's share:
+    /// what comes back through z from the decoder is for the latent layer to add.
+    ///
+    /// # Panics
+    ///
+    /// Where the lengths do not fit together or the batch is larger than the workspace.
+    pub fn forward_backward<T: Element>(
+        &self,
+        terms: &ObjectiveTerms,
+        output: &[T],
+        target: &[T],
+        mu: &[T],
+        log_variance: &[T],
+        d_output: &mut [T],
+        d_mu: &mut [T],
+        d_log_variance: &mut [T],
+        workspace: &mut ObjectiveWorkspace<T>,
+    ) -> LossValues {
+        self.divergences(mu, log_variance, workspace);
+        let images = workspace.images;
+        let per_image = &mut workspace.reconstruction_per_image[..images];
+        let variance = self.likelihood.forward_backward(output, target, d_output, per_image);
+
+        let per_dimension = &workspace.divergence_per_dimension;
+        let (_, slope) = terms.penalty(per_dimension);
+        for (weight, &divergence) in workspace.weights.iter_mut().zip(per_dimension) {
+            let free = divergence <= terms.free_bits;
+            *weight = if free { T::ZERO } else { T::from_f64(slope / images as f64) };
+        }
+        self.divergence.backward(mu, log_variance, &workspace.weights, d_mu, d_log_variance);
+        self.values(terms, output.len(), variance.unwrap_or(0.0), workspace)
+    }
+
+    /// Fills the workspace with the chosen divergence and the standard one.
+    fn divergences<T: Element>(&self, mu: &[T], log_variance: &[T], workspace: &mut ObjectiveWorkspace<T>) {
+        let (latent, room) = (workspace.weights.len(), workspace.kl_per_image.len());
+        let images = mu.len() / latent;
+        assert_eq!(images * latent, mu.len(), "μ has {} numbers for {latent} dimensions", mu.len());
+        assert!(images <= room, "{images} images in a workspace for {room}");
+        workspace.images = images;
+        let values = &mut workspace.values[..images * latent];
+        let per_image = &mut workspace.kl_per_image[..images];
+        if self.divergence != Divergence::Kl {
+            let per_dimension = &mut workspace.divergence_per_dimension;
+            self.divergence.forward(mu, log_variance, values, per_image, per_dimension);
+        }
+        // Last, so that what stays in the workspace per image is the standard one.
+        Divergence::Kl.forward(mu, log_variance, values, per_image, &mut workspace.kl_per_dimension);
+        if self.divergence == Divergence::Kl {
+            workspace.divergence_per_dimension.copy_from_slice(&workspace.kl_per_dimension);
+        }
+    }
+
+    /// Puts the batch's values together.
+    fn values<T: Element>(
+        &self,
+        terms: &ObjectiveTerms,
+        outputs: usize,
+        variance: f64,
+        workspace: &ObjectiveWorkspace<T>,
+    ) -> LossValues {
+        let images = workspace.images;
+        let reconstruction = workspace.reconstruction_per_image().iter().sum::<f64>() / images as f64;
+        let kl = workspace.kl_per_dimension.iter().sum();
+        LossValues {
+            loss: reconstruction + terms.penalty(&workspace.divergence_per_dimension).0,
+            reconstruction,
+            divergence: workspace.divergence_per_dimension.iter().sum(),
+            kl,
+            negative_elbo: reconstruction + self.likelihood.standard_offset(outputs / images) + kl,
+            variance,
+        }
+    }
+}
+
+impl ObjectiveTerms {
+    /// The penalty on the mean divergences of all dimensions, and its derivative by the divergence of one that is above
+    /// λ (it is 0 by the others).
+    fn penalty(&self, per_dimension: &[f64]) -> (f64, f64) {
+        // Not f64::max, which would replace NaN by λ and let training go on with it.
+        let floored =
+            |&divergence: &f64| if divergence <= self.free_bits { self.free_bits } else { divergence };
+        let total = per_dimension.iter().map(floored).sum::<f64>();
+        match self.capacity {
+            None => (self.beta * total, self.beta),
+            Some(capacity) => {
+                let excess = total - capacity;
+                // 0 at the kink, unlike f64::signum.
+                let sign = f64::from(i8::from(excess > 0.0) - i8::from(excess < 0.0));
+                (self.beta * excess.abs(), self.beta * sign)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,194 @@
+//! Adam (Kingma & Ba 2015, algorithm 1): gradient descent with a step size per parameter.
+//!
+//! ```text
+//! m ← β₁m + (1−β₁)g            the gradient's running mean
+//! v ← β₂v + (1−β₂)g²           the running mean of its square
+//! m̂ = m / (1−β₁ᵗ)              t counts steps from 1
+//! v̂ = v / (1−β₂ᵗ)
+//! θ ← θ − α·m̂ / (√v̂ + ε)
+//! ```
+//!
+//! m and v start at 0 and so are too small at first; as both are sums of geometric weights (1−β)βᵏ, which add up to
+//! 1 − βᵗ after t steps, dividing by that makes them true weighted means. The step is about α whatever the gradient's
+//! scale, less where its sign changes.
+//!
+//! As PyTorch does it, the corrections are taken out of the loop: √v̂ is √v / √(1−β₂ᵗ), and α/(1−β₁ᵗ) is one number.
+//!
+//! Weight decay is decoupled (AdamW, Loshchilov & Hutter 2019, algorithm 2): θ ← θ·(1 − αλ) before the step, on all
+//! parameters. Added to the gradient instead, it would be divided by √v̂, and so decay least what moves most.
+//!
+//! A step reads four arrays and writes three, 28 bytes for some ten operations, so memory is what it waits for.
+//! Everything that needs a pass over them rides on that one: the decay, and the factor that clips the gradient's norm.
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// Numbers per task. Four arrays of it, 256 KiB, come from memory once and fit in a core's second-level cache; cutting
+/// by a fixed size also makes [`gradient_norm`]'s order of additions the same for any number of threads.
+pub const PIECE: usize = 16 * 1024;
+
+/// Adam's constants. [`Default`] gives the paper's, without weight decay.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Adam {
+    /// β₁, the memory of the mean: 0.9.
+    pub beta1: f64,
+    /// β₂, the memory of the mean square: 0.999.
+    pub beta2: f64,
+    /// ε, which keeps the step finite where the gradient was always 0: 10⁻⁸.
+    pub epsilon: f64,
+    /// λ of the decoupled decay, per step and unit of learning rate: 0.
+    pub weight_decay: f64,
+}
+
+impl Default for Adam {
+    fn default() -> Self {
+        Self { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 }
+    }
+}
+
+/// What Adam remembers of the parameters that it moves together; a checkpoint has all of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AdamState {
+    /// m, one number per parameter.
+    pub first: Vec<f32>,
+    /// v, one number per parameter.
+    pub second: Vec<f32>,
+    /// t, the steps taken.
+    pub steps: u64,
+}
+
+impl AdamState {
+    /// The state before the first step of `parameters` numbers.
+    pub fn new(parameters: usize) -> Self {
+        Self { first: vec![0.0; parameters], second: vec![0.0; parameters], steps: 0 }
+    }
+}
+
+impl Adam {
+    /// One step: moves `parameters` against `gradient · gradient_scale` and updates `state`.
+    ///
+    /// `learning_rate` is α. `gradient_scale` is 1, or what [`clip_factor`] says.
+    ///
+    /// # Panics
+    ///
+    /// Where parameters, gradient and state differ in length.
+    pub fn step(
+        &self,
+        parameters: &mut [f32],
+        gradient: &[f32],
+        state: &mut AdamState,
+        learning_rate: f64,
+        gradient_scale: f64,
+    ) {
+        let lengths = [gradient.len(), state.first.len(), state.second.len()];
+        assert_eq!(
+            lengths,
+            [parameters.len(); 3],
+            "gradient and moments of other lengths than the parameters"
+        );
+        state.steps += 1;
+        let factors = self.factors(state.steps, learning_rate, gradient_scale);
+        parameters
+            .par_chunks_mut(PIECE)
+            .zip(gradient.par_chunks(PIECE))
+            .zip(state.first.par_chunks_mut(PIECE))
+            .zip(state.second.par_chunks_mut(PIECE))
+            .for_each(|(((parameters, gradient), first), second)| {
+                factors.step_piece(parameters, gradient, first, second);
+            });
+    }
+
+    /// All that does not depend on the parameter. In f64 until the end: 1 − 0.999 has four digits in f32, and
+    /// 1 − 0.999ᵗ hardly more.
+    fn factors(&self, steps: u64, learning_rate: f64, gradient_scale: f64) -> Factors {
+        let steps = steps as f64;
+        Factors {
+            gradient_scale: gradient_scale as f32,
+            decay: (learning_rate * self.weight_decay) as f32,
+            into_first: (1.0 - self.beta1) as f32,
+            beta2: self.beta2 as f32,
+            into_second: (1.0 - self.beta2) as f32,
+            root_scale: (1.0 / (1.0 - self.beta2.powf(steps)).sqrt()) as f32,
+            epsilon: self.epsilon as f32,
+            step: (learning_rate / (1.0 - self.beta1.powf(steps))) as f32,
+        }
+    }
+}
+
+/// The numbers of one step.
+struct Factors {
+    gradient_scale: f32,
+    decay: f32,       // αλ
+    into_first: f32,  // 1 − β₁
+    beta2: f32,       // β₂
+    into_second: f32, // 1 − β₂
+    root_scale: f32,  // 1/√(1−β₂ᵗ)
+    epsilon: f32,     // ε
+    step: f32,        // α/(1−β₁ᵗ)
+}
+
+impl Factors {
+    fn step_piece(&self, parameters: &mut [f32], gradient: &[f32], first: &mut [f32], second: &mut [f32]) {
+        for (((parameter, &gradient), m), v) in parameters.iter_mut().zip(gradient).zip(first).zip(second) {
+            let gradient = gradient * self.gradient_scale;
+            // β₁m + (1−β₁)g, in the form that leaves m exactly as it is where g = m.
+            *m += self.into_first * (gradient - *m);
+            *v = self.beta2 * *v + self.into_second * gradient * gradient;
+            // Decay and step are added before they meet the parameter, which is so rounded once; and 1 − αλ, rounded
+            // to f32, would have few of αλ's digits left.
+            let step = self.step * *m / (v.sqrt() * self.root_scale + self.epsilon);
+            *parameter -= self.decay * *parameter + step;
+        }
+    }
+}
+
+/// How many partial sums [`gradient_norm`] needs for gradients of these lengths.
+pub fn norm_partials(lengths: impl IntoIterator<Item = usize>) -> usize {
+    lengths.into_iter().map(|length| length.div_ceil(PIECE)).sum()
+}
+
+/// The Euclidean norm of all `gradients` taken as one vector, the same bits for any number of threads.
+///
+/// Squares are added in f64, where those of f32 numbers neither overflow nor vanish. `partials` is the caller's memory,
+/// at least [`norm_partials`] long.
+///
+/// # Panics
+///
+/// Where `partials` is too short.
+pub fn gradient_norm<'a>(gradients: impl IntoIterator<Item = &'a [f32]>, partials: &mut [f64]) -> f64 {
+    let mut used = 0;
+    for gradient in gradients {
+        let pieces = gradient.len().div_ceil(PIECE);
+        assert!(partials.len() - used >= pieces, "{} partial sums are too few", partials.len());
+        partials[used..used + pieces]
+            .par_iter_mut()
+            .zip(gradient.par_chunks(PIECE))
+            .for_each(|(partial, piece)| *partial = sum_of_squares(piece));
+        used += pieces;
+    }
+    partials[..used].iter().sum::<f64>().sqrt()
+}
+
+fn sum_of_squares(piece: &[f32]) -> f64 {
+    let mut lanes = [0.0_f64; 16];
+    let (whole, rest) = piece.as_chunks::<16>();
+    for numbers in whole {
+        for (lane, &number) in lanes.iter_mut().zip(numbers) {
+            *lane += f64::from(number) * f64::from(number);
+        }
+    }
+    for (lane, &number) in lanes.iter_mut().zip(rest) {
+        *lane += f64::from(number) * f64::from(number);
+    }
+    lanes.iter().sum()
+}
+
+/// The factor that brings a gradient of this norm down to `max_norm` (Pascanu, Mikolov & Bengio 2013, algorithm 1), 1
+/// where it is no longer than that. A norm that is not finite should not get here: see [`super::spike`].
+pub fn clip_factor(norm: f64, max_norm: f64) -> f64 {
+    if norm > max_norm { max_norm / norm } else { 1.0 }
+}
+
+#[cfg(test)]
+mod tests;

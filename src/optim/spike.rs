@@ -1,0 +1,176 @@
+//! Gradient spikes: a norm far above what is usual by now, from a batch that would throw the parameters far off.
+//!
+//! Usual is the median of the last [`WINDOW`] norms: unlike a mean, it does not care how large the few outliers among
+//! them were. A norm of more than [`FACTOR`] times that is a spike, once there are [`LEAST`] norms to judge by (in the
+//! first steps of training norms fall by orders of magnitude, and are nobody's fault). Adam's second moment forgets in
+//! 1/(1−β₂) = 1000 steps, so one taken spike makes steps small for long; a skipped one costs a batch.
+//!
+//! Norms are remembered whether they were spikes or not. If the scale has changed for good, the median follows after
+//! half a window, and training is not skipped to its end. A norm that is not finite is remembered by nobody: it is no
+//! measure of scale.
+
+use serde::{Deserialize, Serialize};
+
+/// Norms that the median is taken of.
+pub const WINDOW: usize = 101;
+
+/// Norms that must be known before anything is called a spike.
+pub const LEAST: usize = 20;
+
+/// How far above the median a spike is. Ordinary minibatch noise stays within a factor of three or so.
+pub const FACTOR: f64 = 10.0;
+
+/// What to do about a spike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnSpike {
+    /// Leave the step out and go on with the next batch.
+    Skip,
+    /// End the training before the step, with an error that names it.
+    Stop,
+}
+
+impl OnSpike {
+    /// The names, as options and configuration files have them.
+    pub const NAMES: [&'static str; 2] = ["skip", "stop"];
+
+    /// The reaction of that name; `None` if there is no such name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "skip" => Some(Self::Skip),
+            "stop" => Some(Self::Stop),
+            _ => None,
+        }
+    }
+
+    /// Its name, one of [`NAMES`](Self::NAMES).
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Skip => "skip",
+            Self::Stop => "stop",
+        }
+    }
+}
+
+/// What a gradient norm is, next to those before it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Verdict {
+    /// As usual: take the step.
+    Usual,
+    /// More than [`FACTOR`] times the median.
+    Spike {
+        /// The median of the norms before it.
+        median: f64,
+    },
+    /// Infinite or NaN: no step can be taken, whatever was asked for.
+    NotFinite,
+}
+
+/// The last norms, and their median.
+#[derive(Clone, Debug)]
+pub struct SpikeDetector {
+    history: Vec<f64>, // oldest first, at most WINDOW
+    sorted: Vec<f64>,  // workspace of the median
+}
+
+impl Default for SpikeDetector {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl SpikeDetector {
+    /// One that knows no norms.
+    pub fn new() -> Self {
+        Self { history: Vec::with_capacity(WINDOW), sorted: Vec::with_capacity(WINDOW) }
+    }
+
+    /// One that goes on from a [`history`](Self::history); of a longer one, the newest norms count.
+    pub fn from_history(history: &[f64]) -> Self {
+        let mut detector = Self::new();
+        detector.history.extend_from_slice(&history[history.len().saturating_sub(WINDOW)..]);
+        detector
+    }
+
+    /// The last norms, oldest first, at most [`WINDOW`]: all of the detector's state. Save every bit of them.
+    pub fn history(&self) -> &[f64] {
+        &self.history
+    }
+
+    /// The median of the last norms (the upper one of an even number); `None` if there are none.
+    pub fn median(&mut self) -> Option<f64> {
+        self.sorted.clear();
+        self.sorted.extend_from_slice(&self.history);
+        self.sorted.sort_unstable_by(f64::total_cmp);
+        self.sorted.get(self.sorted.len() / 2).copied()
+    }
+
+    /// Judges the norm of the step about to be taken by those before it, and remembers it.
+    pub fn observe(&mut self, norm: f64) -> Verdict {
+        if !norm.is_finite() {
+            return Verdict::NotFinite;
+        }
+        let known = self.history.len();
+        let verdict = match self.median() {
+            // A median of 0 is no scale to compare with.
+            Some(median) if known >= LEAST && median > 0.0 && norm > FACTOR * median => {
+                Verdict::Spike { median }
+            }
+            _ => Verdict::Usual,
+        };
+        if known == WINDOW {
+            self.history.copy_within(1.., 0);
+            self.history[WINDOW - 1] = norm;
+        } else {
+            self.history.push(norm);
+        }
+        verdict
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spike_is_told_from_noise() {
+        let mut detector = SpikeDetector::new();
+        assert_eq!(detector.median(), None);
+        for i in 0..LEAST {
+            // Falling by a factor of 10⁴, as at the start of training, and a jump: too early to tell.
+            let norm = if i == 10 { 1e6 } else { 1e4 * 0.6_f64.powi(i as i32) };
+            assert_eq!(detector.observe(norm), Verdict::Usual);
+        }
+        for i in 0..200 {
+            assert_eq!(detector.observe(1.0 + f64::from(i % 7) / 4.0), Verdict::Usual);
+        }
+        assert_eq!(detector.median(), Some(1.75));
+        assert_eq!(detector.observe(17.5), Verdict::Usual);
+        assert_eq!(detector.observe(17.6), Verdict::Spike { median: 1.75 });
+        assert_eq!(detector.observe(f64::NAN), Verdict::NotFinite);
+        assert_eq!(detector.observe(f64::INFINITY), Verdict::NotFinite);
+        assert_eq!(detector.history().len(), WINDOW);
+        assert_eq!(detector.history()[WINDOW - 2..], [17.5, 17.6]);
+    }
+
+    #[test]
+    fn a_lasting_change_is_followed_after_half_a_window() {
+        let mut detector = SpikeDetector::new();
+        for _ in 0..WINDOW {
+            detector.observe(1.0);
+        }
+        let skipped = (0..WINDOW).filter(|_| detector.observe(100.0) != Verdict::Usual).count();
+        assert_eq!(skipped, WINDOW / 2 + 1);
+    }
+
+    #[test]
+    fn a_restored_detector_judges_the_same() {
+        let mut detector = SpikeDetector::new();
+        for i in 0..250_u32 {
+            let norm = f64::from(i * 7919 % 1000 + 1) * if i % 31 == 0 { 20.0 } else { 1.0 };
+            let mut restored = SpikeDetector::from_history(detector.history());
+            assert_eq!(restored.observe(norm), detector.observe(norm));
+            assert_eq!(restored.history(), detector.history());
+        }
+    }
+}
