@@ -4,6 +4,8 @@
 //! Taylor series) and by about ε·|f|/h (the rounding of f, ε = 1.1·10⁻¹⁶). With h = 10⁻⁶ and |f| of order 10 both are
 //! some 10⁻⁹, far below the tolerance of 10⁻⁶, so a failure means a wrong formula and not bad luck.
 
+use crate::kernels::geometry::Geometry;
+use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How many gradients were checked in this process: one per call of [`check`], however many parameters it had.
@@ -39,6 +41,33 @@ pub(crate) fn check(name: &str, parameters: &mut [f64], analytic: &[f64], mut f:
         assert!(within, "{name}: derivative {i} is {} by hand and {numeric} by differences", analytic[i]);
     }
     CASES.fetch_add(1, Ordering::Relaxed);
+}
+
+/// `len` numbers in [−1, 1), the same for the same seed. Their upstream use keeps a gradient check from passing for
+/// layers that mix up outputs, as an all-ones upstream gradient would.
+pub(crate) fn random_vec(seed: u64, len: usize) -> Vec<f64> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    (0..len).map(|_| rng.random_range(-1.0..1.0)).collect()
+}
+
+/// `count` convolutions over kernels, strides, paddings, odd sizes and channels, each with channels on the small side and a
+/// batch size. The same for the same count; seeds go from 0 on.
+pub(crate) fn convolution_grid(count: usize) -> Vec<(Geometry, usize, usize)> {
+    let mut grid = Vec::new();
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    while grid.len() < count {
+        // The kernel, stride and padding go round, so that a short grid has all of them too.
+        let turn = grid.len();
+        let kernel = [(4, 4), (3, 3), (1, 1), (2, 3), (5, 2), (3, 4)][turn % 6];
+        let (stride, padding) = ([1, 2, 3][turn / 6 % 3], [0, 1, 2][turn / 18 % 3]);
+        let image = (rng.random_range(1..8), rng.random_range(1..8), rng.random_range(1..4));
+        let (small_channels, batch) = (rng.random_range(1..5), rng.random_range(1..4));
+        let padding = padding.min(kernel.0 - 1).min(kernel.1 - 1);
+        if let Ok(geometry) = Geometry::new(image, kernel, stride, padding) {
+            grid.push((geometry, small_channels, batch));
+        }
+    }
+    grid
 }
 
 #[cfg(test)]

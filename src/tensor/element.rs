@@ -68,6 +68,8 @@ pub trait Element:
     fn min(self, other: Self) -> Self;
     /// Neither infinite nor NaN.
     fn is_finite(self) -> bool;
+    /// Not a number.
+    fn is_nan(self) -> bool;
 
     /// 1/(1 + e⁻ˣ).
     fn sigmoid(self) -> Self {
@@ -184,6 +186,11 @@ impl Element for f32 {
     fn is_finite(self) -> bool {
         self.is_finite()
     }
+
+    #[inline(always)]
+    fn is_nan(self) -> bool {
+        self.is_nan()
+    }
 }
 
 impl Element for f64 {
@@ -240,6 +247,11 @@ impl Element for f64 {
 
     fn is_finite(self) -> bool {
         self.is_finite()
+    }
+
+    #[inline(always)]
+    fn is_nan(self) -> bool {
+        self.is_nan()
     }
 }
 

@@ -1,0 +1,35 @@
+//! Working memory for tasks: allocated once, one block for each thread.
+//!
+//! A task that convolves some images needs room for their columns. It borrows the block of the thread that it runs on, which
+//! is still in that core's cache from the task before. Which block a task gets can't change a result: a task writes
+//! what it reads.
+
+use std::sync::Mutex;
+
+use crate::tensor::Element;
+
+/// One block of working memory for each thread of the pool.
+#[derive(Debug)]
+pub struct Scratch<T> {
+    blocks: Vec<Mutex<Vec<T>>>,
+}
+
+impl<T: Element> Scratch<T> {
+    /// Blocks of `len` numbers for the threads of the current pool.
+    pub fn new(len: usize) -> Self {
+        let blocks = rayon::current_num_threads() + 1;
+        Self { blocks: (0..blocks).map(|_| Mutex::new(vec![T::ZERO; len])).collect() }
+    }
+
+    /// Lends the current thread's block to `task`, which must not ask for another.
+    ///
+    /// # Panics
+    /// Where the blocks are shorter than `len`.
+    pub fn with<R>(&self, len: usize, task: impl FnOnce(&mut [T]) -> R) -> R {
+        let thread = rayon::current_thread_index().map_or(0, |i| i + 1);
+        let mut block =
+            self.blocks[thread % self.blocks.len()].lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        assert!(len <= block.len(), "a task asks for {len} numbers of scratch and there are {}", block.len());
+        task(&mut block[..len])
+    }
+}
