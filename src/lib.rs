@@ -1,4 +1,5 @@
 //! elbo
 pub mod error;
+pub mod storage;
 pub mod tensor;
 pub use error::{Error, Result};

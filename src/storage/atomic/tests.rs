@@ -1,0 +1,243 @@
+use super::*;
+use crate::storage::faults::{Call, Fault, FaultPlan, Faulty, Operation};
+use crate::storage::filesystem::Disk;
+use crate::storage::testing::Child;
+use std::fs;
+
+/// More than one block, so that there are several writes to spoil.
+fn content() -> Vec<u8> {
+    (0..3 * BLOCK as u32).map(|i| (i % 251) as u8).collect()
+}
+
+/// In pieces that do not fit the blocks.
+fn fill(out: &mut dyn Write) -> io::Result<()> {
+    content().chunks(10_007).try_for_each(|piece| out.write_all(piece))
+}
+
+type Save = fn(&dyn FileSystem, &Path) -> Result<()>;
+
+fn replace(fs: &dyn FileSystem, path: &Path) -> Result<()> {
+    write_atomically(fs, path, fill)
+}
+
+fn create(fs: &dyn FileSystem, path: &Path) -> Result<()> {
+    write_new(fs, path, fill)
+}
+
+fn calls_of(save: Save) -> Vec<Call> {
+    let folder = tempfile::tempdir().unwrap();
+    let fs = Faulty::recording();
+    save(&fs, &folder.path().join("file")).unwrap();
+    assert_eq!(fs.count(), fs.calls().len());
+    fs.calls()
+}
+
+fn names_in(folder: &Path) -> Vec<String> {
+    folder.read_dir().unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn the_order_is_write_sync_rename_sync_folder() {
+    use Operation::*;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    let fs = Faulty::recording();
+    write_atomically(&fs, &path, fill).unwrap();
+    let calls = fs.calls();
+    let mut operations: Vec<_> = calls.iter().map(|call| call.operation).collect();
+    let (temporary, last) = calls.split_at(calls.len() - 2);
+    assert!(temporary.iter().all(|call| call.path == calls[0].path), "{temporary:?}");
+    assert_eq!(calls[0].path.parent(), Some(folder.path()));
+    assert!(is_temporary_name(calls[0].path.file_name().unwrap().to_str().unwrap()));
+    assert_eq!((last[0].path.as_path(), last[1].path.as_path()), (path.as_path(), folder.path()));
+    assert!(operations.iter().filter(|operation| **operation == Write).count() >= 3, "{operations:?}");
+    operations.dedup();
+    assert_eq!(operations, [CreateNew, Write, Sync, Rename, SyncFolder]);
+    let mut operations: Vec<_> = calls_of(create).iter().map(|call| call.operation).collect();
+    operations.dedup();
+    assert_eq!(operations, [CreateNew, Write, Sync, Link, Remove, SyncFolder]);
+}
+
+#[test]
+fn a_fault_at_any_call_leaves_the_old_file_or_the_new_one() {
+    let calls = calls_of(replace);
+    let placed = calls.iter().position(|call| call.operation == Operation::Rename).unwrap() + 1;
+    for call in 1..=calls.len() {
+        for (fault, onwards) in Fault::ALL.into_iter().flat_map(|fault| [(fault, false), (fault, true)]) {
+            let case = format!("{:?}, {fault:?}, onwards {onwards}", calls[call - 1]);
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("file");
+            fs::write(&path, "old").unwrap();
+            let result = replace(&Faulty::new(FaultPlan { call, onwards, fault }), &path);
+            let is_new = call > placed || fault == Fault::ShortWrite;
+            let expected = if is_new { content() } else { b"old".to_vec() };
+            assert!(fs::read(&path).unwrap() == expected, "{case}");
+            if fault == Fault::ShortWrite {
+                result.unwrap();
+            } else {
+                let message = result.unwrap_err().to_string();
+                assert!(
+                    message.starts_with("cannot ") && message.contains(folder.path().to_str().unwrap()),
+                    "{message}"
+                );
+            }
+            // From a disk that stays read-only nothing can be removed; that is for later.
+            let stays = fault == Fault::ReadOnly && onwards && call > 1 && !is_new;
+            assert_eq!(names_in(folder.path()).len(), if stays { 2 } else { 1 }, "{case}");
+            assert_eq!(remove_stale(&Disk, folder.path()).unwrap(), usize::from(stays), "{case}");
+            assert_eq!(names_in(folder.path()), ["file"], "{case}");
+        }
+    }
+}
+
+#[test]
+fn a_fault_at_any_call_leaves_no_new_file_or_a_whole_one() {
+    let calls = calls_of(create);
+    let placed = calls.iter().position(|call| call.operation == Operation::Link).unwrap() + 1;
+    for call in 1..=calls.len() {
+        for fault in Fault::ALL {
+            let case = format!("{:?}, {fault:?}", calls[call - 1]);
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("file");
+            let result = create(&Faulty::new(FaultPlan { call, onwards: false, fault }), &path);
+            assert_eq!(result.is_ok(), fault == Fault::ShortWrite, "{case}");
+            let is_there = call > placed || fault == Fault::ShortWrite;
+            assert_eq!(names_in(folder.path()).len(), usize::from(is_there), "{case}");
+            assert!(!is_there || fs::read(&path).unwrap() == content(), "{case}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_there_is_not_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    fs::write(&path, "mine").unwrap();
+    let message = create(&Disk, &path).unwrap_err().to_string();
+    assert!(message.contains("file is there already; choose another name"), "{message}");
+    // One that comes while the content is being made.
+    let late = folder.path().join("late");
+    let result = write_new(&Disk, &late, |out| {
+        fs::write(&late, "mine")?;
+        fill(out)
+    });
+    assert!(result.unwrap_err().to_string().contains("late is there already"));
+    for path in [&path, &late] {
+        assert_eq!(fs::read(path).unwrap(), b"mine");
+    }
+    let folder_in_the_way = folder.path().join("folder");
+    fs::create_dir(&folder_in_the_way).unwrap();
+    create(&Disk, &folder_in_the_way).unwrap_err();
+    replace(&Disk, &folder_in_the_way).unwrap_err();
+    assert_eq!(names_in(folder.path()).len(), 3);
+}
+
+#[test]
+fn an_error_of_the_content_leaves_the_old_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    fs::write(&path, "old").unwrap();
+    let fails = |out: &mut dyn Write| {
+        out.write_all(b"half of")?;
+        Err(io::Error::other("no more"))
+    };
+    let message = write_atomically(&Disk, &path, fails).unwrap_err().to_string();
+    assert!(message.ends_with("file: no more"), "{message}");
+    assert_eq!(fs::read(&path).unwrap(), b"old");
+    assert_eq!(names_in(folder.path()), ["file"]);
+}
+
+/// Not a test by itself: the process that dies at a call in the test below.
+#[test]
+fn child_dies_while_writing() {
+    if let Some(argument) = Child::argument() {
+        let (plan, path) = argument.split_once(' ').unwrap();
+        let _ = replace(&Faulty::new(plan.parse().unwrap()), Path::new(path));
+    }
+}
+
+#[test]
+fn death_at_any_call_leaves_the_old_file_or_the_new_one() {
+    let calls = calls_of(replace);
+    for call in 1..=calls.len() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "old").unwrap();
+        let argument = format!("{call}:abort {}", path.display());
+        let status = Child::start("storage::atomic::tests::child_dies_while_writing", argument).status();
+        assert!(!status.success(), "call {call}: the child died");
+        let is_new = calls[call - 1].operation == Operation::SyncFolder;
+        assert!(fs::read(&path).unwrap() == if is_new { content() } else { b"old".to_vec() }, "call {call}");
+        let leaves = call > 1 && !is_new;
+        assert_eq!(remove_stale(&Disk, folder.path()).unwrap(), usize::from(leaves), "call {call}");
+        assert_eq!(names_in(folder.path()), ["file"]);
+    }
+}
+
+#[test]
+fn only_stale_temporary_files_are_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    let others = [
+        ".hidden",
+        ".a.tmp",
+        "a.1-2.tmp",
+        "..1-2.tmp",
+        ".a.1-.tmp",
+        ".a.1-x.tmp",
+        ".a.-1-2.tmp",
+        "model.safetensors",
+    ];
+    for name in others {
+        fs::write(folder.path().join(name), "").unwrap();
+    }
+    fs::create_dir(folder.path().join(".folder.1-2.tmp")).unwrap();
+    fs::write(folder.path().join(".model.safetensors.1-2.tmp"), "").unwrap();
+    write_atomically(&Disk, &path, |out| {
+        assert_eq!(remove_stale(&Disk, folder.path()).unwrap(), 1, "not the one that is being written");
+        fill(out)
+    })
+    .unwrap();
+    assert_eq!(fs::read(&path).unwrap(), content());
+    assert_eq!(names_in(folder.path()).len(), others.len() + 2);
+}
+
+#[test]
+fn many_writers_of_one_name_leave_one_whole_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    std::thread::scope(|scope| {
+        for byte in 0..4u8 {
+            let path = &path;
+            scope.spawn(move || {
+                for _ in 0..10 {
+                    write_atomically(&Disk, path, |out| out.write_all(&[byte; BLOCK])).unwrap();
+                }
+            });
+        }
+    });
+    let found = fs::read(&path).unwrap();
+    assert!(found.len() == BLOCK && found.iter().all(|byte| *byte == found[0]));
+    assert_eq!(names_in(folder.path()), ["file"]);
+}
+
+#[test]
+fn folders_are_created_and_synced_from_the_top() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (folder.path().join("a"), folder.path().join("a/b"));
+    let fs = Faulty::recording();
+    create_folder(&fs, &b).unwrap();
+    let calls: Vec<_> = fs.calls().into_iter().map(|call| (call.operation, call.path)).collect();
+    let root = folder.path().to_path_buf();
+    use Operation::{CreateFolder, SyncFolder};
+    assert_eq!(
+        calls,
+        [(CreateFolder, a.clone()), (SyncFolder, root), (CreateFolder, b.clone()), (SyncFolder, a)]
+    );
+    create_folder(&Disk, &b).unwrap();
+    create_folder(&Disk, Path::new("")).unwrap();
+    fs::write(b.join("file"), "").unwrap();
+    let message = create_folder(&Disk, &b.join("file/c")).unwrap_err().to_string();
+    assert!(message.starts_with("cannot create the folder "), "{message}");
+    assert!(write_atomically(&Disk, Path::new("/"), fill).unwrap_err().to_string().contains("names no file"));
+}
