@@ -151,3 +151,50 @@ impl FileSystem for Disk {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::testing::Child;
+    use std::process::Command;
+
+    /// Not a test by itself: the process in the test below.
+    #[test]
+    fn child_writes_two_files() {
+        if let Some(folder) = Child::argument() {
+            for name in ["a", "b"] {
+                let path = Path::new(&folder).join(name);
+                system().create_new(&path).unwrap().write_all(b"1234").unwrap();
+            }
+        }
+    }
+
+    #[cfg(debug_assertions)]
+    #[test]
+    fn the_test_hook_spoils_the_call_that_it_names() {
+        let cases = [
+            // (the plan, whether the program ends well, content of a, content of b)
+            (None, true, Some("1234"), Some("1234")),
+            (Some("1:nospace"), false, None, None),
+            (Some("2:nospace"), false, Some("12"), None),
+            (Some("3:readonly"), false, Some("1234"), None),
+            (Some("4:short"), true, Some("1234"), Some("1234")),
+            (Some("4:abort"), false, Some("1234"), Some("12")),
+            (Some("9:abort"), true, Some("1234"), Some("1234")),
+            (Some("nonsense"), false, None, None),
+        ];
+        for (plan, ends_well, a, b) in cases {
+            let folder = tempfile::tempdir().unwrap();
+            let mut program = Command::new(std::env::current_exe().unwrap());
+            program.args(["storage::filesystem::tests::child_writes_two_files", "--exact"]);
+            program.env(Child::ARGUMENT, folder.path());
+            if let Some(plan) = plan {
+                program.env("ELBO_FAULT", plan);
+            }
+            let output = program.output().unwrap();
+            let content = |name| std::fs::read_to_string(folder.path().join(name)).ok();
+            let found = (output.status.success(), content("a"), content("b"));
+            assert_eq!(found, (ends_well, a.map(String::from), b.map(String::from)), "{plan:?}: {output:?}");
+        }
+    }
+}

@@ -13,6 +13,7 @@
 
 use super::atomic::{refuse_existing, write_atomically};
 use super::filesystem::{FileSystem, OutputFile};
+use super::printable;
 use crate::error::{Error, Result};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -97,7 +98,7 @@ impl Journal {
                 path,
                 format!(
                     "starts with `{}`, and this run's rows have the columns `{}`; move it away to start a new one",
-                    String::from_utf8_lossy(&line[..line.len().min(200)]).trim_end(),
+                    printable(String::from_utf8_lossy(&line).trim_end()),
                     header.trim_end()
                 ),
             ));

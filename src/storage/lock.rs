@@ -33,7 +33,7 @@ impl RunLock {
     /// If another process holds it (the message has its id), or if the lock file cannot be written.
     pub fn acquire(folder: &Path) -> Result<Self> {
         let path = folder.join(LOCK_FILE);
-        loop {
+        for _ in 0..100 {
             // A link could lead out of the folder, and what it leads to would be emptied.
             if path.symlink_metadata().is_ok_and(|found| !found.is_file()) {
                 return Err(Error::data(
@@ -59,6 +59,9 @@ impl RunLock {
             write_process_id(&mut file).map_err(|error| Error::io("write", &path, error))?;
             return Ok(Self { file, path });
         }
+        let message =
+            "the file that was locked is never the one of this name; use a folder on another file system";
+        Err(Error::data(&path, message))
     }
 }
 

@@ -29,6 +29,7 @@
 
 use super::atomic::write_atomically;
 use super::filesystem::FileSystem;
+use super::printable;
 use crate::error::{Error, Result};
 use safetensors::tensor::{Dtype, Metadata};
 use serde_json::Value;
@@ -75,12 +76,19 @@ impl<'a> NamedTensor<'a> {
     ///
     /// # Panics
     ///
-    /// If the shape and the number of elements do not fit, or it is empty.
+    /// If the shape and the number of elements do not fit, or it is empty, or the name is empty or `__metadata__`.
     pub fn new(name: impl Into<String>, shape: &[usize], data: impl Into<Cow<'a, [f32]>>) -> Self {
-        let (name, shape, data) = (name.into(), shape.to_vec(), data.into());
+        let tensor = Self { name: name.into(), shape: shape.to_vec(), data: data.into() };
+        tensor.assert_whole();
+        tensor
+    }
+
+    /// A tensor that does not fit its shape would make a file that nobody can read.
+    fn assert_whole(&self) {
+        let Self { name, shape, data } = self;
+        assert!(!name.is_empty() && name != "__metadata__", "a tensor cannot have the name `{name}`");
         assert_eq!(shape.iter().product::<usize>(), data.len(), "tensor {name} has the shape {shape:?}");
         assert!(!data.is_empty(), "tensor {name} is empty");
-        Self { name, shape, data }
     }
 
     /// The first element that is infinite or not a number, as (position, value).
@@ -107,7 +115,7 @@ impl TensorFile<'_> {
     ///
     /// # Panics
     ///
-    /// If two tensors have the same name, or a name is empty or `__metadata__`.
+    /// If two tensors have the same name, or one is not as [`NamedTensor::new`] makes it.
     pub fn save(&self, fs: &dyn FileSystem, path: &Path) -> Result<()> {
         let header = self.checked_header(path)?;
         write_atomically(fs, path, |out| self.write(&header, out))
@@ -153,7 +161,8 @@ impl TensorFile<'_> {
     pub fn expect_empty(&self, path: &Path) -> Result<()> {
         match self.tensors.first() {
             Some(tensor) => {
-                let message = format!("has a tensor {} that its configuration does not know", tensor.name);
+                let message =
+                    format!("has a tensor {} that its configuration does not know", printable(&tensor.name));
                 Err(Error::data(path, message))
             }
             None => Ok(()),
@@ -164,7 +173,7 @@ impl TensorFile<'_> {
     fn checked_header(&self, path: &Path) -> Result<Vec<u8>> {
         for (index, tensor) in self.tensors.iter().enumerate() {
             let name = &tensor.name;
-            assert!(!name.is_empty() && name != "__metadata__", "a tensor cannot have the name `{name}`");
+            tensor.assert_whole();
             assert!(
                 self.tensors[..index].iter().all(|other| other.name != *name),
                 "two tensors are named {name}"
@@ -288,7 +297,7 @@ impl TensorFile<'static> {
         let mut header = vec![0; header_length as usize];
         input.read_exact(&mut header).map_err(unreadable)?;
         let (layout, description) = parse_header(&header, path)?;
-        let expected_length = 8 + header_length + layout.data_len() as u64;
+        let expected_length = (layout.data_len() as u64).saturating_add(8 + header_length);
         if length != expected_length {
             return Err(wrong(format!(
                 "is {length} bytes long, and its header describes {expected_length}: it was cut short or added to"
@@ -309,7 +318,7 @@ impl TensorFile<'static> {
         }
         let computed = format!("{:08x}", checksum.finalize());
         if stated != computed.as_bytes() {
-            let stated = String::from_utf8_lossy(&stated);
+            let stated = printable(String::from_utf8_lossy(&stated));
             return Err(wrong(format!(
                 "is damaged: its checksum is {computed}, and {stated} was written; use another copy or an older \
                  checkpoint"
@@ -317,7 +326,7 @@ impl TensorFile<'static> {
         }
 
         let description = serde_json::from_str(&description)
-            .map_err(|error| wrong(format!("has a description that is not JSON: {error}")))?;
+            .map_err(|error| wrong(format!("has a description that is not JSON: {}", printable(error))))?;
         let file = Self { description, tensors };
         if file.header() != header {
             return Err(wrong(
@@ -329,7 +338,7 @@ impl TensorFile<'static> {
         if let Some((tensor, (position, value))) =
             file.tensors.iter().find_map(|tensor| Some(tensor).zip(tensor.non_finite()))
         {
-            let name = &tensor.name;
+            let name = printable(&tensor.name);
             return Err(wrong(format!(
                 "{name} has the value {value} at position {position}; all must be finite"
             )));
@@ -342,8 +351,9 @@ impl TensorFile<'static> {
 /// the text of the description.
 fn parse_header(header: &[u8], path: &Path) -> Result<(Metadata, String)> {
     let wrong = |message: &str| Error::data(path, message);
-    let layout: Metadata = serde_json::from_slice(header)
-        .map_err(|error| Error::data(path, format!("is no model or checkpoint file, or damaged: {error}")))?;
+    let layout: Metadata = serde_json::from_slice(header).map_err(|error| {
+        Error::data(path, format!("is no model or checkpoint file, or damaged: {}", printable(error)))
+    })?;
     let Some(description) = layout.metadata().as_ref().and_then(|metadata| metadata.get("elbo")) else {
         return Err(wrong(
             "is a safetensors file of another program (it has no `elbo` in its metadata); a file made by \
@@ -358,6 +368,7 @@ fn parse_header(header: &[u8], path: &Path) -> Result<(Metadata, String)> {
     }
     if let Some((name, tensor)) = layout.tensors().into_iter().find(|(_, tensor)| tensor.dtype != Dtype::F32)
     {
+        let name = printable(name);
         return Err(Error::data(path, format!("tensor {name} is {:?}; only F32 is read", tensor.dtype)));
     }
     let description = description.clone();

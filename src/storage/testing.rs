@@ -4,18 +4,20 @@ use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, ExitStatus, Stdio};
 
-const ARGUMENT: &str = "ELBO_TEST_CHILD";
 const READY: &str = "the child is ready";
 
 /// A running copy of the test program. Killed when it is dropped.
 pub struct Child(std::process::Child);
 
 impl Child {
+    /// The environment variable with what a child was started with.
+    pub const ARGUMENT: &str = "ELBO_TEST_CHILD";
+
     /// Starts the test with this full name, for which [`argument`](Self::argument) will be there.
     pub fn start(test: &str, argument: impl AsRef<OsStr>) -> Self {
         let child = Command::new(std::env::current_exe().unwrap())
             .args([test, "--exact", "--nocapture", "--test-threads=1"])
-            .env(ARGUMENT, argument)
+            .env(Self::ARGUMENT, argument)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -24,9 +26,17 @@ impl Child {
         Self(child)
     }
 
+    /// A shell command that sees file systems mounted of its own, which end with it.
+    #[cfg(target_os = "linux")]
+    pub fn in_own_mounts(command: &str) -> Command {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--map-root-user", "--mount", "sh", "-c", command]);
+        unshare
+    }
+
     /// In the child: what it was started with. In the same test run by itself: nothing.
     pub fn argument() -> Option<String> {
-        std::env::var(ARGUMENT).ok()
+        std::env::var(Self::ARGUMENT).ok()
     }
 
     /// In the child: tells the parent, and waits to be killed (or for the parent's end).

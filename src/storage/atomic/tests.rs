@@ -1,6 +1,6 @@
 use super::*;
 use crate::storage::faults::{Call, Fault, FaultPlan, Faulty, Operation};
-use crate::storage::filesystem::Disk;
+use crate::storage::filesystem::{Disk, OutputFile};
 use crate::storage::testing::Child;
 use std::fs;
 
@@ -240,4 +240,86 @@ fn folders_are_created_and_synced_from_the_top() {
     let message = create_folder(&Disk, &b.join("file/c")).unwrap_err().to_string();
     assert!(message.starts_with("cannot create the folder "), "{message}");
     assert!(write_atomically(&Disk, Path::new("/"), fill).unwrap_err().to_string().contains("names no file"));
+}
+
+/// A file system like FAT, where a file has one name.
+struct NoLinks;
+
+impl FileSystem for NoLinks {
+    fn create_new(&self, path: &Path) -> io::Result<Box<dyn OutputFile>> {
+        Disk.create_new(path)
+    }
+
+    fn open_append(&self, path: &Path) -> io::Result<Box<dyn OutputFile>> {
+        Disk.open_append(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Disk.rename(from, to)
+    }
+
+    fn link(&self, _from: &Path, _to: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        Disk.remove(path)
+    }
+
+    fn create_folder(&self, path: &Path) -> io::Result<()> {
+        Disk.create_folder(path)
+    }
+
+    fn sync_folder(&self, path: &Path) -> io::Result<()> {
+        Disk.sync_folder(path)
+    }
+}
+
+#[test]
+fn new_files_are_written_where_there_are_no_links() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    create(&NoLinks, &path).unwrap();
+    assert!(fs::read(&path).unwrap() == content());
+    assert!(create(&NoLinks, &path).is_err());
+    assert_eq!(names_in(folder.path()), ["file"]);
+}
+
+/// Not a test by itself: the process in the test below, which lives in a small file system of its own.
+#[test]
+fn child_fills_a_disk() {
+    let Some(folder) = Child::argument() else { return };
+    let path = Path::new(&folder).join("file");
+    let full = (1..100).find_map(|size| {
+        let error =
+            write_atomically(&Disk, &path, |out| out.write_all(&vec![size; size as usize * BLOCK])).err()?;
+        Some((size, error.to_string()))
+    });
+    let (size, message) = full.expect("1 MB is full before 6 MB");
+    assert!(size > 4 && message.contains("No space left"), "size {size}: {message}");
+    let last = size - 1;
+    assert!(fs::read(&path).unwrap() == vec![last; last as usize * BLOCK]);
+    assert_eq!(names_in(Path::new(&folder)), ["file"]);
+}
+
+/// A real full disk: a file system of 1 MB, mounted for one process, where the system lets us do that.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_real_full_disk_leaves_the_last_good_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let mount = format!("mount -t tmpfs -o size=1M elbo {}", folder.path().display());
+    let can_mount = Child::in_own_mounts(&mount).status().is_ok_and(|status| status.success());
+    if !can_mount {
+        eprintln!("skipped: this user cannot mount a file system");
+        return;
+    }
+    let program = std::env::current_exe().unwrap();
+    let test = "storage::atomic::tests::child_fills_a_disk --exact";
+    let output = Child::in_own_mounts(&format!("{mount} && exec {} {test}", program.display()))
+        .env(Child::ARGUMENT, folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    assert_eq!(folder.path().read_dir().unwrap().count(), 0, "nothing was mounted for this process");
 }

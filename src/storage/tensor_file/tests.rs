@@ -162,6 +162,19 @@ fn headers_that_lie_are_refused_even_with_a_right_checksum() {
         let message = refusal(&pad(rest, &vec![0; data]));
         assert!(message.contains(expected), "{rest} gives {message}");
     }
+    // Sixteen tensors whose sizes add up to 2⁶⁴ − 4 bytes, and names and types that would write to the terminal.
+    let (size, end) = (1u64 << 60, u64::MAX - 3);
+    let mut huge = String::new();
+    for i in 0..16 {
+        let (from, to) = (i * size, end.min((i + 1).saturating_mul(size)));
+        let elements = (to - from) / 4;
+        huge += &format!(r#","w{i}":{{"dtype":"F32","shape":[{elements}],"data_offsets":[{from},{to}]}}"#);
+    }
+    assert!(refusal(&pad(&(huge + "}"), &[0; 4])).contains("cut short or added to"));
+    let escape = r#","\u001b[2J\n":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
+    assert!(refusal(&pad(escape, &f32::NAN.to_le_bytes())).contains(r"\u{1b}[2J\n has the value NaN"));
+    let escape = r#","w":{"dtype":"\u001b[2J\nF32","shape":[1],"data_offsets":[0,4]}}"#;
+    assert!(refusal(&pad(escape, &[0; 4])).contains(r"\u{1b}[2J\nF32"));
     assert!(refusal(&pad(good, &f32::NAN.to_le_bytes())).contains("w has the value NaN at position 0"));
     assert!(refusal(&pad(good, &f32::INFINITY.to_le_bytes())).contains("inf"));
 }
@@ -275,4 +288,19 @@ proptest! {
             prop_assert_eq!(encode(&read), forged);
         }
     }
+}
+
+#[test]
+#[should_panic(expected = "tensor w has the shape [3]")]
+fn a_tensor_that_does_not_fit_its_shape_is_not_written() {
+    let tensor = NamedTensor { name: "w".into(), shape: vec![3], data: vec![1.0; 2].into() };
+    let _ = TensorFile { description: json!({}), tensors: vec![tensor] }.encode(Path::new(PATH));
+}
+
+#[test]
+#[should_panic(expected = "two tensors are named w")]
+fn two_tensors_of_one_name_are_not_written() {
+    let tensor = NamedTensor::new("w", &[1], vec![1.0]);
+    let _ =
+        TensorFile { description: json!({}), tensors: vec![tensor.clone(), tensor] }.encode(Path::new(PATH));
 }
