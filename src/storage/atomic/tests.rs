@@ -323,3 +323,42 @@ fn a_real_full_disk_leaves_the_last_good_file() {
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
     assert_eq!(folder.path().read_dir().unwrap().count(), 0, "nothing was mounted for this process");
 }
+
+/// Not a test by itself: the process whose system calls the test below looks at.
+#[test]
+fn child_replaces_a_file() {
+    if let Some(path) = Child::argument() {
+        replace(&Disk, Path::new(&path)).unwrap();
+    }
+}
+
+/// The order once more, below [`Disk`]: what reaches the kernel, where there is a strace to ask.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_system_calls_are_in_the_order_that_is_promised() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, log) = (folder.path().join("file"), folder.path().join("log"));
+    let traced = std::process::Command::new("strace")
+        .args(["-f", "-y", "-s", "0", "-e", "trace=write,fsync,rename,renameat,renameat2", "-o"])
+        .arg(&log)
+        .arg(std::env::current_exe().unwrap())
+        .args(["storage::atomic::tests::child_replaces_a_file", "--exact"])
+        .env(Child::ARGUMENT, &path)
+        .output();
+    if !traced.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: there is no strace, or it may not trace");
+        return;
+    }
+    // Lines like `123 fsync(3</tmp/x/.file.123-0.tmp>) = 0`, of which those count that name something in the folder.
+    let log = fs::read_to_string(log).unwrap();
+    let inside = log.lines().filter(|line| line.contains(folder.path().to_str().unwrap()));
+    let mut calls: Vec<String> = inside
+        .map(|line| {
+            let call = line.split_once(' ').unwrap().1.trim_start().split('(').next().unwrap();
+            let on = if line.contains("/.file.") { "temporary" } else { "folder" };
+            format!("{} {on}", call.trim_end_matches("at2").trim_end_matches("at"))
+        })
+        .collect();
+    calls.dedup();
+    assert_eq!(calls, ["write temporary", "fsync temporary", "rename temporary", "fsync folder"], "{log}");
+}
