@@ -1,0 +1,110 @@
+//! Which images a step learns from: the split, the order of an epoch, and what goes into a batch.
+//!
+//! Everything is a function of the seed and of numbers that count (epoch, image), never of what was drawn before: an epoch can be
+//! resumed in its middle, and a batch is the same whatever the threads and the size of the batches.
+
+use super::images::{Images, Span};
+use crate::random::{Stream, stream};
+use crate::tensor::Element;
+use rand::Rng;
+
+/// Images to learn from, and images held out to judge by. Both are sorted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Split {
+    /// Indices to train on.
+    pub train: Vec<usize>,
+    /// Indices to validate on.
+    pub validation: Vec<usize>,
+}
+
+impl Split {
+    /// How many images are held out unless told otherwise: 5000, at most a tenth.
+    pub fn default_validation(count: usize) -> usize {
+        (count / 10).min(5000)
+    }
+
+    /// Holds out `validation` of `count` images, a random choice that depends on the seed alone. At most all are held out.
+    pub fn new(seed: u64, count: usize, validation: usize) -> Self {
+        let mut order: Vec<usize> = (0..count).collect();
+        shuffle(&mut order, &mut stream(seed, Stream::Validation, 0));
+        let mut train = order.split_off(validation.min(count));
+        train.sort_unstable();
+        order.sort_unstable();
+        Self { train, validation: order }
+    }
+}
+
+/// Fills `order` with `indices` in the order of epoch `epoch`. Batches are its chunks; the last one may be smaller, and is kept.
+/// Nothing is allocated if `order` has the room.
+///
+/// ```
+/// let (indices, mut order): (Vec<usize>, _) = ((0..10).collect(), Vec::new());
+/// elbo::data::epoch_order(1, 0, &indices, &mut order);
+/// let batches: Vec<&[usize]> = order.chunks(4).collect();
+/// assert_eq!(batches.iter().map(|batch| batch.len()).collect::<Vec<_>>(), [4, 4, 2]);
+/// ```
+pub fn epoch_order(seed: u64, epoch: u64, indices: &[usize], order: &mut Vec<usize>) {
+    order.clear();
+    order.extend_from_slice(indices);
+    shuffle(order, &mut stream(seed, Stream::Shuffle, epoch));
+}
+
+/// Fisher and Yates' shuffle: from the last position down, each is exchanged with a random one up to it. A 64-bit draw u becomes the
+/// position ⌊u·n/2⁶⁴⌋, written out here so that no version of any crate changes an order.
+fn shuffle(order: &mut [usize], rng: &mut impl Rng) {
+    for last in (1..order.len()).rev() {
+        let n = last as u128 + 1;
+        let chosen = (u128::from(rng.next_u64()) * n) >> 64;
+        order.swap(last, chosen as usize);
+    }
+}
+
+/// Grey values turned into 0 or 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binarize {
+    /// 1 where x > ½.
+    Threshold,
+    /// 1 with probability x, drawn once for good.
+    Static,
+    /// 1 with probability x, drawn again every epoch.
+    Dynamic,
+}
+
+/// Fills batches: scaling, and binarization if asked for. Each image has its own stream of draws.
+#[derive(Clone, Copy, Debug)]
+pub struct Filler {
+    /// The interval that the network takes.
+    pub span: Span,
+    /// Whether and how pixels become 0 or 1 (the ends of the span).
+    pub binarize: Option<Binarize>,
+    /// The run's seed.
+    pub seed: u64,
+}
+
+impl Filler {
+    /// Fills `out`, [indices.len() · H · W · C], with the images `indices` as they are in epoch `epoch`. Nothing is allocated.
+    ///
+    /// # Panics
+    /// When `out` has another length, or an index is too large.
+    pub fn fill<T: Element>(&self, images: &Images, indices: &[usize], epoch: u64, out: &mut [T]) {
+        let Self { span, binarize, seed } = *self;
+        // The index of a stream: the image below, the epoch (from 1 on; 0 is for good) above.
+        let draws = |period: u64| {
+            move |image: usize| stream(seed, Stream::Binarize, (period << 32).wrapping_add(image as u64))
+        };
+        // u < x·2³² for a 32-bit draw u: never for x = 0, always for x = 1.
+        let draw = |unit: f64, rng: &mut rand::rngs::ChaCha8Rng| {
+            let one = f64::from(rng.next_u32()) < unit * 4_294_967_296.0;
+            span.from_unit(f64::from(u8::from(one)))
+        };
+        match binarize {
+            None => images.gather(indices, span, out),
+            Some(Binarize::Threshold) => {
+                let value = |unit: f64, _: &mut ()| span.from_unit(f64::from(u8::from(unit > 0.5)));
+                images.gather_with(indices, out, value, |_| ());
+            }
+            Some(Binarize::Static) => images.gather_with(indices, out, draw, draws(0)),
+            Some(Binarize::Dynamic) => images.gather_with(indices, out, draw, draws(epoch.wrapping_add(1))),
+        }
+    }
+}

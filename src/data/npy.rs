@@ -1,0 +1,189 @@
+//! NumPy's .npy files: one array, with a header that is a Python dictionary in text.
+//!
+//! ```text
+//! 93 'NUMPY' major minor · length of the text (2 or 4 bytes, little-endian) · text · values
+//! {'descr': '|u1', 'fortran_order': False, 'shape': (60000, 28, 28), }
+//! ```
+//!
+//! The text is parsed by the npyz crate, which trusts what it is given. So it gets it only after a look: at most 10,000 bytes,
+//! brackets nested at most three deep, and no product of numbers that could overflow.
+
+use super::LoadOptions;
+use super::array::{self, Header, Kind, Loaded};
+use super::source::{Budget, Length, Source};
+use crate::{Error, Result};
+use npyz::WriterBuilder;
+use std::fs::File;
+use std::io::{BufReader, Write};
+use std::path::Path;
+
+/// A header of an array of numbers has about 100 bytes.
+const LONGEST_HEADER: usize = 10_000;
+
+/// Reads a header, and leaves the source at the first value.
+pub(crate) fn read_header(source: &mut Source<'_>) -> Result<Header> {
+    let path = source.path;
+    let bad = |message: String| Error::data(path, message);
+    let mut bytes = vec![0; 8];
+    source.read(&mut bytes)?;
+    if !bytes.starts_with(b"\x93NUMPY") {
+        return Err(bad("it is no .npy file: it does not start with 93 'NUMPY'".into()));
+    }
+    let length_bytes = match (bytes[6], bytes[7]) {
+        (1, 0) => 2,
+        (2 | 3, 0) => 4,
+        (major, minor) => {
+            return Err(bad(format!("its .npy version is {major}.{minor}; 1.0, 2.0 and 3.0 can be read")));
+        }
+    };
+    let mut length = [0; 4];
+    source.read(&mut length[..length_bytes])?;
+    bytes.extend_from_slice(&length[..length_bytes]);
+    let length = u32::from_le_bytes(length) as usize;
+    if length > LONGEST_HEADER {
+        return Err(bad(format!(
+            "its header has {length} bytes; an array of numbers needs no more than {LONGEST_HEADER}"
+        )));
+    }
+    let start = bytes.len();
+    bytes.resize(start + length, 0);
+    source.read(&mut bytes[start..])?;
+    distrust(&bytes[start..]).map_err(|reason| bad(format!("its header {reason}")))?;
+    let header = npyz::NpyHeader::from_reader(&bytes[..])
+        .map_err(|e| bad(format!("its header cannot be read: {e}")))?;
+    let unsupported =
+        || bad(format!("its elements are {}; u8, bool, f32 or f64 can be read", header.dtype().descr()));
+    let npyz::DType::Plain(element) = header.dtype() else { return Err(unsupported()) };
+    let kind = match (element.type_char(), element.size_field()) {
+        (npyz::TypeChar::Bool, 1) => Kind::Bool,
+        (npyz::TypeChar::Uint, n @ (1 | 2 | 4 | 8)) => Kind::Int { signed: false, bytes: n as usize },
+        (npyz::TypeChar::Int, n @ (1 | 2 | 4 | 8)) => Kind::Int { signed: true, bytes: n as usize },
+        (npyz::TypeChar::Float, 4) => Kind::F32,
+        (npyz::TypeChar::Float, 8) => Kind::F64,
+        _ => return Err(unsupported()),
+    };
+    Ok(Header {
+        kind,
+        big_endian: element.endianness() == npyz::Endianness::Big,
+        shape: header.shape().to_vec(),
+        fortran: header.order() == npyz::Order::Fortran,
+    })
+}
+
+/// What a header must be before a parser sees it: flat, and with no numbers whose product overflows.
+fn distrust(text: &[u8]) -> std::result::Result<(), String> {
+    let mut depth = 0;
+    for byte in text {
+        match byte {
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth -= 1,
+            _ => {}
+        }
+        if depth > 3 {
+            return Err("nests its brackets more than three deep, which no array of numbers needs".into());
+        }
+    }
+    let mut product = 1u64;
+    for word in text.split(|b| !b.is_ascii_alphanumeric() && *b != b'_') {
+        if !word.first().is_some_and(u8::is_ascii_digit) {
+            continue;
+        }
+        let number = std::str::from_utf8(word).ok().and_then(|word| word.parse::<u64>().ok());
+        let Some(number) = number else {
+            return Err(format!("has '{}' where a number is expected", String::from_utf8_lossy(word)));
+        };
+        // A factor 0 must not hide the others: the product is also taken from left to right by the parser.
+        product = product
+            .checked_mul(number.max(1))
+            .filter(|&p| p < 1 << 60)
+            .ok_or("has a shape that is larger than any memory")?;
+    }
+    Ok(())
+}
+
+/// Reads a .npy file of images.
+pub(crate) fn read_images(
+    mut source: Source<'_>,
+    options: &LoadOptions,
+    budget: &mut Budget,
+) -> Result<Loaded> {
+    let header = read_header(&mut source)?;
+    array::read_images(source, &header, options, budget)
+}
+
+/// Numbers in rows: `rows · columns` of them, as latents are kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Matrix {
+    /// The values, row by row.
+    pub values: Vec<f32>,
+    /// How many rows: images.
+    pub rows: usize,
+    /// How many columns: latent dimensions.
+    pub columns: usize,
+}
+
+/// Reads a .npy file with a matrix of f32 or f64 numbers (f64 are rounded), all of them finite. `max_memory` bounds its size in bytes.
+pub fn read_matrix(path: impl AsRef<Path>, max_memory: u64) -> Result<Matrix> {
+    let path = path.as_ref();
+    let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
+    let meta = file.metadata().map_err(|e| Error::io("read", path, e))?;
+    if !meta.is_file() {
+        return Err(Error::data(path, "it is no file; a .npy file with a matrix of f32 numbers is expected"));
+    }
+    parse_matrix(Source::new(path, BufReader::new(file), Length::Exact(meta.len())), max_memory)
+}
+
+/// [`read_matrix`] on bytes in memory; `path` is for messages.
+pub fn matrix_from_bytes(bytes: &[u8], path: &Path, max_memory: u64) -> Result<Matrix> {
+    parse_matrix(Source::new(path, bytes, Length::Exact(bytes.len() as u64)), max_memory)
+}
+
+fn parse_matrix(mut source: Source<'_>, max_memory: u64) -> Result<Matrix> {
+    let path = source.path;
+    let header = read_header(&mut source)?;
+    let float = matches!(header.kind, Kind::F32 | Kind::F64);
+    let [rows, columns] = header.shape[..] else {
+        let message =
+            format!("its shape is {}; a matrix of rows×columns is expected", array::show(&header.shape));
+        return Err(Error::data(path, message));
+    };
+    if !float || rows == 0 || columns == 0 {
+        let message = format!(
+            "it is a matrix of {rows}×{columns}, not of f32 numbers or without any; f32 or f64 are expected"
+        );
+        return Err(Error::data(path, message));
+    }
+    // A matrix is one grey image, as far as reading goes.
+    let header = Header { shape: vec![1, rows, columns], ..header };
+    let options = LoadOptions { max_memory, ..LoadOptions::default() };
+    let loaded = array::read_images(source, &header, &options, &mut Budget::new(max_memory))?;
+    match loaded.images.pixels {
+        super::Pixels::F32(values) => Ok(Matrix { values, rows: rows as usize, columns: columns as usize }),
+        super::Pixels::U8(_) => Err(Error::data(path, "f32 numbers are expected")),
+    }
+}
+
+/// Writes an array of f32 numbers as .npy (version 1, little-endian, last axis fastest). The caller decides where to, so
+/// that the file can be a temporary one.
+///
+/// # Panics
+/// When `values` does not have as many elements as `shape` says.
+pub fn write_npy_f32(writer: impl Write, shape: &[usize], values: &[f32]) -> std::io::Result<()> {
+    assert_eq!(values.len(), shape.iter().product::<usize>(), "values of shape {shape:?}");
+    let shape: Vec<u64> = shape.iter().map(|&n| n as u64).collect();
+    let mut out = npyz::WriteOptions::new().default_dtype().shape(&shape).writer(writer).begin_nd()?;
+    out.extend(values.iter().copied())?;
+    out.finish()
+}
+
+/// Writes an array of bytes as .npy, like [`write_npy_f32`].
+///
+/// # Panics
+/// When `values` does not have as many elements as `shape` says.
+pub fn write_npy_u8(writer: impl Write, shape: &[usize], values: &[u8]) -> std::io::Result<()> {
+    assert_eq!(values.len(), shape.iter().product::<usize>(), "values of shape {shape:?}");
+    let shape: Vec<u64> = shape.iter().map(|&n| n as u64).collect();
+    let mut out = npyz::WriteOptions::new().default_dtype().shape(&shape).writer(writer).begin_nd()?;
+    out.extend(values.iter().copied())?;
+    out.finish()
+}
