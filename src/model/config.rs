@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::Span;
 use crate::error::{Error, Result};
 use crate::loss::reconstruction::Likelihood;
 
@@ -69,25 +70,6 @@ impl Preset {
     /// The likelihood where none is asked for: the article's squared error, else Bernoulli.
     pub fn default_likelihood(self) -> Likelihood {
         if self == Self::Article { Likelihood::SquaredError } else { Likelihood::Bernoulli }
-    }
-}
-
-/// The range that pixels are scaled to before the network sees them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Span {
-    /// [0, 1].
-    Unit,
-    /// [−1, 1].
-    Symmetric,
-}
-
-impl Span {
-    /// The length of the range.
-    pub fn length(self) -> f64 {
-        match self {
-            Self::Unit => 1.0,
-            Self::Symmetric => 2.0,
-        }
     }
 }
 

@@ -1,0 +1,120 @@
+//! A model on disk: `model.safetensors`, with PyTorch's names and layouts.
+//!
+//! The description in the file's metadata is the [`ModelConfig`] and a version, so the file alone is enough to use the model, and
+//! the same model is the same bytes. `torch.nn.Module.load_state_dict` takes the tensors as they are; a weight that is tied is
+//! stored once, under its encoder's name.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::config::ModelConfig;
+use super::parameters::Table;
+use super::presets::Architecture;
+use super::vae::Vae;
+use crate::error::{Error, Result};
+use crate::storage::{FileSystem, NamedTensor, TensorFile};
+
+/// The version of the description. It grows where an older program would misread a newer file.
+pub const FORMAT_VERSION: u64 = 1;
+
+/// A flat vector of parameters (or of what has their shape, as Adam's moments) as named tensors in PyTorch's layout.
+pub fn to_tensors<'a>(table: &Table, values: &'a [f32], prefix: &str) -> Vec<NamedTensor<'a>> {
+    let parameters = table.parameters.iter();
+    parameters
+        .map(|parameter| {
+            let memory = &values[parameter.range.clone()];
+            let plain = parameter.layout.pixels == 1 || parameter.layout.channels == 1;
+            let data: Cow<'a, [f32]> = if plain {
+                memory.into()
+            } else {
+                let mut tensor = vec![0.0; memory.len()];
+                parameter.layout.to_tensor(memory, &mut tensor);
+                tensor.into()
+            };
+            NamedTensor::new(format!("{prefix}{}", parameter.name), &parameter.shape, data)
+        })
+        .collect()
+}
+
+/// The inverse of [`to_tensors`]: takes the table's tensors out of a file.
+///
+/// # Errors
+/// Where one is missing or has another shape.
+pub fn from_tensors(table: &Table, file: &mut TensorFile<'_>, prefix: &str, path: &Path) -> Result<Vec<f32>> {
+    let mut values = vec![0.0; table.len()];
+    for parameter in &table.parameters {
+        let tensor = file.take(&format!("{prefix}{}", parameter.name), &parameter.shape, path)?;
+        parameter.layout.to_memory(&tensor, &mut values[parameter.range.clone()]);
+    }
+    Ok(values)
+}
+
+/// The description of a file of ours: what kind it is, the version, and the model's configuration.
+pub fn description(kind: &str, config: &ModelConfig) -> Value {
+    json!({ "kind": kind, "version": FORMAT_VERSION, "model": config })
+}
+
+/// Reads the configuration out of a description, and checks that the file is of the wanted kind ("model" or "checkpoint").
+///
+/// # Errors
+/// Where it is of another kind or a newer version, or the configuration makes no network.
+pub fn parse_description(description: &Value, kind: &str, path: &Path) -> Result<ModelConfig> {
+    let found = description["kind"].as_str().unwrap_or("an unknown kind of file");
+    if found != kind {
+        return Err(Error::data(path, format!("this is {found}, and a {kind} is needed")));
+    }
+    match description["version"].as_u64() {
+        Some(version) if version <= FORMAT_VERSION => {}
+        Some(version) => {
+            return Err(Error::data(
+                path,
+                format!("has version {version}, written by a newer elbo; this one reads up to {FORMAT_VERSION}"),
+            ));
+        }
+        None => return Err(Error::data(path, "has no version; it is no file of elbo")),
+    }
+    let config: ModelConfig = serde_json::from_value(description["model"].clone())
+        .map_err(|error| Error::data(path, format!("its model configuration cannot be read: {error}")))?;
+    config.validate().map_err(|error| Error::data(path, error.to_string()))?;
+    Ok(config)
+}
+
+impl Vae<f32> {
+    /// Saves the model, replacing one that is there only when the new one is safely on the disk.
+    ///
+    /// # Errors
+    /// Where a parameter is not finite, or the system refuses.
+    pub fn save(&self, fs: &dyn FileSystem, path: &Path) -> Result<()> {
+        let table = &self.architecture().table;
+        let tensors = to_tensors(table, &self.parameters, "");
+        TensorFile { description: description("model", self.config()), tensors }.save(fs, path)
+    }
+
+    /// Loads a model that [`save`](Self::save) wrote.
+    ///
+    /// # Errors
+    /// Where it is no model, damaged, larger than `max_memory` bytes, or the system refuses.
+    pub fn load(path: &Path, max_memory: u64) -> Result<Self> {
+        Self::from_file(TensorFile::load(path, max_memory)?, path)
+    }
+
+    /// A model from the contents of its file; `path` is for messages.
+    ///
+    /// # Errors
+    /// Where it is no model, or its tensors do not fit its configuration.
+    pub fn from_file(mut file: TensorFile<'_>, path: &Path) -> Result<Self> {
+        let config = parse_description(&file.description, "model", path)?;
+        let architecture = Architecture::new(&config).map_err(|error| Error::data(path, error.to_string()))?;
+        // Before a vector of that size is made: what the file has is a bound on what it may ask for.
+        let stored: usize = file.tensors.iter().map(|tensor| tensor.data.len()).sum();
+        if stored != architecture.table.len() {
+            let needed = architecture.table.len();
+            return Err(Error::data(path, format!("has {stored} parameters, and its configuration needs {needed}")));
+        }
+        let parameters = from_tensors(&architecture.table, &mut file, "", path)?;
+        file.expect_empty(path)?;
+        Ok(Self::from_parts(config, architecture, parameters))
+    }
+}
