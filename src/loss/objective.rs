@@ -21,9 +21,14 @@
 //! - **Capacity** (Burgess et al. 2018): the divergence is held at C nats, which grows during training; β
 //!   is then how strictly (their γ). The derivative by the sum is sign(Σ − C).
 //!
-//! So by the chain rule ∂loss/∂μ_bj = weight_j · ∂divergence/∂μ_bj, with weight_j = β · sign · [D_j > λ] / B: a number
-//! per dimension, known once all D_j are. Both options see a mean over the batch, which is why the divergence has its
-//! forward pass over the whole batch before its backward pass begins.
+//! So by the chain rule, with a weight per dimension that is known once all D_j are,
+//!
+//! ```text
+//! ∂loss/∂μ_bj = weight_j · ∂divergence/∂μ_bj        weight_j = β/B · [D_j > λ] · [sign(Σ − C)]
+//! ```
+//!
+//! and the same by ln σ². Both options see a mean over the batch, which is why the divergence has its forward pass over
+//! the whole batch before its backward pass begins.
 //!
 //! Whatever is trained on, the standard KL(q‖p) is computed and reported beside it: the −ELBO that is called so is
 //! R + offset + KL, without β, floors or targets.
