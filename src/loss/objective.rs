@@ -15,15 +15,20 @@
 //! evidence bound has them. Gradients are those of this mean; nothing later divides by B again.
 //!
 //! - **β** (Higgins et al. 2017): 1 is the ELBO, more asks for simpler posteriors. It warms up from 0 to keep the decoder
-//!   from learning to ignore z before z says anything (Sønderby et al. 2016, section 2.4).
-//! - **Free bits** (Kingma et al. 2016, appendix C.8): the first λ nats of a dimension, on average over the batch, cost
+//!   from learning to ignore z before z says anything (Sønderby et al. 2016).
+//! - **Free bits** (Kingma et al. 2016, "objective with free bits"): the first λ nats of a dimension, on average over the batch, cost
 //!   nothing more, so there is no gain in emptying it. Its derivative by D_j is 1 above λ and 0 up to it.
-//! - **Capacity** (Burgess et al. 2018, section 4.2): the divergence is held at C nats, which grows during training; β
+//! - **Capacity** (Burgess et al. 2018): the divergence is held at C nats, which grows during training; β
 //!   is then how strictly (their γ). The derivative by the sum is sign(Σ − C).
 //!
-//! So by the chain rule ∂loss/∂μ_bj = weight_j · ∂divergence/∂μ_bj, with weight_j = β · sign · [D_j > λ] / B: a number
-//! per dimension, known once all D_j are. Both options see a mean over the batch, which is why the divergence has its
-//! forward pass over the whole batch before its backward pass begins.
+//! So by the chain rule, with a weight per dimension that is known once all D_j are,
+//!
+//! ```text
+//! ∂loss/∂μ_bj = weight_j · ∂divergence/∂μ_bj        weight_j = β/B · [D_j > λ] · [sign(Σ − C)]
+//! ```
+//!
+//! and the same by ln σ². Both options see a mean over the batch, which is why the divergence has its forward pass over
+//! the whole batch before its backward pass begins.
 //!
 //! Whatever is trained on, the standard KL(q‖p) is computed and reported beside it: the −ELBO that is called so is
 //! R + offset + KL, without β, floors or targets.
@@ -147,6 +152,7 @@ pub struct ObjectiveWorkspace<T> {
 impl<T: Element> ObjectiveWorkspace<T> {
     /// Room for batches of up to `max_images` with `latent` dimensions.
     pub fn new(max_images: usize, latent: usize) -> Self {
+        assert!(latent > 0, "a workspace for no latent dimensions");
         Self {
             images: 0,
             values: vec![T::ZERO; max_images * latent],

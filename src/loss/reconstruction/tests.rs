@@ -215,7 +215,19 @@ fn names_configuration_and_what_is_refused() {
         assert_eq!(toml::from_str::<Likelihood>(&text).unwrap(), likelihood);
     }
     assert_eq!(Likelihood::from_name("bernouli"), None);
-    assert!(toml::from_str::<Likelihood>("kind = \"gaussian\"\nsigma = 0.1\nsgima = 1").is_err());
+    let read = |text: &str| toml::from_str::<Likelihood>(text).map_err(|error| error.to_string());
+    assert_eq!(read("kind = \"gaussian\"\nsigma = 1"), Ok(Likelihood::Gaussian { sigma: 1.0 }));
+    assert_eq!(read("kind = \"laplace\""), Ok(Likelihood::Laplace { scale: 0.1 }));
+    for (text, complaint) in [
+        ("kind = \"gaussian\"\nsgima = 0.2", "sgima"),
+        ("kind = \"bernoulli\"\nsigma = 0.2", "likelihood bernoulli has no sigma"),
+        ("kind = \"gaussian\"\nsigma = -0.2", "must be a positive number, not -0.2"),
+        ("kind = \"gauss\"", "one of bernoulli, squared-error, gaussian, optimal-gaussian, laplace"),
+        ("sigma = 0.2", "kind"),
+    ] {
+        let error = read(text).unwrap_err();
+        assert!(error.contains(complaint), "{error}");
+    }
     for width in [0.0, -0.1, f64::NAN, f64::INFINITY] {
         assert!(Likelihood::Gaussian { sigma: width }.validate().is_err());
         assert!(Likelihood::Laplace { scale: width }.validate().is_err());
