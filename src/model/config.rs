@@ -125,7 +125,11 @@ impl ModelConfig {
 
     /// The range of the pixels that the network sees: [−1, 1] where its last layer is tanh.
     pub fn span(&self) -> Span {
-        if self.preset == Preset::Article && !self.likelihood.takes_logits() { Span::Symmetric } else { Span::Unit }
+        if self.preset == Preset::Article && !self.likelihood.takes_logits() {
+            Span::Symmetric
+        } else {
+            Span::Unit
+        }
     }
 
     /// Whether these sizes make sense together, before a network is built from them.
@@ -151,16 +155,24 @@ impl ModelConfig {
             return fail("a layer of width 0; widths in channels and hidden must be at least 1".into());
         }
         let sizes = [height, width, self.channels, self.latent];
-        if let Some(size) = sizes.iter().chain(&self.widths).chain(&self.hidden).find(|&&size| size > LARGEST) {
+        if let Some(size) = sizes.iter().chain(&self.widths).chain(&self.hidden).find(|&&size| size > LARGEST)
+        {
             return fail(format!("a size of {size} is more than the {LARGEST} that a layer may have"));
         }
         if self.widths.len() + self.hidden.len() > 32 {
-            return fail(format!("{} layers are more than the 32 that a half may have", self.widths.len() + self.hidden.len()));
+            return fail(format!(
+                "{} layers are more than the 32 that a half may have",
+                self.widths.len() + self.hidden.len()
+            ));
         }
         match self.preset {
             Preset::Article => {
-                if self.widths != Preset::Article.default_widths() || self.hidden != Preset::Article.default_hidden() {
-                    return fail("the article's widths are fixed; channels and hidden are for conv and mlp".into());
+                if self.widths != Preset::Article.default_widths()
+                    || self.hidden != Preset::Article.default_hidden()
+                {
+                    return fail(
+                        "the article's widths are fixed; channels and hidden are for conv and mlp".into(),
+                    );
                 }
                 if self.tie_weights {
                     return fail(
@@ -173,7 +185,9 @@ impl ModelConfig {
                 return fail("conv needs at least one convolution; channels is empty".into());
             }
             Preset::Mlp if !self.widths.is_empty() => {
-                return fail("mlp has no convolutions; channels is for conv (hidden sets the widths of mlp)".into());
+                return fail(
+                    "mlp has no convolutions; channels is for conv (hidden sets the widths of mlp)".into(),
+                );
             }
             _ => {}
         }

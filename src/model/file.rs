@@ -14,7 +14,8 @@ use super::parameters::Table;
 use super::presets::Architecture;
 use super::vae::Vae;
 use crate::error::{Error, Result};
-use crate::storage::{FileSystem, NamedTensor, TensorFile};
+use crate::storage::filesystem::FileSystem;
+use crate::storage::tensor_file::{NamedTensor, TensorFile};
 
 /// The version of the description. It grows where an older program would misread a newer file.
 pub const FORMAT_VERSION: u64 = 1;
@@ -70,7 +71,9 @@ pub fn parse_description(description: &Value, kind: &str, path: &Path) -> Result
         Some(version) => {
             return Err(Error::data(
                 path,
-                format!("has version {version}, written by a newer elbo; this one reads up to {FORMAT_VERSION}"),
+                format!(
+                    "has version {version}, written by a newer elbo; this one reads up to {FORMAT_VERSION}"
+                ),
             ));
         }
         None => return Err(Error::data(path, "has no version; it is no file of elbo")),
@@ -106,12 +109,16 @@ impl Vae<f32> {
     /// Where it is no model, or its tensors do not fit its configuration.
     pub fn from_file(mut file: TensorFile<'_>, path: &Path) -> Result<Self> {
         let config = parse_description(&file.description, "model", path)?;
-        let architecture = Architecture::new(&config).map_err(|error| Error::data(path, error.to_string()))?;
+        let architecture =
+            Architecture::new(&config).map_err(|error| Error::data(path, error.to_string()))?;
         // Before a vector of that size is made: what the file has is a bound on what it may ask for.
         let stored: usize = file.tensors.iter().map(|tensor| tensor.data.len()).sum();
         if stored != architecture.table.len() {
             let needed = architecture.table.len();
-            return Err(Error::data(path, format!("has {stored} parameters, and its configuration needs {needed}")));
+            return Err(Error::data(
+                path,
+                format!("has {stored} parameters, and its configuration needs {needed}"),
+            ));
         }
         let parameters = from_tensors(&architecture.table, &mut file, "", path)?;
         file.expect_empty(path)?;

@@ -47,7 +47,10 @@ impl Layout {
         let Self { outer, pixels, channels, inner } = *self;
         for (o, p) in (0..outer).flat_map(|o| (0..pixels).map(move |p| (o, p))) {
             for (c, i) in (0..channels).flat_map(|c| (0..inner).map(move |i| (c, i))) {
-                visit(((o * pixels + p) * channels + c) * inner + i, ((o * channels + c) * pixels + p) * inner + i);
+                visit(
+                    ((o * pixels + p) * channels + c) * inner + i,
+                    ((o * channels + c) * pixels + p) * inner + i,
+                );
             }
         }
     }
@@ -99,7 +102,13 @@ impl Table {
     }
 
     /// Adds a parameter and tells where it lies.
-    pub(super) fn add(&mut self, name: String, shape: &[usize], layout: Layout, fan_in: usize) -> Range<usize> {
+    pub(super) fn add(
+        &mut self,
+        name: String,
+        shape: &[usize],
+        layout: Layout,
+        fan_in: usize,
+    ) -> Range<usize> {
         let start = self.len();
         let range = start..start + shape.iter().product::<usize>();
         self.parameters.push(Parameter { name, shape: shape.to_vec(), layout, range: range.clone(), fan_in });

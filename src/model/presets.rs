@@ -48,7 +48,8 @@ impl Architecture {
     /// Where the configuration contradicts itself, or the image is too small for so many layers.
     pub fn new(config: &ModelConfig) -> Result<Self> {
         config.validate()?;
-        let mut builder = Builder { config, table: Table::default(), encoder: Vec::new(), decoder: Vec::new() };
+        let mut builder =
+            Builder { config, table: Table::default(), encoder: Vec::new(), decoder: Vec::new() };
         let image = (config.height, config.width, config.channels);
         let (geometries, bottom) = builder.convolutions(image)?;
         let features = builder.hidden(bottom);
@@ -115,7 +116,8 @@ impl Builder<'_> {
         let mut geometries = Vec::new();
         let pooled = self.config.preset == Preset::Article;
         for (index, &filters) in self.config.widths.iter().enumerate() {
-            let geometry = if pooled { Geometry::new(size, (3, 3), 1, 1)? } else { Geometry::new(size, (4, 4), 2, 1)? };
+            let geometry =
+                if pooled { Geometry::new(size, (3, 3), 1, 1)? } else { Geometry::new(size, (4, 4), 2, 1)? };
             self.encode(&format!("conv{}", index + 1), Layer::Conv2d(Conv2d { geometry, filters }), None);
             size = (geometry.small_height, geometry.small_width, filters);
             if pooled {
@@ -199,7 +201,14 @@ impl Builder<'_> {
     fn encode(&mut self, name: &str, layer: Layer, image: Option<Size>) {
         let name = format!("encoder.{name}");
         let (weight, bias) = self.parameters(&name, &layer, image);
-        self.encoder.push(Stage { name, layer, activation: Activation::Relu, weight, bias, accumulate: false });
+        self.encoder.push(Stage {
+            name,
+            layer,
+            activation: Activation::Relu,
+            weight,
+            bias,
+            accumulate: false,
+        });
     }
 
     /// Adds a decoder stage. `image` is the size of the image that a linear layer writes, `mirrored` the weight that it uses where
@@ -210,7 +219,14 @@ impl Builder<'_> {
             Some(weight) => (weight, self.bias(&name, &layer, image)),
             None => self.parameters(&name, &layer, image),
         };
-        self.decoder.push(Stage { name, layer, activation: Activation::Relu, weight, bias, accumulate: false });
+        self.decoder.push(Stage {
+            name,
+            layer,
+            activation: Activation::Relu,
+            weight,
+            bias,
+            accumulate: false,
+        });
     }
 
     /// A weight and a bias of the layer's own. `image`: see [`encode`](Self::encode) and [`decode`](Self::decode).

@@ -247,10 +247,14 @@ impl<T: Element> Vae<T> {
         let features = last(&w.encoder_outputs, &a.encoder, batch);
         let weights = (&p[a.mu.0.clone()], &p[a.log_variance.0.clone()]);
         let [mw, mb, sw, sb] = g
-            .get_disjoint_mut([a.mu.0.clone(), a.mu.1.clone(), a.log_variance.0.clone(), a.log_variance.1.clone()])
+            .get_disjoint_mut([
+                a.mu.0.clone(),
+                a.mu.1.clone(),
+                a.log_variance.0.clone(),
+                a.log_variance.1.clone(),
+            ])
             .expect("the heads' parameters are different ones");
-        let mut mu_gradients =
-            crate::layers::Gradients { weight: mw, bias: mb, accumulate: a.mu_is_shared };
+        let mut mu_gradients = crate::layers::Gradients { weight: mw, bias: mb, accumulate: a.mu_is_shared };
         let mut s_gradients = crate::layers::Gradients { weight: sw, bias: sb, accumulate: false };
         let d_features = &mut t.d[..features.len()];
         a.shared.backward(features, &mut w.latent, weights, &mut mu_gradients, &mut s_gradients, d_features);

@@ -107,17 +107,23 @@ impl Element for f32 {
         const LN_2_LOW: f32 = -2.121_944_4e-4; // the rest
         const SMALLEST: f32 = -87.336_54; // ln of the smallest normal number
         const LARGEST: f32 = 88.722_83; // ln of the largest number
+        const ROUNDING: f32 = 12_582_912.0; // 1.5·2²³
         let x = self.max(SMALLEST).min(LARGEST);
-        let n = (x * std::f32::consts::LOG2_E).round_ties_even();
+        // Next to 1.5·2²³ the last place of an f32 is 1: adding it rounds to the nearest integer and leaves that integer
+        // in the low bits, where a conversion by `as` would check for what an i32 cannot hold.
+        let shifted = Element::mul_add(x, std::f32::consts::LOG2_E, ROUNDING);
+        let n = shifted - ROUNDING;
         let r = Element::mul_add(n, -LN_2_LOW, Element::mul_add(n, -LN_2_HIGH, x));
         let mut series = 1.0 / 5040.0;
         for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
             series = Element::mul_add(series, r, coefficient);
         }
-        // 2ⁿ in two factors, since n can be 128 and the exponent field ends at 127.
-        let half = (n as i32) >> 1;
-        let power = |n: i32| f32::from_bits(((n + 127) << 23) as u32);
-        let value = series * power(half) * power(n as i32 - half);
+        // 2ⁿ in two factors, since n can be 128 and the exponent field ends at 127. Wrapping, because a test for overflow
+        // keeps a loop from becoming vector instructions where overflow is checked.
+        let n = (shifted.to_bits() as i32).wrapping_sub(ROUNDING.to_bits() as i32);
+        let half = n >> 1;
+        let power = |n: i32| f32::from_bits((n.wrapping_add(127) << 23) as u32);
+        let value = series * power(half) * power(n.wrapping_sub(half));
         let value = if self < SMALLEST { 0.0 } else { value };
         let value = if self > LARGEST { f32::INFINITY } else { value };
         if self.is_nan() { self } else { value }
