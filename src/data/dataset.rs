@@ -96,12 +96,13 @@ pub fn load(
     }
     let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
     let mut contents = read_stream(file, meta.len(), path, options, &mut budget)?;
-    if let (Some(train), "IDX") = (&mut contents.train, contents.kind) {
-        if let Some((labels_path, labels)) = idx::read_labels_beside(path, &mut budget)? {
-            let loaded =
-                contents.train.take().map(|train| Labelled::new(train.loaded, Some(labels), &labels_path));
-            contents.train = loaded.transpose()?;
-        }
+    if contents.kind == "IDX"
+        && let Some(images) = contents.train.take()
+    {
+        let found = idx::read_labels_beside(path, &mut budget)?;
+        let (labels_path, values) = found.map_or((None, None), |(path, values)| (Some(path), Some(values)));
+        let labels_path = labels_path.as_deref().unwrap_or(path);
+        contents.train = Some(Labelled::new(images.loaded, values, labels_path)?);
     }
     settle(contents, path, options, &mut budget)
 }

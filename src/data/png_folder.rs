@@ -135,8 +135,10 @@ pub(crate) fn load(
     let bytes = checked_size(count, height, width, channels);
     budget.take(bytes.map_or(u64::MAX, |n| n as u64), folder)?;
     let largest = pictures.iter().map(|picture| picture.header.area()).max().unwrap_or(0);
-    budget.take(largest.saturating_mul(4), folder)?; // a picture before it is converted
-    budget.give_back(largest.saturating_mul(4));
+    // Each thread holds a picture as it was decoded, and one in its final colours.
+    let scratch = largest.saturating_mul(7).saturating_mul(rayon::current_num_threads().min(count) as u64);
+    budget.take(scratch, folder)?;
+    budget.give_back(scratch);
 
     let done = AtomicUsize::new(0);
     let shape = (height, width, channels);
@@ -308,7 +310,7 @@ impl Scratch {
     ) -> std::result::Result<(), String> {
         let found = decode(reader, header, &mut self.decoded)?;
         let from = (header.height as usize, header.width as usize);
-        let mut convert = |to: &mut [u8]| {
+        let convert = |to: &mut [u8]| {
             convert_pixels(&self.decoded, found, to, channels, options.background, Range::BYTES);
         };
         if from == (height, width) {
@@ -348,8 +350,9 @@ pub(crate) fn single(
     let (height, width, channels) = shape;
     let size = checked_size(1, height, width, channels);
     budget.take(size.map_or(u64::MAX, |n| n as u64), path)?;
-    budget.take(header.area().saturating_mul(4), path)?; // the picture before it is converted
-    budget.give_back(header.area().saturating_mul(4));
+    let scratch = header.area().saturating_mul(7); // the picture as decoded, and in its final colours
+    budget.take(scratch, path)?;
+    budget.give_back(scratch);
     let mut pixels = zeros(height * width * channels, path)?;
     Scratch::default().decode(BufReader::new(reader), header, shape, options, &mut pixels).map_err(bad)?;
     Ok(Loaded { images: Images::from_bytes(pixels, 1, height, width, channels), extent: None })
