@@ -127,7 +127,9 @@ pub(crate) fn load(
             Err(reason) => bad.add(path, reason),
         }
     }
-    bad.check(total, options)?;
+    if pictures.is_empty() {
+        bad.check(total, options)?;
+    }
     let (height, width, channels) = target(&pictures, options)?;
     let wanted = |part: Part, test: bool| !split || part == Part::Both || (part == Part::Test) == test;
     pictures.retain(|picture| wanted(options.part, picture.test));
@@ -143,16 +145,26 @@ pub(crate) fn load(
     let done = AtomicUsize::new(0);
     let shape = (height, width, channels);
     let mut parts = [None, None];
+    let mut nothing_left = false;
     for (part, slot) in parts.iter_mut().enumerate() {
         let of_part: Vec<&Picture> = pictures.iter().filter(|picture| picture.test == (part == 1)).collect();
         if of_part.is_empty() {
             continue;
         }
-        *slot = Some(decode_all(&of_part, shape, options, folder, &mut bad, &|| {
+        let decoded = decode_all(&of_part, shape, options, folder, &mut bad, &|| {
             progress(done.fetch_add(1, Ordering::Relaxed) + 1, count);
-        })?);
+        })?;
+        nothing_left |= decoded.0.count == 0;
+        *slot = Some(decoded);
     }
+    bad.0.sort();
     bad.check(total, options)?;
+    if let (true, Some((path, reason))) = (nothing_left, bad.0.first()) {
+        return Err(Error::data(
+            path,
+            format!("it {reason}; nothing is left of the training or of the test images"),
+        ));
+    }
     let [train, test] = parts;
     let (mut train_images, mut test_images, mut values) = (None, None, [None, None]);
     let mut names = BTreeSet::new();

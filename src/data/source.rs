@@ -11,6 +11,9 @@ use std::path::Path;
 /// Deflate's best: 258 bytes for 2 bits.
 pub(crate) const DEFLATE_RATIO: u64 = 1032;
 
+/// Rows or columns of an image: what takes memory per row or column stays small, too.
+pub(crate) const LONGEST_SIDE: usize = 65_535;
+
 /// Memory that the images may take.
 pub(crate) struct Budget {
     limit: u64,

@@ -4,6 +4,7 @@ mod arrays;
 mod batches;
 mod folders;
 mod pictures;
+mod refused;
 
 use super::*;
 use crate::Result;

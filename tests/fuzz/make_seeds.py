@@ -119,6 +119,10 @@ KERAS = {
 write("npz/keras_stored.npz", npz(KERAS, zipfile.ZIP_STORED))
 write("npz/keras_deflated.npz", npz(KERAS, zipfile.ZIP_DEFLATED))
 write("npz/keras_streamed.npz", npz(KERAS, zipfile.ZIP_DEFLATED, stream=True))
+zipfile.ZIP64_LIMIT = 40  # an archive whose directory has 64-bit sizes, as those above 4 GiB have
+ZIP64 = npz(KERAS, zipfile.ZIP_DEFLATED)
+write("npz/keras_zip64.npz", ZIP64[:-14] + b"\xff" * 12 + ZIP64[-2:])  # and says so in its last record
+zipfile.ZIP64_LIMIT = (1 << 31) - 1
 ONE = {"pictures.npy": npy("<f4", (2, 8, 8), floats(128, "<f")), "kinds.npy": npy(">i4", (2, 1), struct.pack(">2i", 9, 4))}
 write("npz/one_array.npz", npz(ONE, zipfile.ZIP_DEFLATED))
 

@@ -1,7 +1,7 @@
 //! The mutation engine: from a seed to a damaged file, by the numbers of a generator.
 //!
-//! Besides blind changes (bits, bytes, cuts, copies) it knows what parsers trust: integers of 2, 4 and 8 bytes in both orders, decimal numbers in
-//! text, brackets, and the checksums that would otherwise stop a damaged file at the door (PNG's chunks, zip's members).
+//! Besides blind changes (bits, bytes, cuts, copies) it knows what parsers trust: integers of 1 to 8 bytes in both orders, decimal
+//! numbers in text, brackets, and the checksums of PNG chunks, which would otherwise stop a damaged file at the door.
 
 /// SplitMix64: small, fast, and the same everywhere.
 pub struct Numbers(pub u64);

@@ -129,14 +129,14 @@ fn bad_files_are_named_or_left_out() {
     assert_eq!(
         message,
         format!(
-            "{}: it is no PNG file; 1 of 4 PNG files cannot be read, and --skip-bad goes on without them",
-            folder.path("3.png").display()
+            "{}: it is damaged (unexpected end of file); 2 of 4 PNG files cannot be read, and --skip-bad goes on without them",
+            folder.path("2.png").display()
         )
     );
     let options = LoadOptions { skip_bad: true, ..LoadOptions::default() };
     let data = folder.load(&options).unwrap();
     assert_eq!(data.train, Images::from_bytes([[7; 72], [8; 72]].concat(), 2, 8, 9, 1));
-    assert_eq!(data.skipped, [folder.path("3.png"), folder.path("2.png")]);
+    assert_eq!(data.skipped, [folder.path("2.png"), folder.path("3.png")]);
     let note = &data.notes[0];
     assert!(
         note.starts_with("2 of 4 PNG files could not be read and were left out; the first is "),

@@ -99,7 +99,11 @@ fn hostile_pictures() {
     };
     assert!(
         edited(16, &[0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff])
-            .contains("it promises 2147483647×2147483647 pixels, more than its")
+            .contains("it promises 2147483647×2147483647 pixels; 65535 in each direction are the most")
+    );
+    assert!(
+        edited(16, &[0, 0, 0xff, 0xff, 0, 0, 0xff, 0xff])
+            .contains("it promises 65535×65535 pixels, more than its")
     );
     assert!(edited(16, &[0; 8]).contains("it has no pixels"));
     assert!(edited(24, &[3]).contains("it has colour type 2 with 3 bits, which PNG does not have"));
