@@ -5,7 +5,7 @@
 //! The bytes are then read once, front to back, run by run of the fastest axis, and scattered: there is never a second copy.
 
 use super::images::{Images, Pixels, Range};
-use super::source::{Budget, Source, zeros};
+use super::source::{Budget, LONGEST_SIDE, Source, zeros};
 use super::{Layout, LoadOptions};
 use crate::{Error, Result};
 use std::path::Path;
@@ -174,6 +174,11 @@ pub(crate) fn read_images(
         Layout::Nhwc => (shape[1], shape[2], shape[3]),
         Layout::Nchw => (shape[2], shape[3], shape[1]),
     };
+    if height.max(width) > LONGEST_SIDE {
+        let message =
+            format!("its images are {height}×{width}; {LONGEST_SIDE} in each direction are the most");
+        return Err(Error::data(path, message));
+    }
     let (row, image) = (width * channels, height * width * channels);
     let strides = match layout {
         Layout::Nhw | Layout::Nhwc => [image, row, channels, 1],
@@ -339,8 +344,14 @@ pub(crate) fn is_labels(header: &Header) -> bool {
 
 /// Settles what the values stand for, over training and test images together: as asked for, else by the values.
 pub(crate) fn settle_range(parts: &mut [&mut Loaded], options: &LoadOptions, path: &Path) -> Result<()> {
-    let extents =
-        parts.iter().map(|part| part.extent.unwrap_or((part.images.range.low, part.images.range.high)));
+    let extents = parts.iter().map(|part| match (&part.images.pixels, part.extent) {
+        (_, Some(extent)) => extent,
+        (Pixels::U8(values), None) => {
+            let found = values.iter().fold((u8::MAX, 0), |(low, high), &v| (low.min(v), high.max(v)));
+            (f32::from(found.0), f32::from(found.1))
+        }
+        (Pixels::F32(_), None) => (part.images.range.low, part.images.range.high),
+    });
     let (low, high) = extents.fold((f32::INFINITY, f32::NEG_INFINITY), |a, b| (a.0.min(b.0), a.1.max(b.1)));
     let floats = parts.iter().any(|part| part.extent.is_some());
     let range = match options.range {
@@ -350,7 +361,7 @@ pub(crate) fn settle_range(parts: &mut [&mut Loaded], options: &LoadOptions, pat
                     "--range {asked_low},{asked_high} must be two numbers, the smaller first"
                 )));
             }
-            if floats && (low < asked_low || high > asked_high) {
+            if low < asked_low || high > asked_high {
                 let message = format!(
                     "its values go from {low} to {high}, outside of --range {asked_low},{asked_high}"
                 );

@@ -86,12 +86,17 @@ pub(crate) fn convert(
     let size = checked_size(images.count, height, width, channels)
         .ok_or_else(|| Error::config(format!("--size {height}x{width} is too large")))?;
     budget.take(size as u64 * bytes_each, path)?;
+    // Each thread has an image in its new colours, and a row of sums.
+    let scratch =
+        (images.height * images.width * channels) as u64 * bytes_each + (images.width * channels) as u64 * 4;
+    let scratch = scratch.saturating_mul(rayon::current_num_threads().min(images.count) as u64);
+    budget.take(scratch, path)?;
     let target = (height, width, channels);
     let pixels = match &images.pixels {
         Pixels::U8(values) => Pixels::U8(convert_all(values, &images, target, options, path)?),
         Pixels::F32(values) => Pixels::F32(convert_all(values, &images, target, options, path)?),
     };
-    budget.give_back((images.count * images.image_len()) as u64 * bytes_each);
+    budget.give_back((images.count * images.image_len()) as u64 * bytes_each + scratch);
     Ok(Images { pixels, count: images.count, height, width, channels, range: images.range })
 }
 
@@ -114,7 +119,11 @@ fn convert_all<V: Sample>(
         .par_chunks_exact(images.image_len())
         .zip(out.par_chunks_exact_mut(height * width * channels))
         .for_each_init(
-            || (vec![V::default(); images.height * images.width * channels], plan.scratch()),
+            || {
+                let recolored =
+                    if channels == images.channels { 0 } else { images.height * images.width * channels };
+                (vec![V::default(); recolored], plan.scratch())
+            },
             |(colored, scratch), (from, to)| {
                 if channels == images.channels {
                     plan.run(from, to, scratch);

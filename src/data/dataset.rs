@@ -3,7 +3,7 @@
 use super::array::{self, Loaded};
 use super::convert::convert;
 use super::images::{Fingerprint, Images, Pixels};
-use super::source::{Budget, Format, Length, Source, human_bytes, sniff};
+use super::source::{Budget, Format, LONGEST_SIDE, Length, Source, human_bytes, sniff};
 use super::{Labels, LoadOptions, idx, npy, npz, png_folder};
 use crate::{Error, Result};
 use std::fs::File;
@@ -96,12 +96,13 @@ pub fn load(
     }
     let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
     let mut contents = read_stream(file, meta.len(), path, options, &mut budget)?;
-    if let (Some(train), "IDX") = (&mut contents.train, contents.kind) {
-        if let Some((labels_path, labels)) = idx::read_labels_beside(path, &mut budget)? {
-            let loaded =
-                contents.train.take().map(|train| Labelled::new(train.loaded, Some(labels), &labels_path));
-            contents.train = loaded.transpose()?;
-        }
+    if contents.kind == "IDX"
+        && let Some(images) = contents.train.take()
+    {
+        let found = idx::read_labels_beside(path, &mut budget)?;
+        let (labels_path, values) = found.map_or((None, None), |(path, values)| (Some(path), Some(values)));
+        let labels_path = labels_path.as_deref().unwrap_or(path);
+        contents.train = Some(Labelled::new(images.loaded, values, labels_path)?);
     }
     settle(contents, path, options, &mut budget)
 }
@@ -117,7 +118,7 @@ pub fn parse(bytes: &[u8], path: &Path, options: &LoadOptions) -> Result<Dataset
 /// The sizes that were asked for must be possible.
 fn check_options(options: &LoadOptions) -> Result<()> {
     match options.size {
-        Some((height, width)) if height == 0 || width == 0 || height > 65_535 || width > 65_535 => {
+        Some((height, width)) if height.min(width) == 0 || height.max(width) > LONGEST_SIDE => {
             Err(Error::config(format!("--size {height}x{width} must be from 1 to 65535 in both directions")))
         }
         _ => Ok(()),
@@ -186,6 +187,11 @@ fn settle(contents: Contents, path: &Path, options: &LoadOptions, budget: &mut B
             );
             return Err(Error::data(path, message));
         }
+        if train.loaded.extent.is_some() != test.loaded.extent.is_some() {
+            let message =
+                "of its training and test images one are bytes and the other floats; both must be the same";
+            return Err(Error::data(path, message));
+        }
     }
     let mut parts: Vec<&mut Loaded> =
         train.iter_mut().chain(&mut test).map(|part| &mut part.loaded).collect();
@@ -244,12 +250,11 @@ pub(crate) fn describe(
         human_bytes((bytes + test_bytes) as u64)
     );
     let mut notes = Vec::new();
-    if let (Pixels::U8(values), super::Range::BYTES) = (&shown.pixels, shown.range) {
-        if values.iter().all(|&v| v <= 1) {
-            notes.push(
-                "all bytes are 0 or 1, which is nearly black out of 255; --range 0,1 takes 1 as white".into(),
-            );
-        }
+    if let (Pixels::U8(values), super::Range::BYTES) = (&shown.pixels, shown.range)
+        && values.iter().all(|&v| v <= 1)
+    {
+        let note = "all bytes are 0 or 1, which is nearly black out of 255; --range 0,1 takes 1 as white";
+        notes.push(note.into());
     }
     let empty = Images::empty(shown.height, shown.width, shown.channels);
     let empty = Images { range: shown.range, ..empty };

@@ -4,7 +4,7 @@
 //! length of the file (deflate makes at most 1032 bytes out of one) before any buffer is made. Text and colour profiles are not
 //! read. Palettes and 1, 2 and 4 bits become 8 bits, 16 bits lose their lower 8.
 
-use super::source::{DEFLATE_RATIO, human_bytes};
+use super::source::{DEFLATE_RATIO, LONGEST_SIDE, human_bytes};
 use png::{ColorType, Decoder, Limits, Transformations};
 use std::io::{BufRead, Seek, Write};
 
@@ -42,6 +42,12 @@ impl PngHeader {
         };
         if header.width == 0 || header.height == 0 {
             return Err("has no pixels".into());
+        }
+        if header.width.max(header.height) as usize > LONGEST_SIDE {
+            let (height, width) = (header.height, header.width);
+            return Err(format!(
+                "promises {height}×{width} pixels; {LONGEST_SIDE} in each direction are the most"
+            ));
         }
         let row = 1 + (u64::from(header.width) * samples * u64::from(header.bits)).div_ceil(8);
         let raw = row.saturating_mul(u64::from(header.height));

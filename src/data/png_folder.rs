@@ -127,7 +127,9 @@ pub(crate) fn load(
             Err(reason) => bad.add(path, reason),
         }
     }
-    bad.check(total, options)?;
+    if pictures.is_empty() {
+        bad.check(total, options)?;
+    }
     let (height, width, channels) = target(&pictures, options)?;
     let wanted = |part: Part, test: bool| !split || part == Part::Both || (part == Part::Test) == test;
     pictures.retain(|picture| wanted(options.part, picture.test));
@@ -135,22 +137,34 @@ pub(crate) fn load(
     let bytes = checked_size(count, height, width, channels);
     budget.take(bytes.map_or(u64::MAX, |n| n as u64), folder)?;
     let largest = pictures.iter().map(|picture| picture.header.area()).max().unwrap_or(0);
-    budget.take(largest.saturating_mul(4), folder)?; // a picture before it is converted
-    budget.give_back(largest.saturating_mul(4));
+    // Each thread holds a picture as it was decoded, and one in its final colours.
+    let scratch = largest.saturating_mul(7).saturating_mul(rayon::current_num_threads().min(count) as u64);
+    budget.take(scratch, folder)?;
+    budget.give_back(scratch);
 
     let done = AtomicUsize::new(0);
     let shape = (height, width, channels);
     let mut parts = [None, None];
+    let mut nothing_left = false;
     for (part, slot) in parts.iter_mut().enumerate() {
         let of_part: Vec<&Picture> = pictures.iter().filter(|picture| picture.test == (part == 1)).collect();
         if of_part.is_empty() {
             continue;
         }
-        *slot = Some(decode_all(&of_part, shape, options, folder, &mut bad, &|| {
+        let decoded = decode_all(&of_part, shape, options, folder, &mut bad, &|| {
             progress(done.fetch_add(1, Ordering::Relaxed) + 1, count);
-        })?);
+        })?;
+        nothing_left |= decoded.0.count == 0;
+        *slot = Some(decoded);
     }
+    bad.0.sort();
     bad.check(total, options)?;
+    if let (true, Some((path, reason))) = (nothing_left, bad.0.first()) {
+        return Err(Error::data(
+            path,
+            format!("it {reason}; nothing is left of the training or of the test images"),
+        ));
+    }
     let [train, test] = parts;
     let (mut train_images, mut test_images, mut values) = (None, None, [None, None]);
     let mut names = BTreeSet::new();
@@ -308,7 +322,7 @@ impl Scratch {
     ) -> std::result::Result<(), String> {
         let found = decode(reader, header, &mut self.decoded)?;
         let from = (header.height as usize, header.width as usize);
-        let mut convert = |to: &mut [u8]| {
+        let convert = |to: &mut [u8]| {
             convert_pixels(&self.decoded, found, to, channels, options.background, Range::BYTES);
         };
         if from == (height, width) {
@@ -348,8 +362,9 @@ pub(crate) fn single(
     let (height, width, channels) = shape;
     let size = checked_size(1, height, width, channels);
     budget.take(size.map_or(u64::MAX, |n| n as u64), path)?;
-    budget.take(header.area().saturating_mul(4), path)?; // the picture before it is converted
-    budget.give_back(header.area().saturating_mul(4));
+    let scratch = header.area().saturating_mul(7); // the picture as decoded, and in its final colours
+    budget.take(scratch, path)?;
+    budget.give_back(scratch);
     let mut pixels = zeros(height * width * channels, path)?;
     Scratch::default().decode(BufReader::new(reader), header, shape, options, &mut pixels).map_err(bad)?;
     Ok(Loaded { images: Images::from_bytes(pixels, 1, height, width, channels), extent: None })

@@ -80,10 +80,12 @@ impl Plan {
                 scratch.iter_mut().zip(row).for_each(|(sum, v)| *sum += weight * v.to_f32());
             }
             for (taps, pixel) in self.columns.iter().zip(out.chunks_exact_mut(self.channels)) {
+                let from = &scratch[taps.start * self.channels..][..taps.weights.len() * self.channels];
                 for (channel, value) in pixel.iter_mut().enumerate() {
-                    let column =
-                        scratch[taps.start * self.channels + channel..].iter().step_by(self.channels);
-                    let sum = column.zip(&taps.weights).map(|(v, weight)| v * weight).sum();
+                    let mut sum = 0.0;
+                    for (source, weight) in from.chunks_exact(self.channels).zip(&taps.weights) {
+                        sum += source[channel] * weight;
+                    }
                     *value = V::from_f32(sum);
                 }
             }

@@ -11,6 +11,9 @@ use std::path::Path;
 /// Deflate's best: 258 bytes for 2 bits.
 pub(crate) const DEFLATE_RATIO: u64 = 1032;
 
+/// Rows or columns of an image: what takes memory per row or column stays small, too.
+pub(crate) const LONGEST_SIDE: usize = 65_535;
+
 /// Memory that the images may take.
 pub(crate) struct Budget {
     limit: u64,
@@ -54,18 +57,18 @@ pub(crate) fn human_bytes(bytes: u64) -> String {
     if unit == 0 { format!("{bytes} bytes") } else { format!("{value:.1} {}", units[unit]) }
 }
 
-/// A buffer of zeros, or an error where the system has no memory for it.
+/// A buffer of zeros, or an error where the system has no memory for it. The system gives its pages when they are first written to,
+/// so a file that is cut off costs no more than the bytes that it does have.
 pub(crate) fn zeros<V: Clone + Default>(len: usize, path: &Path) -> Result<Vec<V>> {
-    let mut buffer = Vec::new();
-    if buffer.try_reserve_exact(len).is_err() {
+    // Vec's macro asks for zeroed pages but ends the program if there are none: hence a question first.
+    if Vec::<V>::new().try_reserve_exact(len).is_err() {
         let size = human_bytes((len as u64).saturating_mul(size_of::<V>() as u64));
         return Err(Error::data(
             path,
             format!("its images take {size} of memory, which this machine does not give"),
         ));
     }
-    buffer.resize(len, V::default());
-    Ok(buffer)
+    Ok(vec![V::default(); len])
 }
 
 /// How many bytes a source has.

@@ -156,7 +156,6 @@ impl FileSystem for Disk {
 mod tests {
     use super::*;
     use crate::storage::testing::Child;
-    use std::process::Command;
 
     /// Not a test by itself: the process in the test below.
     #[test]
@@ -185,7 +184,7 @@ mod tests {
         ];
         for (plan, ends_well, a, b) in cases {
             let folder = tempfile::tempdir().unwrap();
-            let mut program = Command::new(std::env::current_exe().unwrap());
+            let mut program = std::process::Command::new(std::env::current_exe().unwrap());
             program.args(["storage::filesystem::tests::child_writes_two_files", "--exact"]);
             program.env(Child::ARGUMENT, folder.path());
             if let Some(plan) = plan {
