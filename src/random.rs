@@ -7,6 +7,7 @@
 
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
 
 /// What the numbers are for. The values are part of what a seed means: they never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,6 +48,11 @@ pub fn stream(seed: u64, stream: Stream, index: u64) -> ChaCha8Rng {
     key[8..16].copy_from_slice(&(stream as u64).to_le_bytes());
     key[16..24].copy_from_slice(&index.to_le_bytes());
     ChaCha8Rng::from_seed(key)
+}
+
+/// Fills a slice with draws from the standard normal distribution, in order.
+pub fn fill_normal(rng: &mut ChaCha8Rng, numbers: &mut [f32]) {
+    numbers.iter_mut().for_each(|number| *number = StandardNormal.sample(rng));
 }
 
 #[cfg(test)]

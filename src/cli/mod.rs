@@ -1,0 +1,88 @@
+//! The command line: arguments into calls of the library, and results into text.
+//!
+//! A command is a file in this folder with its arguments and a `run` that calls the library and prints. Exit codes: 0 done, 1 an error (one
+//! sentence on standard error), 2 a command line of the wrong form, 130 stopped by Ctrl-C with everything saved.
+
+mod common;
+mod decode;
+mod edit;
+mod encode;
+mod eval;
+mod export;
+mod info;
+mod inpaint;
+mod interpolate;
+mod manifold;
+mod reconstruct;
+mod sample;
+mod score;
+mod train;
+mod traverse;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::Error;
+
+/// Variational autoencoders for images, on the CPU: train one on your pictures, then generate, edit, compress and judge with it.
+#[derive(Debug, Parser)]
+#[command(name = "elbo", version, max_term_width = 110)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Train(train::Train),
+    Sample(sample::Sample),
+    Reconstruct(reconstruct::Reconstruct),
+    Encode(encode::Encode),
+    Decode(decode::Decode),
+    Interpolate(interpolate::Interpolate),
+    Traverse(traverse::Traverse),
+    Manifold(manifold::Manifold),
+    Edit(edit::Edit),
+    Inpaint(inpaint::Inpaint),
+    Score(score::Score),
+    Eval(eval::Eval),
+    Info(info::Info),
+    Export(export::Export),
+}
+
+/// What a command ends with, if not with an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Done,
+    Interrupted,
+}
+
+/// Runs the program with the arguments that it was started with.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let ending = match arguments.command {
+        Command::Train(command) => command.run(),
+        Command::Sample(command) => command.run(),
+        Command::Reconstruct(command) => command.run(),
+        Command::Encode(command) => command.run(),
+        Command::Decode(command) => command.run(),
+        Command::Interpolate(command) => command.run(),
+        Command::Traverse(command) => command.run(),
+        Command::Manifold(command) => command.run(),
+        Command::Edit(command) => command.run(),
+        Command::Inpaint(command) => command.run(),
+        Command::Score(command) => command.run(),
+        Command::Eval(command) => command.run(),
+        Command::Info(command) => command.run(),
+        Command::Export(command) => command.run(),
+    };
+    match ending {
+        Ok(Ending::Done) => ExitCode::SUCCESS,
+        Ok(Ending::Interrupted) | Err(Error::Interrupted) => ExitCode::from(130),
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(1)
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! `elbo train`: learns from images, and goes on with `--resume`.
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::Ending;
+use super::common::{RUNS, load_images, set_threads};
+use crate::error::{Error, Result};
+use crate::model::Vae;
+use crate::storage::filesystem::system;
+use crate::train::run::{EpochReport, Observer};
+use crate::train::trainer::StepReport;
+use crate::train::{Config, Outcome, Run, TrainOptions, Trainer};
+
+/// Train a model on images, into a new run folder
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Without options: the preset conv on the bundled MNIST digits, ten epochs, into runs/."
+)]
+pub(super) struct Train {
+    #[command(flatten)]
+    options: TrainOptions,
+    /// Take options from a TOML file; flags win over it
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    config: Option<PathBuf>,
+    /// The run folder to make [default: runs/DATE-TIME-PRESET]
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    out: Option<PathBuf>,
+    /// Go on with a run where it stopped; only --epochs, --max-steps, --threads and --checkpoint-every may be given anew
+    #[arg(long, value_name = "RUN")]
+    resume: Option<PathBuf>,
+}
+
+impl Train {
+    pub(super) fn run(self) -> Result<Ending> {
+        let stop = watch_for_interrupts()?;
+        let (folder, run) = match &self.resume {
+            Some(folder) => (folder.clone(), self.resume_run(folder)?),
+            None => self.start_run()?,
+        };
+        let mut run = run;
+        announce(&run, &folder);
+        let mut watcher = Watcher::new(run.trainer());
+        // Inside the pool, so that a step is not handed from thread to thread.
+        let outcome = rayon::scope(|_| run.train(&stop, &mut watcher));
+        watcher.finish();
+        let outcome = outcome?;
+        conclude(&run, &folder, outcome);
+        Ok(if outcome == Outcome::Interrupted { Ending::Interrupted } else { Ending::Done })
+    }
+
+    fn start_run(self) -> Result<(PathBuf, Run)> {
+        let mut options = self.options;
+        if let Some(path) = &self.config {
+            options = options.or(TrainOptions::read(path)?);
+        }
+        let config = Config::new(&options)?;
+        set_threads(config.threads)?;
+        let folder = match self.out {
+            Some(folder) => folder,
+            None => new_folder(config.preset.name()),
+        };
+        // Before the images are read: nobody should wait for this message.
+        crate::storage::atomic::refuse_existing(&folder)?;
+        let data = load_images(&config.data, &config.load)?;
+        println!("{}", data.description);
+        let run = Run::start(system(), &folder, config, data)?;
+        Ok((folder, run))
+    }
+
+    fn resume_run(&self, folder: &Path) -> Result<Run> {
+        let mut rest = self.options.clone();
+        let m = &mut rest.model;
+        (m.epochs, m.max_steps, m.threads, m.checkpoint_every) = (None, None, None, None);
+        if rest != TrainOptions::default() {
+            return Err(Error::config(
+                "--resume goes on with the run's own options; only --epochs, --max-steps, --threads and --checkpoint-every may be \
+                 given anew",
+            ));
+        }
+        Run::resume(system(), folder, self.options.clone(), |config| {
+            set_threads(config.threads)?;
+            load_images(&config.data, &config.load)
+        })
+    }
+}
+
+/// `runs/DATE-TIME-PRESET`, with a number after it where two start in one second.
+fn new_folder(preset: &str) -> PathBuf {
+    let seconds =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let name = format!("{}-{preset}", super::common::date_and_time(seconds));
+    let folder = |number: usize| {
+        let suffix = if number == 1 { String::new() } else { format!("-{number}") };
+        Path::new(RUNS).join(format!("{name}{suffix}"))
+    };
+    (1..).map(folder).find(|folder| folder.symlink_metadata().is_err()).expect("some number is free")
+}
+
+/// Becomes true on the first Ctrl-C; a second one ends the process at once.
+fn watch_for_interrupts() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&stop);
+    ctrlc::set_handler(move || {
+        if seen.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("\nfinishing the step and saving; press Ctrl-C again to leave at once");
+    })
+    .map_err(|error| Error::config(format!("cannot watch for Ctrl-C: {error}")))?;
+    Ok(stop)
+}
+
+fn announce(run: &Run, folder: &Path) {
+    let t = run.trainer();
+    let c = t.model.config();
+    println!(
+        "{} with {} parameters, latent size {}, {} likelihood, {} divergence",
+        c.preset.name(),
+        grouped(t.model.parameters.len()),
+        c.latent,
+        c.likelihood.name(),
+        t.config.objective.divergence.name()
+    );
+    let memory = needed_memory(&t.model, t.batch_size());
+    if memory > 1 << 30 {
+        println!(
+            "note: this network grows with the image; training it takes about {:.1} GiB of memory",
+            memory as f64 / (1u64 << 30) as f64
+        );
+    }
+    println!(
+        "{} images to train on, {} to validate on, {} steps of {} images an epoch, {} threads",
+        grouped(t.split.train.len()),
+        grouped(t.split.validation.len()),
+        grouped(t.steps_per_epoch() as usize),
+        t.batch_size(),
+        rayon::current_num_threads()
+    );
+    if t.progress.step > 0 {
+        println!("going on at step {} (epoch {})", t.progress.step, t.progress.epoch + 1);
+    }
+    if !t.config.beta.ends_within(t.config.epochs as f64) {
+        println!(
+            "warning: β warms up over {} epochs, and the run has {}: it never reaches {}",
+            t.config.beta.epochs, t.config.epochs, t.config.beta.to
+        );
+    }
+    println!("run folder: {}", folder.display());
+}
+
+/// Parameters, gradient and two moments, and twice the outputs of all layers for a batch.
+fn needed_memory(model: &Vae<f32>, batch: usize) -> u64 {
+    let a = model.architecture();
+    let outputs: usize = a.encoder.iter().chain(&a.decoder).map(|stage| stage.layer.output_len()).sum();
+    4 * (4 * model.parameters.len() as u64 + 2 * (outputs * batch) as u64)
+}
+
+fn conclude(run: &Run, folder: &Path, outcome: Outcome) {
+    let t = run.trainer();
+    let shown = folder.display();
+    match outcome {
+        Outcome::Interrupted => {
+            println!("stopped at step {}; go on with: elbo train --resume {shown}", t.progress.step);
+            return;
+        }
+        Outcome::EndedEarly => {
+            println!("no better for {} epochs, so the run ends here", t.progress.stale);
+        }
+        Outcome::Finished => {}
+    }
+    if let Some(best) = t.progress.best {
+        println!("best on the validation images: epoch {}, loss {:.2}", best.epoch, best.loss);
+    }
+    if t.progress.spikes > 0 {
+        println!("{} gradient spikes, {} steps left out", t.progress.spikes, t.progress.skipped);
+    }
+    println!("model:   {shown}/model.safetensors");
+    println!("samples: {shown}/samples/  (open the newest)");
+    println!("next:    elbo sample {shown}   elbo eval {shown}");
+}
+
+/// 1234567 as 1,234,567.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Shows progress: a bar on a terminal, plain lines elsewhere.
+struct Watcher {
+    bar: Option<ProgressBar>,
+    shown: Instant,
+    images: f64,
+    seconds: f64,
+    last: Instant,
+    heading: bool,
+}
+
+/// Time between plain lines within an epoch.
+const LINE_EVERY: Duration = Duration::from_secs(30);
+
+impl Watcher {
+    fn new(trainer: &Trainer) -> Self {
+        let bar = std::io::stdout().is_terminal().then(|| {
+            let steps = trainer.config.epochs * trainer.steps_per_epoch();
+            let length = trainer.config.max_steps.unwrap_or(steps).min(steps);
+            let bar =
+                ProgressBar::with_draw_target(Some(length), indicatif::ProgressDrawTarget::stdout_with_hz(8));
+            bar.set_style(ProgressStyle::with_template("{bar:28} {pos}/{len} {msg}").expect("a template"));
+            bar.set_position(trainer.progress.step);
+            bar
+        });
+        let now = Instant::now();
+        Self { bar, shown: now, images: 0.0, seconds: 0.0, last: now, heading: true }
+    }
+
+    fn print(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| println!("{line}")),
+            None => println!("{line}"),
+        }
+        let _ = std::io::stdout().flush();
+    }
+
+    fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// 75 s as 1m15s.
+fn duration(seconds: f64) -> String {
+    let s = seconds.round() as u64;
+    match s {
+        0..60 => format!("{s}s"),
+        60..3600 => format!("{}m{:02}s", s / 60, s % 60),
+        _ => format!("{}h{:02}m", s / 3600, s / 60 % 60),
+    }
+}
+
+impl Observer for Watcher {
+    fn step(&mut self, trainer: &Trainer, report: &StepReport) {
+        let now = Instant::now();
+        let elapsed = now.duration_since(self.last).as_secs_f64();
+        self.last = now;
+        // A running mean over some hundred steps.
+        self.images = 0.99 * self.images + report.images as f64;
+        self.seconds = 0.99 * self.seconds + elapsed;
+        let is_due =
+            self.shown.elapsed() >= if self.bar.is_some() { Duration::from_millis(120) } else { LINE_EVERY };
+        if !is_due {
+            return;
+        }
+        self.shown = now;
+        let rate = self.images / self.seconds.max(1e-9);
+        let p = &trainer.progress;
+        let all = trainer.config.epochs * trainer.steps_per_epoch();
+        let steps = trainer.config.max_steps.unwrap_or(all).min(all).saturating_sub(p.step);
+        let left = duration(steps as f64 * trainer.batch_size() as f64 / rate);
+        let loss = trainer.epoch_means().loss;
+        match &self.bar {
+            Some(bar) => {
+                bar.set_position(p.step);
+                bar.set_message(format!(
+                    "epoch {} · loss {loss:.2} · {rate:.0} images/s · {left} left",
+                    p.epoch + 1
+                ));
+            }
+            None => self.print(&format!(
+                "epoch {} step {}: loss {loss:.2}, {rate:.0} images/s, {left} left",
+                p.epoch + 1,
+                p.step
+            )),
+        }
+    }
+
+    fn epoch(&mut self, trainer: &Trainer, report: &EpochReport) {
+        if self.heading {
+            self.print(
+                "epoch    train −ELBO   recon      KL    valid −ELBO   recon      KL   active   images/s",
+            );
+            self.heading = false;
+        }
+        let (t, v) = (&report.train, &report.judgement.values);
+        // The −ELBO's own reconstruction, with the normalizer that the squared error leaves out of the loss.
+        let parts = |v: &crate::loss::LossValues| {
+            format!("{:11.2} {:7.2} {:7.2}", v.negative_elbo, v.negative_elbo - v.kl, v.kl)
+        };
+        let valid = if report.held_out { parts(v) } else { format!("{:>27}", "-") };
+        let latent = trainer.model.config().latent;
+        let active = format!("{}/{latent}", report.judgement.active_units());
+        let best = if report.is_best && report.held_out { "  best" } else { "" };
+        self.print(&format!(
+            "{:>5} {}    {valid} {active:>8} {:>10.0}{best}",
+            report.epoch,
+            parts(t),
+            report.images_per_second
+        ));
+        let active = report.judgement.active_units();
+        if active * 10 < latent {
+            self.print(&format!(
+                "warning: only {active} of {latent} latent dimensions are active (variance of μ above 0.01): the posterior has \
+                 collapsed to the prior; --beta-warmup or --free-bits often help"
+            ));
+        }
+        self.last = Instant::now();
+    }
+
+    fn note(&mut self, text: &str) {
+        self.print(text);
+    }
+}

@@ -1,0 +1,106 @@
+//! Images to codes and codes to images, any number of them, in batches.
+//!
+//! A [`Codec`] is a trained model with the memory for using it. It takes images as they are stored ([`Images`]), gives pictures with
+//! values in [0, 1], and is deterministic: encoding gives μ and ln σ², and draws nothing.
+
+use crate::data::{Binarize, Filler, Images, Span};
+use crate::error::{Error, Result};
+use crate::model::{Vae, Workspace};
+
+/// Images or codes per pass: enough for the products to be efficient, few enough to stay small in memory.
+pub const BATCH: usize = 128;
+
+/// The posteriors of some images, `count × Z` each.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Codes {
+    /// μ.
+    pub mu: Vec<f32>,
+    /// ln σ².
+    pub log_variance: Vec<f32>,
+}
+
+/// A model in use.
+///
+/// ```
+/// use elbo::generate::Codec;
+/// use elbo::model::{ModelConfig, Preset, Vae};
+/// let model = Vae::new(ModelConfig::new(Preset::Mlp, (8, 8, 1)), 0)?;
+/// let mut codec = Codec::new(&model);
+/// let picture = codec.decode(&[0.0; 20]); // one code of 20 zeros: the prior's mean
+/// assert_eq!(picture.len(), 8 * 8);
+/// assert!(picture.iter().all(|pixel| (0.0..=1.0).contains(pixel)));
+/// # Ok::<(), elbo::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Codec<'m> {
+    model: &'m Vae<f32>,
+    workspace: Workspace<f32>,
+    batch: Vec<f32>,
+}
+
+impl<'m> Codec<'m> {
+    /// Makes the memory for batches of [`BATCH`].
+    pub fn new(model: &'m Vae<f32>) -> Self {
+        let workspace = model.inference_workspace(BATCH);
+        Self { model, workspace, batch: vec![0.0; BATCH * model.config().pixels()] }
+    }
+
+    /// The model.
+    pub fn model(&self) -> &'m Vae<f32> {
+        self.model
+    }
+
+    /// The posteriors of the images `indices`.
+    ///
+    /// # Panics
+    /// Where the images are of another size than the model's (see [`check_size`]).
+    pub fn encode(&mut self, images: &Images, indices: &[usize], binarize: Option<Binarize>) -> Codes {
+        let mut codes = Codes::default();
+        let filler = Filler { span: self.model.config().span(), binarize, seed: 0 };
+        let (pixels, latent) = (self.model.config().pixels(), self.model.config().latent);
+        for chunk in indices.chunks(BATCH) {
+            let batch = &mut self.batch[..chunk.len() * pixels];
+            filler.fill(images, chunk, 0, batch);
+            self.model.encode(batch, &mut self.workspace);
+            codes.mu.extend_from_slice(&self.workspace.latent.mu[..chunk.len() * latent]);
+            codes.log_variance.extend_from_slice(&self.workspace.latent.log_variance[..chunk.len() * latent]);
+        }
+        codes
+    }
+
+    /// The pictures of some codes, `count × Z`: the means of p(x|z), `count × H·W·C`, in [0, 1].
+    ///
+    /// # Panics
+    /// Where the numbers do not come out as whole codes.
+    pub fn decode(&mut self, codes: &[f32]) -> Vec<f32> {
+        let latent = self.model.config().latent;
+        assert!(codes.len().is_multiple_of(latent), "{} numbers for codes of {latent}", codes.len());
+        let mut pictures = Vec::with_capacity(codes.len() / latent * self.model.config().pixels());
+        for chunk in codes.chunks(BATCH * latent) {
+            self.workspace.latent.z[..chunk.len()].copy_from_slice(chunk);
+            let output = self.model.decode(chunk.len() / latent, &mut self.workspace);
+            self.model.to_means(output);
+            pictures.extend_from_slice(output);
+        }
+        if self.model.config().span() == Span::Symmetric {
+            pictures.iter_mut().for_each(|pixel| *pixel = 0.5 * (*pixel + 1.0));
+        }
+        pictures
+    }
+}
+
+/// Whether images are of the model's size.
+///
+/// # Errors
+/// Where they are not, with both sizes.
+pub fn check_size(model: &Vae<f32>, images: &Images) -> Result<()> {
+    let c = model.config();
+    if (images.height, images.width, images.channels) == (c.height, c.width, c.channels) {
+        return Ok(());
+    }
+    Err(Error::config(format!(
+        "the model is for images of {}×{}×{}, and these are {}×{}×{} (height × width × channels); --size, --grey and --rgb convert \
+         them",
+        c.height, c.width, c.channels, images.height, images.width, images.channels
+    )))
+}

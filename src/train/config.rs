@@ -1,0 +1,557 @@
+//! A training's configuration with everything decided: what [`TrainOptions`] leave open has its default here, and what cannot be is
+//! refused here, before anything is read or written.
+//!
+//! [`Config::to_options`] is the way back: the complete config file of a run, with which `train --config` repeats it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::options::{DataOptions, ModelOptions, TrainOptions, nearest};
+use crate::data::{Binarize, Color, Layout, LoadOptions, Part};
+use crate::error::{Error, Result};
+use crate::loss::{Divergence, Likelihood, Objective, ObjectiveTerms};
+use crate::model::{ModelConfig, Preset};
+use crate::optim::{Adam, LearningRate, LearningRateSchedule, OnSpike, Ramp};
+
+/// In which order the two halves learn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Schedule {
+    /// One step for all parameters.
+    Joint,
+    /// The article's two steps: encoder and shared layer on reconstruction + divergence, then the decoder on reconstruction.
+    Alternating,
+}
+
+impl Schedule {
+    /// The names, as options and configuration files have them.
+    pub const NAMES: [&'static str; 2] = ["joint", "alternating"];
+
+    fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "joint" => Some(Self::Joint),
+            "alternating" => Some(Self::Alternating),
+            _ => None,
+        }
+    }
+
+    /// Its name, one of [`NAMES`](Self::NAMES).
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Joint => "joint",
+            Self::Alternating => "alternating",
+        }
+    }
+}
+
+/// Images per step where nothing else was asked for.
+const DEFAULT_BATCH: usize = 128;
+
+/// Everything about a training but the images themselves.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where the images are.
+    pub data: PathBuf,
+    /// How they are read.
+    pub load: LoadOptions,
+    /// Whether pixels become 0 or 1.
+    pub binarize: Option<Binarize>,
+    /// The network, but for the image's size.
+    pub preset: Preset,
+    /// Z.
+    pub latent: usize,
+    /// The channels of the convolutions.
+    pub widths: Vec<usize>,
+    /// The hidden linear layers.
+    pub hidden: Vec<usize>,
+    /// Whether the decoder uses the encoder's weights.
+    pub tie_weights: bool,
+    /// Likelihood and divergence.
+    pub objective: Objective,
+    /// β over the epochs.
+    pub beta: Ramp,
+    /// λ, nats per dimension.
+    pub free_bits: f64,
+    /// The final capacity in nats; it grows from 0 over all epochs.
+    pub capacity: Option<f64>,
+    /// Joint or alternating.
+    pub schedule: Schedule,
+    /// Passes over the data.
+    pub epochs: u64,
+    /// Images per step; `None` until the data are known, if none was asked for.
+    pub batch: Option<usize>,
+    /// α.
+    pub lr: f64,
+    /// How α goes on.
+    pub lr_schedule: LearningRateSchedule,
+    /// Epochs of warm-up.
+    pub lr_warmup: f64,
+    /// Adam's constants.
+    pub adam: Adam,
+    /// The largest gradient norm.
+    pub clip_norm: Option<f64>,
+    /// What is done about a spike.
+    pub on_spike: Option<OnSpike>,
+    /// The seed of all random streams.
+    pub seed: u64,
+    /// Images held out; `None` until the data are known, if nothing was asked for.
+    pub valid: Option<usize>,
+    /// Epochs without improvement before the run ends.
+    pub patience: Option<u64>,
+    /// Steps after which the run ends.
+    pub max_steps: Option<u64>,
+    /// Time between checkpoints.
+    pub checkpoint_every: Duration,
+    /// Threads; 0 for one a core.
+    pub threads: usize,
+}
+
+impl Config {
+    /// Fills in defaults and refuses what cannot be.
+    ///
+    /// # Errors
+    /// One sentence on the first option that cannot be used.
+    pub fn new(options: &TrainOptions) -> Result<Self> {
+        let TrainOptions { data, model: o } = options;
+        let preset =
+            choose("preset", o.preset.as_deref(), Preset::NAMES, Preset::from_name)?.unwrap_or(Preset::Conv);
+        let config = Self {
+            data: data.path()?,
+            load: data.load_options()?,
+            binarize: data.binarize()?,
+            preset,
+            latent: o.latent.unwrap_or_else(|| preset.default_latent()),
+            widths: o.channels.clone().unwrap_or_else(|| preset.default_widths()),
+            hidden: o.hidden.clone().unwrap_or_else(|| preset.default_hidden()),
+            tie_weights: o.tie_weights.unwrap_or(false),
+            objective: Objective {
+                likelihood: likelihood(o, preset)?,
+                divergence: choose(
+                    "divergence",
+                    o.divergence.as_deref(),
+                    Divergence::NAMES,
+                    Divergence::from_name,
+                )?
+                .unwrap_or_default(),
+            },
+            beta: Ramp {
+                from: if o.beta_warmup.unwrap_or(0.0) > 0.0 { 0.0 } else { o.beta.unwrap_or(1.0) },
+                to: o.beta.unwrap_or(1.0),
+                epochs: not_negative("beta-warmup", o.beta_warmup)?.unwrap_or(0.0),
+            },
+            free_bits: o.free_bits.unwrap_or(0.0),
+            capacity: o.capacity,
+            schedule: choose("schedule", o.schedule.as_deref(), Schedule::NAMES, Schedule::from_name)?
+                .unwrap_or(Schedule::Joint),
+            epochs: o.epochs.unwrap_or(10),
+            batch: o.batch,
+            lr: o.lr.unwrap_or(1e-3),
+            lr_schedule: choose(
+                "lr-schedule",
+                o.lr_schedule.as_deref(),
+                LearningRateSchedule::NAMES,
+                LearningRateSchedule::from_name,
+            )?
+            .unwrap_or(LearningRateSchedule::Constant),
+            lr_warmup: not_negative("lr-warmup", o.lr_warmup)?.unwrap_or(0.0),
+            adam: Adam {
+                weight_decay: not_negative("weight-decay", o.weight_decay)?.unwrap_or(0.0),
+                ..Adam::default()
+            },
+            clip_norm: positive("clip-norm", o.clip_norm)?,
+            on_spike: choose("on-spike", o.on_spike.as_deref(), OnSpike::NAMES, OnSpike::from_name)?,
+            seed: o.seed.unwrap_or(0),
+            valid: o.valid,
+            patience: o.patience,
+            max_steps: o.max_steps,
+            checkpoint_every: o
+                .checkpoint_every
+                .as_deref()
+                .map_or(Ok(Duration::from_secs(300)), parse_duration)?,
+            threads: o.threads.unwrap_or(0),
+        };
+        config.validate()?;
+        Ok(config)
+    }
+
+    fn validate(&self) -> Result<()> {
+        let fail = |message: &str| Err(Error::config(message));
+        self.terms(0.0).validate()?;
+        ObjectiveTerms { beta: self.beta.to, free_bits: self.free_bits, capacity: self.capacity }
+            .validate()?;
+        self.learning_rate(1).validate()?;
+        // Everything about the network that does not depend on the images is known now.
+        self.model((64, 64, 1)).validate()?;
+        if self.batch == Some(0) {
+            return fail("a batch of 0 images; it must be at least 1");
+        }
+        if self.epochs == 0 {
+            return fail("0 epochs; there must be at least 1");
+        }
+        if self.patience == Some(0) {
+            return fail("a patience of 0 epochs; it must be at least 1 (leave it out to train to the end)");
+        }
+        if self.patience.is_some() && self.valid == Some(0) {
+            return fail("--patience judges by validation images, and --valid 0 holds out none");
+        }
+        if self.max_steps == Some(0) {
+            return fail("--max-steps 0 trains nothing; it must be at least 1");
+        }
+        if i64::try_from(self.seed).is_err() {
+            return fail("the seed is too large; it must be below 2^63");
+        }
+        if self.threads > 1024 {
+            return fail("more than 1024 threads; leave --threads out for one on each core");
+        }
+        if self.schedule == Schedule::Alternating && self.tie_weights {
+            return fail(
+                "--schedule alternating trains the halves apart, and --tie-weights makes them one: use either",
+            );
+        }
+        Ok(())
+    }
+
+    /// The network for images of these sizes.
+    pub fn model(&self, (height, width, channels): (usize, usize, usize)) -> ModelConfig {
+        ModelConfig {
+            preset: self.preset,
+            height,
+            width,
+            channels,
+            latent: self.latent,
+            widths: self.widths.clone(),
+            hidden: self.hidden.clone(),
+            tie_weights: self.tie_weights,
+            likelihood: self.objective.likelihood,
+        }
+    }
+
+    /// β, free bits and capacity after so many epochs, fractions included.
+    pub fn terms(&self, epochs: f64) -> ObjectiveTerms {
+        let capacity = |nats| Ramp::from_zero(nats, self.epochs as f64).at(epochs);
+        ObjectiveTerms {
+            beta: self.beta.at(epochs),
+            free_bits: self.free_bits,
+            capacity: self.capacity.map(capacity),
+        }
+    }
+
+    /// What models are judged by: the objective at the end of all ramps.
+    pub fn final_terms(&self) -> ObjectiveTerms {
+        ObjectiveTerms { beta: self.beta.to, free_bits: self.free_bits, capacity: self.capacity }
+    }
+
+    /// The learning rate's curve, for epochs of so many steps.
+    pub fn learning_rate(&self, steps_per_epoch: u64) -> LearningRate {
+        LearningRate {
+            base: self.lr,
+            schedule: self.lr_schedule,
+            warmup_steps: (self.lr_warmup * steps_per_epoch as f64).round() as u64,
+            total_steps: self.epochs.saturating_mul(steps_per_epoch),
+        }
+    }
+
+    /// Images per step for a training set of this size.
+    ///
+    /// # Errors
+    /// Where more were asked for than there are.
+    pub fn batch_for(&self, images: usize) -> Result<usize> {
+        match self.batch {
+            None => Ok(DEFAULT_BATCH.min(images)),
+            Some(batch) if batch <= images => Ok(batch),
+            Some(batch) => Err(Error::config(format!(
+                "a batch of {batch} images, and there are only {images} to train on; --batch must be at most that"
+            ))),
+        }
+    }
+
+    /// All options with their values: a config file that repeats the run.
+    pub fn to_options(&self) -> TrainOptions {
+        let likelihood = self.objective.likelihood;
+        TrainOptions {
+            data: DataOptions {
+                data: Some(self.data.clone()),
+                size: self.load.size.map(|(h, w)| format!("{h}x{w}")),
+                grey: (self.load.color == Some(Color::Grey)).then_some(true),
+                rgb: (self.load.color == Some(Color::Rgb)).then_some(true),
+                background: Some(self.load.background.iter().fold("#".into(), |s, c| format!("{s}{c:02x}"))),
+                layout: self.load.layout.map(|layout| format!("{layout:?}").to_lowercase()),
+                range: self.load.range.map(|(low, high)| format!("{low},{high}")),
+                skip_bad: Some(self.load.skip_bad),
+                max_memory: Some(format!("{}B", self.load.max_memory)),
+                binarize: self.binarize.map(|binarize| format!("{binarize:?}").to_lowercase()),
+            },
+            model: ModelOptions {
+                preset: Some(self.preset.name().into()),
+                latent: Some(self.latent),
+                channels: Some(self.widths.clone()),
+                hidden: Some(self.hidden.clone()),
+                tie_weights: Some(self.tie_weights),
+                likelihood: Some(likelihood.name().into()),
+                sigma: if let Likelihood::Gaussian { sigma } = likelihood { Some(sigma) } else { None },
+                scale: if let Likelihood::Laplace { scale } = likelihood { Some(scale) } else { None },
+                divergence: Some(self.objective.divergence.name().into()),
+                beta: Some(self.beta.to),
+                beta_warmup: Some(self.beta.epochs),
+                free_bits: Some(self.free_bits),
+                capacity: self.capacity,
+                schedule: Some(self.schedule.name().into()),
+                epochs: Some(self.epochs),
+                batch: self.batch,
+                lr: Some(self.lr),
+                lr_schedule: Some(self.lr_schedule.name().into()),
+                lr_warmup: Some(self.lr_warmup),
+                weight_decay: Some(self.adam.weight_decay),
+                clip_norm: self.clip_norm,
+                on_spike: self.on_spike.map(|what| what.name().into()),
+                seed: Some(self.seed),
+                valid: self.valid,
+                patience: self.patience,
+                max_steps: self.max_steps,
+                checkpoint_every: Some(format!("{}s", self.checkpoint_every.as_secs_f64())),
+                threads: Some(self.threads),
+            },
+        }
+    }
+}
+
+impl DataOptions {
+    /// Where the images are: as asked for, else the bundled MNIST.
+    ///
+    /// # Errors
+    /// Where nothing was asked for and the bundled files are not found.
+    pub fn path(&self) -> Result<PathBuf> {
+        match &self.data {
+            Some(path) => Ok(path.clone()),
+            None => crate::data::find_bundled().ok_or_else(|| {
+                Error::config(
+                    "the bundled data/mnist is not found from here; --data PATH names the images to use",
+                )
+            }),
+        }
+    }
+
+    /// How the images are read.
+    ///
+    /// # Errors
+    /// Where an option cannot be understood.
+    pub fn load_options(&self) -> Result<LoadOptions> {
+        let defaults = LoadOptions::default();
+        let color = match (self.grey.unwrap_or(false), self.rgb.unwrap_or(false)) {
+            (true, true) => return Err(Error::config("--grey and --rgb exclude each other")),
+            (true, false) => Some(Color::Grey),
+            (false, true) => Some(Color::Rgb),
+            (false, false) => None,
+        };
+        let layouts = ["nhw", "nhwc", "nchw"];
+        let layout = |name: &str| match name {
+            "nhw" => Some(Layout::Nhw),
+            "nhwc" => Some(Layout::Nhwc),
+            "nchw" => Some(Layout::Nchw),
+            _ => None,
+        };
+        Ok(LoadOptions {
+            size: self.size.as_deref().map(parse_size).transpose()?,
+            color,
+            background: self.background.as_deref().map_or(Ok(defaults.background), parse_color)?,
+            layout: choose("layout", self.layout.as_deref(), layouts, layout)?,
+            range: self.range.as_deref().map(parse_range).transpose()?,
+            max_memory: self.max_memory.as_deref().map_or(Ok(defaults.max_memory), parse_memory)?,
+            skip_bad: self.skip_bad.unwrap_or(false),
+            part: Part::Train,
+        })
+    }
+
+    /// Whether pixels become 0 or 1.
+    ///
+    /// # Errors
+    /// Where the name is none.
+    pub fn binarize(&self) -> Result<Option<Binarize>> {
+        choose("binarize", self.binarize.as_deref(), ["threshold", "static", "dynamic"], |name| match name {
+            "threshold" => Some(Binarize::Threshold),
+            "static" => Some(Binarize::Static),
+            "dynamic" => Some(Binarize::Dynamic),
+            _ => None,
+        })
+    }
+}
+
+/// The value of a name, where there is one.
+fn choose<T, const N: usize>(
+    option: &str,
+    name: Option<&str>,
+    names: [&'static str; N],
+    from_name: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>> {
+    let Some(name) = name else { return Ok(None) };
+    if let Some(value) = from_name(name) {
+        return Ok(Some(value));
+    }
+    let near = nearest(name, names).map_or(String::new(), |near| format!("; did you mean {near}?"));
+    let name = crate::storage::printable(name);
+    Err(Error::config(format!("there is no {option} {name}{near} ({option} is one of {})", names.join(", "))))
+}
+
+/// The likelihood with its width, where it has one.
+fn likelihood(o: &ModelOptions, preset: Preset) -> Result<Likelihood> {
+    let named = choose("likelihood", o.likelihood.as_deref(), Likelihood::NAMES, Likelihood::from_name)?;
+    let likelihood = match (named.unwrap_or_else(|| preset.default_likelihood()), o.sigma, o.scale) {
+        (Likelihood::Gaussian { sigma }, asked, None) => {
+            Likelihood::Gaussian { sigma: asked.unwrap_or(sigma) }
+        }
+        (Likelihood::Laplace { scale }, None, asked) => Likelihood::Laplace { scale: asked.unwrap_or(scale) },
+        (other, None, None) => other,
+        (other, Some(_), _) => {
+            return Err(Error::config(format!(
+                "--sigma is for the gaussian likelihood, and this is {}",
+                other.name()
+            )));
+        }
+        (other, _, Some(_)) => {
+            return Err(Error::config(format!(
+                "--scale is for the laplace likelihood, and this is {}",
+                other.name()
+            )));
+        }
+    };
+    likelihood.validate()?;
+    Ok(likelihood)
+}
+
+fn not_negative(option: &str, value: Option<f64>) -> Result<Option<f64>> {
+    match value {
+        Some(value) if !(value.is_finite() && value >= 0.0) => {
+            Err(Error::config(format!("{option} must be 0 or a positive number, not {value}")))
+        }
+        _ => Ok(value),
+    }
+}
+
+fn positive(option: &str, value: Option<f64>) -> Result<Option<f64>> {
+    match value {
+        Some(value) if !(value.is_finite() && value > 0.0) => {
+            Err(Error::config(format!("{option} must be a positive number, not {value}")))
+        }
+        _ => Ok(value),
+    }
+}
+
+/// 0.1s, 30s, 5m, 1h.
+fn parse_duration(text: &str) -> Result<Duration> {
+    let wrong = || Error::config(format!("`{text}` is no time; write it like 0.1s, 30s, 5m or 1h"));
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
+    let seconds = match unit {
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(wrong()),
+    };
+    let number: f64 = number.parse().map_err(|_| wrong())?;
+    Duration::try_from_secs_f64(number * seconds).map_err(|_| wrong())
+}
+
+/// `N` or `HxW`.
+fn parse_size(text: &str) -> Result<(usize, usize)> {
+    let wrong = || Error::config(format!("`{text}` is no size; write it like 64 or 48x64 (height x width)"));
+    let side = |side: &str| side.parse::<usize>().ok().filter(|&side| side > 0).ok_or_else(wrong);
+    match text.split_once(['x', '×']) {
+        Some((height, width)) => Ok((side(height)?, side(width)?)),
+        None => Ok((side(text)?, side(text)?)),
+    }
+}
+
+/// `white`, `black` or `#rrggbb`.
+fn parse_color(text: &str) -> Result<[u8; 3]> {
+    let wrong = || Error::config(format!("`{text}` is no colour; write white, black or #rrggbb"));
+    match (text, text.strip_prefix('#')) {
+        ("white", _) => Ok([255; 3]),
+        ("black", _) => Ok([0; 3]),
+        (_, Some(digits)) if digits.len() == 6 && digits.is_ascii() => {
+            let number = u32::from_str_radix(digits, 16).map_err(|_| wrong())?;
+            let [_, red, green, blue] = number.to_be_bytes();
+            Ok([red, green, blue])
+        }
+        _ => Err(wrong()),
+    }
+}
+
+/// `LO,HI`.
+fn parse_range(text: &str) -> Result<(f32, f32)> {
+    let wrong =
+        || Error::config(format!("`{text}` is no range; write the values of black and white like -1,1"));
+    let (low, high) = text.split_once(',').ok_or_else(wrong)?;
+    let number = |text: &str| text.trim().parse::<f32>().ok().filter(|n| n.is_finite()).ok_or_else(wrong);
+    let (low, high) = (number(low)?, number(high)?);
+    if low < high { Ok((low, high)) } else { Err(wrong()) }
+}
+
+/// Bytes: `500MB`, `8GiB`, `1000000B`.
+fn parse_memory(text: &str) -> Result<u64> {
+    let wrong = || Error::config(format!("`{text}` is no amount of memory; write it like 500MB or 8GiB"));
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match text[digits.len()..].to_lowercase().as_str() {
+        "b" => 1.0,
+        "kb" => 1e3,
+        "mb" => 1e6,
+        "gb" => 1e9,
+        "kib" => 1024.0,
+        "mib" => 1024.0 * 1024.0,
+        "gib" => 1024.0 * 1024.0 * 1024.0,
+        _ => return Err(wrong()),
+    };
+    let number: f64 = digits.trim().parse().map_err(|_| wrong())?;
+    let bytes = number * unit;
+    if bytes.is_finite() && bytes >= 1.0 { Ok(bytes as u64) } else { Err(wrong()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        let options = TrainOptions::parse(text, "c.toml".as_ref()).unwrap();
+        Config::new(&options).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_complete_config_repeats_itself() {
+        let text = "preset = \"conv\"\nlikelihood = \"laplace\"\nscale = 0.2\nbeta = 4.0\nbeta-warmup = 2.0\nsize = \"48x64\"\n\
+                    rgb = true\nbackground = \"#102030\"\nbinarize = \"static\"\non-spike = \"skip\"\nmax-memory = \"2GiB\"\n\
+                    checkpoint-every = \"0.1s\"\nrange = \"-3,5.5\"\nlayout = \"nchw\"\npatience = 3\nvalid = 9\nbatch = 7\n\
+                    capacity = 25.0\ndata = \"x\"\nmax-steps = 9";
+        let config = Config::new(&TrainOptions::parse(text, "c".as_ref()).unwrap()).unwrap();
+        let written = config.to_options().to_toml();
+        let again = Config::new(&TrainOptions::parse(&written, "c".as_ref()).unwrap()).unwrap();
+        assert_eq!(again, config);
+        assert_eq!((config.terms(1.0).beta, config.terms(2.0).beta), (2.0, 4.0));
+        assert_eq!(config.terms(5.0).capacity, Some(12.5));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_in_a_sentence() {
+        for (text, expected) in [
+            ("preset = \"cnov\"", "did you mean conv?"),
+            ("likelihood = \"gausian\"", "did you mean gaussian?"),
+            ("lr = nan", "positive number"),
+            ("lr = -1.0", "positive number"),
+            ("latent = 0", "latent size is 0"),
+            ("batch = 0", "at least 1"),
+            ("beta = -1.0", "beta"),
+            ("sigma = 0.2", "--sigma is for the gaussian"),
+            ("likelihood = \"gaussian\"\nsigma = 0.0", "positive"),
+            ("schedule = \"alternating\"\ntie-weights = true", "use either"),
+            ("patience = 2\nvalid = 0", "holds out none"),
+            ("checkpoint-every = \"5\"", "no time"),
+            ("checkpoint-every = \"-5s\"", "no time"),
+            ("checkpoint-every = \"5µ\"", "no time"),
+            ("size = \"0\"", "no size"),
+            ("background = \"#12345é\"", "no colour"),
+            ("range = \"1,1\"", "no range"),
+            ("max-memory = \"lots\"", "no amount"),
+            ("grey = true\nrgb = true", "exclude"),
+            ("lr-warmup = 20.0", "longer than"),
+        ] {
+            let error = refused(text);
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! A model judged on images: the objective without a gradient, and what the latent dimensions are used for.
+//!
+//! Each image has one ε of its own, drawn from its index, so that a judgement does not depend on batches, on threads, or on what was
+//! drawn before, and two models are judged by the same draws.
+//!
+//! **Posterior collapse** is a dimension whose posterior is the prior whatever the image: its KL is 0 and its μ does not move.
+//! A dimension counts as active where the variance of μ over the images is above 0.01 (Burda, Grosse & Salakhutdinov 2016,
+//! section 5.2).
+
+use crate::data::{Filler, Images};
+use crate::loss::{LossSums, LossValues, Objective, ObjectiveTerms, ObjectiveWorkspace};
+use crate::model::{Vae, Workspace};
+use crate::random::{Stream, fill_normal, stream};
+
+/// Var(μ) above which a latent dimension is called active.
+pub const ACTIVE_VARIANCE: f64 = 0.01;
+
+/// What a model is worth on a set of images.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judgement {
+    /// Means over the images, nats per image.
+    pub values: LossValues,
+    /// KL(q‖p) of each latent dimension, mean over the images, in nats.
+    pub kl_per_dimension: Vec<f64>,
+    /// The variance of μ over the images, of each latent dimension.
+    pub mean_variance: Vec<f64>,
+    /// How many images there were.
+    pub images: u64,
+}
+
+impl Judgement {
+    /// Dimensions whose variance of μ is above [`ACTIVE_VARIANCE`].
+    pub fn active_units(&self) -> usize {
+        self.mean_variance.iter().filter(|&&variance| variance > ACTIVE_VARIANCE).count()
+    }
+}
+
+/// Memory for judging models of one shape, made once.
+#[derive(Debug)]
+pub struct Evaluator {
+    batch: Vec<f32>,
+    noise: Vec<f32>,
+    space: ObjectiveWorkspace<f32>,
+    workspace: Workspace<f32>,
+}
+
+impl Evaluator {
+    /// For batches of `max_batch` images.
+    pub fn new(model: &Vae<f32>, max_batch: usize) -> Self {
+        Self {
+            batch: vec![0.0; max_batch * model.config().pixels()],
+            noise: vec![0.0; max_batch * model.config().latent],
+            space: ObjectiveWorkspace::new(max_batch, model.config().latent),
+            workspace: model.inference_workspace(max_batch),
+        }
+    }
+
+    /// Judges `model` on the images `indices`. Dynamic binarization is that of epoch 0, always.
+    pub fn judge(
+        &mut self,
+        model: &Vae<f32>,
+        images: &Images,
+        indices: &[usize],
+        filler: &Filler,
+        objective: &Objective,
+        terms: &ObjectiveTerms,
+    ) -> Judgement {
+        let (latent, pixels) = (model.config().latent, model.config().pixels());
+        // The model knows the σ² that the optimal Gaussian is evaluated with.
+        let objective = Objective { likelihood: model.config().likelihood, ..*objective };
+        let mut sums = LossSums::default();
+        let [mut kl, mut mean, mut square] = [(); 3].map(|()| vec![0.0_f64; latent]);
+        for chunk in indices.chunks(self.workspace.max_batch) {
+            let batch = &mut self.batch[..chunk.len() * pixels];
+            filler.fill(images, chunk, 0, batch);
+            let noise = &mut self.noise[..chunk.len() * latent];
+            for (noise, &image) in noise.chunks_exact_mut(latent).zip(chunk) {
+                fill_normal(&mut stream(filler.seed, Stream::Evaluation, image as u64), noise);
+            }
+            let values =
+                model.evaluate(batch, noise, &objective, terms, &mut self.space, &mut self.workspace);
+            sums.add(&values, chunk.len());
+            for (sum, &value) in kl.iter_mut().zip(self.space.kl_per_dimension()) {
+                *sum += value * chunk.len() as f64;
+            }
+            for mu in self.workspace.latent.mu[..noise.len()].chunks_exact(latent) {
+                for ((mean, square), &mu) in mean.iter_mut().zip(&mut square).zip(mu) {
+                    *mean += f64::from(mu);
+                    *square += f64::from(mu) * f64::from(mu);
+                }
+            }
+        }
+        let count = indices.len().max(1) as f64;
+        let variance =
+            |(mean, square): (&f64, &f64)| (square / count - (mean / count) * (mean / count)).max(0.0);
+        Judgement {
+            values: sums.mean(),
+            kl_per_dimension: kl.iter().map(|sum| sum / count).collect(),
+            mean_variance: mean.iter().zip(&square).map(variance).collect(),
+            images: sums.images,
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! The options of a training as a person writes them: flags of the command line and keys of a config file, which are the same.
+//!
+//! Every option has one name, `--beta-warmup 5` on the command line and `beta-warmup = 5` in the file. Both end up in
+//! [`TrainOptions`], where nothing is decided yet: a missing option is `None`. Flags win over the file ([`TrainOptions::or`]), and
+//! [`Config`](super::config::Config) fills in what neither has.
+//!
+//! A config file is strict: a key that no option has is an error which suggests the nearest one, because a misspelt option that is
+//! silently ignored costs a night.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// The version of the config file's keys; it grows where an older program would misread a newer file.
+pub const CONFIG_VERSION: u64 = 1;
+
+/// The longest config file, in bytes.
+const LONGEST: u64 = 64 * 1024;
+
+/// Defines a struct of optional options once: for the config file always, for the command line where there is one.
+macro_rules! options {
+    ($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+        #[cfg_attr(feature = "cli", derive(clap::Args))]
+        #[serde(rename_all = "kebab-case", default)]
+        pub struct $name {
+            $($(#[$field_meta])* #[serde(skip_serializing_if = "Option::is_none")] pub $field: Option<$type>,)*
+        }
+
+        impl $name {
+            /// The names of the options, as the config file has them.
+            pub const KEYS: &'static [&'static str] = &[$(stringify!($field)),*];
+
+            /// These options, and where one is missing that of `other`.
+            pub fn or(self, other: Self) -> Self {
+                Self { $($field: self.$field.or(other.$field),)* }
+            }
+        }
+    };
+}
+
+options! {
+    /// Where images come from and what they are turned into.
+    DataOptions {
+        /// A folder of PNG files or of MNIST's files, an .npy, .npz or IDX file (also .gz) [default: the bundled MNIST]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "PATH"))]
+        data: PathBuf,
+        /// Resize to N×N or H×W pixels: area average for smaller, bilinear for larger, keeping the aspect and cropping the centre
+        #[cfg_attr(feature = "cli", arg(long, value_name = "N|HxW"))]
+        size: String,
+        /// Convert to one channel
+        #[cfg_attr(feature = "cli", arg(long, num_args = 0, default_missing_value = "true", conflicts_with = "rgb"))]
+        grey: bool,
+        /// Convert to three channels
+        #[cfg_attr(feature = "cli", arg(long, num_args = 0, default_missing_value = "true"))]
+        rgb: bool,
+        /// What transparent pixels are laid over: white, black or #rrggbb [default: white]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "COLOUR"))]
+        background: String,
+        /// The order of an array's axes, where its shape fits two: nhw, nhwc or nchw
+        #[cfg_attr(feature = "cli", arg(long, value_name = "AXES"))]
+        layout: String,
+        /// The values that stand for black and white, where they are not found: LO,HI
+        #[cfg_attr(feature = "cli", arg(long, value_name = "LO,HI", allow_hyphen_values = true))]
+        range: String,
+        /// Go on without image files that cannot be read
+        #[cfg_attr(feature = "cli", arg(long, num_args = 0, default_missing_value = "true"))]
+        skip_bad: bool,
+        /// The most memory that images and models may take [default: 8GiB]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "SIZE"))]
+        max_memory: String,
+        /// Turn grey into black and white: threshold (above ½), static (drawn once), dynamic (drawn every epoch)
+        #[cfg_attr(feature = "cli", arg(long, value_name = "HOW"))]
+        binarize: String,
+    }
+}
+
+options! {
+    /// The network and how it is trained.
+    ModelOptions {
+        /// The network: conv, article or mlp [default: conv]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "NAME"))]
+        preset: String,
+        /// Dimensions of the latent code [default: 32; mlp: 20]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
+        latent: usize,
+        /// Channels of the convolutions of conv [default: 32,64]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "N,N", value_delimiter = ','))]
+        channels: Vec<usize>,
+        /// Widths of the hidden linear layers of conv and mlp [default: 256; mlp: 400]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "N,N", value_delimiter = ','))]
+        hidden: Vec<usize>,
+        /// The decoder uses the encoder's weights, transposed (conv and mlp)
+        #[cfg_attr(feature = "cli", arg(long, num_args = 0, default_missing_value = "true"))]
+        tie_weights: bool,
+        /// bernoulli, squared-error, gaussian, optimal-gaussian or laplace [default: bernoulli; article: squared-error]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "NAME"))]
+        likelihood: String,
+        /// σ of the gaussian likelihood, in units of the scaled pixels [default: 0.1]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "F", allow_negative_numbers = true))]
+        sigma: f64,
+        /// b of the laplace likelihood, in units of the scaled pixels [default: 0.1]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "F", allow_negative_numbers = true))]
+        scale: f64,
+        /// kl, or jeffreys: half of KL(q‖p) + KL(p‖q) [default: kl]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "NAME"))]
+        divergence: String,
+        /// The divergence's weight [default: 1]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "F", allow_negative_numbers = true))]
+        beta: f64,
+        /// Epochs in which β rises from 0 to its value [default: 0]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "EPOCHS", allow_negative_numbers = true))]
+        beta_warmup: f64,
+        /// Nats per latent dimension that cost nothing [default: 0]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "NATS", allow_negative_numbers = true))]
+        free_bits: f64,
+        /// Hold the divergence at a number of nats that grows from 0 to this over all epochs
+        #[cfg_attr(feature = "cli", arg(long, value_name = "NATS", allow_negative_numbers = true))]
+        capacity: f64,
+        /// joint, or alternating: the encoder's step, then the decoder's on reconstruction alone [default: joint]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "NAME"))]
+        schedule: String,
+        /// Passes over the training images [default: 10]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
+        epochs: u64,
+        /// Images per step [default: 128, or fewer if there are fewer]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
+        batch: usize,
+        /// Adam's learning rate [default: 0.001]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "F", allow_negative_numbers = true))]
+        lr: f64,
+        /// How the learning rate goes on: constant, cosine or step [default: constant]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "NAME"))]
+        lr_schedule: String,
+        /// Epochs in which the learning rate rises to its value [default: 0]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "EPOCHS", allow_negative_numbers = true))]
+        lr_warmup: f64,
+        /// Decoupled weight decay [default: 0]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "F", allow_negative_numbers = true))]
+        weight_decay: f64,
+        /// Scale gradients down to this norm where theirs is larger
+        #[cfg_attr(feature = "cli", arg(long, value_name = "F", allow_negative_numbers = true))]
+        clip_norm: f64,
+        /// What to do about a gradient norm far above the usual: skip the step, or stop [default: count it]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "WHAT"))]
+        on_spike: String,
+        /// Where all randomness comes from [default: 0]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
+        seed: u64,
+        /// Training images held out for validation [default: 5000, at most a tenth]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
+        valid: usize,
+        /// Stop after so many epochs without a better validation loss
+        #[cfg_attr(feature = "cli", arg(long, value_name = "EPOCHS"))]
+        patience: u64,
+        /// Stop after so many steps
+        #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
+        max_steps: u64,
+        /// Time between checkpoints besides those after each epoch: 0.1s, 30s, 5m, 1h [default: 5m]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "TIME"))]
+        checkpoint_every: String,
+        /// Threads [default: one for each core]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
+        threads: usize,
+    }
+}
+
+/// All options of a training.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+pub struct TrainOptions {
+    /// Those about images.
+    #[cfg_attr(feature = "cli", command(flatten))]
+    #[serde(flatten)]
+    pub data: DataOptions,
+    /// Those about network and training.
+    #[cfg_attr(feature = "cli", command(flatten))]
+    #[serde(flatten)]
+    pub model: ModelOptions,
+}
+
+impl TrainOptions {
+    /// These options, and where one is missing that of `other`.
+    pub fn or(self, other: Self) -> Self {
+        Self { data: self.data.or(other.data), model: self.model.or(other.model) }
+    }
+
+    /// Reads a config file.
+    ///
+    /// # Errors
+    /// Where it cannot be read, or as [`parse`](Self::parse).
+    pub fn read(path: &Path) -> Result<Self> {
+        let length = path.metadata().map_err(|error| Error::io("read", path, error))?.len();
+        if length > LONGEST {
+            let message = format!("is {length} bytes long; a config file has at most {LONGEST}");
+            return Err(Error::data(path, message));
+        }
+        Self::parse(&std::fs::read_to_string(path).map_err(|error| Error::io("read", path, error))?, path)
+    }
+
+    /// Reads a config file's text; `path` is for messages.
+    ///
+    /// # Errors
+    /// Where it is no TOML, has a key that no option has, a value of the wrong kind, or a newer version.
+    pub fn parse(text: &str, path: &Path) -> Result<Self> {
+        // A parser that nests as deep as the file does is stopped before it starts.
+        if text.len() as u64 > LONGEST {
+            let message = format!("is {} bytes long; a config file has at most {LONGEST}", text.len());
+            return Err(Error::data(path, message));
+        }
+        let not_toml = |error: toml::de::Error| {
+            let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+            let at = line.map_or(String::new(), |line| format!("line {line}: "));
+            Error::data(path, format!("{at}{}", error.message().replace('\n', " ")))
+        };
+        let mut table: toml::Table = text.parse().map_err(not_toml)?;
+        match table.remove("config-version") {
+            None => {}
+            Some(toml::Value::Integer(version)) if version <= CONFIG_VERSION as i64 => {}
+            Some(version) => {
+                return Err(Error::data(
+                    path,
+                    format!(
+                        "has config-version {version}, of a newer elbo; this one reads up to {CONFIG_VERSION}"
+                    ),
+                ));
+            }
+        }
+        let keys = || DataOptions::KEYS.iter().chain(ModelOptions::KEYS).map(|key| key.replace('_', "-"));
+        if let Some(unknown) = table.keys().find(|key| !keys().any(|known| known == **key)) {
+            let near =
+                nearest(unknown, keys()).map_or(String::new(), |near| format!("; did you mean {near}?"));
+            return Err(Error::data(path, format!("no option is called {}{near}", printable(unknown))));
+        }
+        toml::Value::Table(table).try_into().map_err(not_toml)
+    }
+
+    /// The text of a config file with these options.
+    pub fn to_toml(&self) -> String {
+        let options = toml::to_string(self).expect("options are numbers, texts and lists");
+        format!("config-version = {CONFIG_VERSION}\n{options}")
+    }
+}
+
+/// A file's text as it can be shown in a message.
+fn printable(text: &str) -> String {
+    crate::storage::printable(text)
+}
+
+/// The nearest of some names, if one is near: at most a third of the letters differ, or one begins with the other.
+pub(crate) fn nearest<S: AsRef<str>>(word: &str, names: impl IntoIterator<Item = S>) -> Option<String> {
+    let word = word.to_lowercase().replace('_', "-");
+    let distances = names.into_iter().map(|name| {
+        let name = name.as_ref().to_string();
+        let begins = name.starts_with(&word) || (word.starts_with(&name) && name.len() > 2);
+        (if begins && !word.is_empty() { 1 } else { edit_distance(&word, &name) }, name)
+    });
+    let (distance, name) = distances.min_by_key(|(distance, _)| *distance)?;
+    (distance <= (name.len().max(word.len())).div_ceil(3)).then_some(name)
+}
+
+/// Letters to insert, remove or replace to make one word of the other (Levenshtein 1966).
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().take(100).enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, &y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<TrainOptions> {
+        TrainOptions::parse(text, Path::new("c.toml"))
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_and_flags_win() {
+        let file =
+            parse("preset = \"mlp\"\nlatent = 20\nhidden = [256]\ntie-weights = true\nlr = 1e-3\n").unwrap();
+        assert_eq!(parse(&file.to_toml()).unwrap(), file);
+        let flags = TrainOptions {
+            model: ModelOptions { latent: Some(2), ..Default::default() },
+            ..Default::default()
+        };
+        let both = flags.or(file);
+        assert_eq!((both.model.latent, both.model.preset.as_deref()), (Some(2), Some("mlp")));
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_the_nearest() {
+        for (key, near) in
+            [("btach", "batch"), ("beta_warmup", "beta-warmup"), ("learning", ""), ("epoch", "epochs")]
+        {
+            let error = parse(&format!("{key} = 1")).unwrap_err().to_string();
+            assert!(error.contains(key), "{error}");
+            assert!(near.is_empty() || error.contains(&format!("did you mean {near}?")), "{error}");
+        }
+    }
+
+    #[test]
+    fn wrong_kinds_versions_and_depths_are_refused_with_their_place() {
+        assert!(parse("epochs = \"ten\"").unwrap_err().to_string().starts_with("c.toml: "));
+        assert!(parse("\nlr = = 3").unwrap_err().to_string().contains("line 2"));
+        assert!(parse("config-version = 99").unwrap_err().to_string().contains("newer elbo"));
+        assert!(parse(&format!("data = {}", "[".repeat(30_000))).is_err());
+        assert!(parse(&"#".repeat(100_000)).unwrap_err().to_string().contains("at most"));
+    }
+
+    #[test]
+    fn every_option_has_its_key() {
+        // An option that serde calls otherwise than KEYS does would be refused in every file.
+        let keys: Vec<String> =
+            DataOptions::KEYS.iter().chain(ModelOptions::KEYS).map(|key| key.replace('_', "-")).collect();
+        assert!(keys.contains(&"checkpoint-every".to_string()) && keys.len() > 30);
+        let text = "size = \"8\"\ngrey = true\nskip-bad = true\nmax-memory = \"1GiB\"\non-spike = \"skip\"\n";
+        let written = parse(text).unwrap().to_toml();
+        for line in text.lines() {
+            assert!(written.contains(line), "{written}");
+        }
+    }
+}

@@ -1,0 +1,417 @@
+//! A run: the training loop inside its folder.
+//!
+//! ```text
+//! RUN/
+//!   config.toml               complete: `train --config` repeats the run
+//!   metrics.csv               a row per epoch
+//!   model.safetensors         the best on the validation images (without any, the last)
+//!   checkpoint.safetensors    where the run stands; written before the first step, after each epoch and every few minutes
+//!   samples/epoch-0001.png    what the model dreams up from always the same noise
+//!   reconstructions/…         originals beside what comes back
+//!   lock                      while a process writes here
+//! ```
+//!
+//! # Order of writing at the end of an epoch
+//!
+//! Sheets, then the model, then the row of metrics, then the checkpoint. Whatever moment a crash picks, the checkpoint on disk is one
+//! from which all that came after it is made again, the same to the bit; rows of metrics past it are dropped on resuming.
+//!
+//! A run that is ended by `--max-steps` in the middle of an epoch is judged as it stands, but the checkpoint is of the middle of the
+//! epoch, and only whole epochs compete for the best model: so resuming goes on as if there had been no end.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::checkpoint;
+use super::config::Config;
+use super::evaluate::{Evaluator, Judgement};
+use super::options::TrainOptions;
+use super::trainer::{Best, StepReport, Trainer};
+use crate::data::{Dataset, Split};
+use crate::error::{Error, Result};
+use crate::generate::codes::{BATCH, Codec};
+use crate::loss::LossValues;
+use crate::random::{Stream, fill_normal, stream};
+use crate::report::Picture;
+use crate::storage::atomic::{create_folder, remove_stale, write_atomically};
+use crate::storage::filesystem::FileSystem;
+use crate::storage::journal::Journal;
+use crate::storage::lock::RunLock;
+
+/// The columns of metrics.csv. `seconds` and `images_per_second` are the only ones that a repetition changes.
+pub const COLUMNS: [&str; 19] = [
+    "step",
+    "epoch",
+    "train_loss",
+    "train_negative_elbo",
+    "train_reconstruction",
+    "train_divergence",
+    "train_kl",
+    "valid_loss",
+    "valid_negative_elbo",
+    "valid_reconstruction",
+    "valid_divergence",
+    "valid_kl",
+    "beta",
+    "learning_rate",
+    "gradient_norm",
+    "active_units",
+    "spikes",
+    "seconds",
+    "images_per_second",
+];
+
+/// Where no images are held out, this many training images are looked at for sheets and active units.
+const WATCHED: usize = 1000;
+/// Pictures on a sheet of samples, in rows of 8.
+const SAMPLES: usize = 64;
+/// Pairs on a sheet of reconstructions, 4 in a row.
+const PAIRS: usize = 32;
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All epochs, or as many steps as were asked for.
+    Finished,
+    /// No better for as long as patience allows.
+    EndedEarly,
+    /// Stopped on request; the checkpoint is of the last step.
+    Interrupted,
+}
+
+/// What an epoch gave.
+#[derive(Clone, Debug)]
+pub struct EpochReport {
+    /// The epoch, from 1.
+    pub epoch: u64,
+    /// Steps so far.
+    pub step: u64,
+    /// Means over the epoch's batches, as they were trained on.
+    pub train: LossValues,
+    /// The judgement on the validation images; on some training images where none are held out.
+    pub judgement: Judgement,
+    /// Whether the judgement is on validation images.
+    pub held_out: bool,
+    /// Whether this is the best so far.
+    pub is_best: bool,
+    /// The time that the epoch's steps of this process took.
+    pub time: Duration,
+    /// Images of those steps, per second.
+    pub images_per_second: f64,
+}
+
+/// Who watches a run. All methods do nothing unless written.
+pub trait Observer {
+    /// After each step.
+    fn step(&mut self, _trainer: &Trainer, _report: &StepReport) {}
+    /// After each epoch.
+    fn epoch(&mut self, _trainer: &Trainer, _report: &EpochReport) {}
+    /// Something that a person should know.
+    fn note(&mut self, _text: &str) {}
+}
+
+impl Observer for () {}
+
+/// A run folder that this process may write to.
+pub struct Run {
+    folder: PathBuf,
+    fs: &'static dyn FileSystem,
+    trainer: Trainer,
+    fingerprint: u64,
+    journal: Journal,
+    evaluator: Evaluator,
+    // Last, so that it is given back when all else is closed.
+    _lock: RunLock,
+}
+
+impl Run {
+    /// Starts a run in a folder that is not there yet.
+    ///
+    /// # Errors
+    /// Where it is there already, cannot be written, or configuration and images do not fit each other (then nothing is written).
+    pub fn start(fs: &'static dyn FileSystem, folder: &Path, config: Config, data: Dataset) -> Result<Self> {
+        if folder.symlink_metadata().is_ok() {
+            return Err(Error::data(
+                folder,
+                "is there already, and a run never overwrites anything; choose another --out, or go on with train --resume",
+            ));
+        }
+        let trainer = Trainer::new(config, data)?;
+        create_folder(fs, folder)?;
+        let lock = RunLock::acquire(folder)?;
+        for name in ["samples", "reconstructions"] {
+            create_folder(fs, &folder.join(name))?;
+        }
+        save_config(fs, folder, &trainer.config)?;
+        let journal = Journal::create(fs, &folder.join("metrics.csv"), &COLUMNS)?;
+        let run = Self::new(folder, fs, trainer, journal, lock);
+        run.save_checkpoint()?;
+        // So that a run always has a model that can be used, however early it ends.
+        run.trainer.model.save(fs, &folder.join("model.safetensors"))?;
+        Ok(run)
+    }
+
+    /// Takes up a run where its checkpoint stands. Of `options` only epochs, steps, threads and the time between checkpoints count;
+    /// everything else is the run's own. `load` reads the images that the configuration names.
+    ///
+    /// # Errors
+    /// Where there is no run, it is being written to, a file of it is damaged, or its images have changed.
+    pub fn resume(
+        fs: &'static dyn FileSystem,
+        folder: &Path,
+        options: TrainOptions,
+        load: impl FnOnce(&Config) -> Result<Dataset>,
+    ) -> Result<Self> {
+        if !folder.join("checkpoint.safetensors").is_file() {
+            return Err(Error::data(folder, "is no run: there is no checkpoint.safetensors in it"));
+        }
+        let lock = RunLock::acquire(folder)?;
+        for name in ["", "samples", "reconstructions"] {
+            let part = folder.join(name);
+            // A link would lead out of the run's folder.
+            if !name.is_empty() && part.symlink_metadata().is_ok_and(|found| !found.is_dir()) {
+                return Err(Error::data(part, "is no folder; a run's pictures belong in one, so remove it"));
+            }
+            create_folder(fs, &part)?;
+            remove_stale(fs, &part)?;
+        }
+        let config = resumed_config(folder, options)?;
+        let data = load(&config)?;
+        let mut trainer = Trainer::new(config, data)?;
+        let fingerprint = trainer.data.fingerprint();
+        checkpoint::restore(&mut trainer, fingerprint, &folder.join("checkpoint.safetensors"))?;
+        // A row in the middle of an epoch belongs to an end that is taken back by going on.
+        let epoch_start = trainer.progress.step - trainer.progress.step_in_epoch;
+        let (journal, _) = Journal::resume(fs, &folder.join("metrics.csv"), &COLUMNS, epoch_start)?;
+        save_config(fs, folder, &trainer.config)?;
+        Ok(Self { fingerprint, ..Self::new(folder, fs, trainer, journal, lock) })
+    }
+
+    fn new(
+        folder: &Path,
+        fs: &'static dyn FileSystem,
+        trainer: Trainer,
+        journal: Journal,
+        lock: RunLock,
+    ) -> Self {
+        let fingerprint = trainer.data.fingerprint();
+        let evaluator = Evaluator::new(&trainer.model, BATCH.min(trainer.batch_size()));
+        Self { folder: folder.into(), fs, trainer, fingerprint, journal, evaluator, _lock: lock }
+    }
+
+    /// The training inside.
+    pub fn trainer(&self) -> &Trainer {
+        &self.trainer
+    }
+
+    /// Trains until everything that was asked for is done, or `stop` becomes true; then the step is finished and a checkpoint written.
+    ///
+    /// # Errors
+    /// Where a number became infinite or NaN (before the step that would have used it), or the system refuses to write. The last
+    /// checkpoint is good in either case.
+    pub fn train(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Outcome> {
+        let mut saved = Instant::now();
+        let mut timer = EpochTimer::default();
+        // A checkpoint may have been written at the very end of an epoch, before the epoch was closed.
+        while !self.trainer.is_done() {
+            let started = Instant::now();
+            let report = self.trainer.step()?;
+            timer.add(started.elapsed(), report.images);
+            observer.step(&self.trainer, &report);
+            if self.trainer.epoch_is_complete() {
+                self.finish_epoch(&timer, observer)?;
+                timer = EpochTimer::default();
+                saved = Instant::now();
+            } else if saved.elapsed() >= self.trainer.config.checkpoint_every {
+                self.save_checkpoint()?;
+                saved = Instant::now();
+            }
+            if stop.load(Ordering::Relaxed) && !self.trainer.is_done() {
+                self.save_checkpoint()?;
+                return Ok(Outcome::Interrupted);
+            }
+        }
+        if self.trainer.progress.step_in_epoch > 0 {
+            self.end_within_epoch(&timer, observer)?;
+        }
+        Ok(if self.trainer.progress.ended_early { Outcome::EndedEarly } else { Outcome::Finished })
+    }
+
+    /// Everything at the end of a whole epoch, in the order that the module's header explains.
+    fn finish_epoch(&mut self, timer: &EpochTimer, observer: &mut dyn Observer) -> Result<()> {
+        self.trainer.settle_variance();
+        let mut report = self.judge(timer);
+        let p = &mut self.trainer.progress;
+        report.is_best =
+            !report.held_out || p.best.is_none_or(|best| report.judgement.values.loss < best.loss);
+        if report.is_best {
+            p.best =
+                report.held_out.then_some(Best { epoch: report.epoch, loss: report.judgement.values.loss });
+            p.stale = 0;
+        } else {
+            p.stale += 1;
+        }
+        p.ended_early = self.trainer.config.patience.is_some_and(|patience| p.stale >= patience);
+        self.write_epoch(&report, &format!("epoch-{:04}", report.epoch))?;
+        self.trainer.next_epoch();
+        self.save_checkpoint()?;
+        observer.epoch(&self.trainer, &report);
+        Ok(())
+    }
+
+    /// The end of a run in the middle of an epoch: the checkpoint stays in the middle.
+    fn end_within_epoch(&mut self, timer: &EpochTimer, observer: &mut dyn Observer) -> Result<()> {
+        self.save_checkpoint()?;
+        let variance = self.trainer.model.config().likelihood;
+        self.trainer.settle_variance();
+        let mut report = self.judge(timer);
+        report.is_best = !report.held_out || self.trainer.progress.best.is_none();
+        self.write_epoch(&report, &format!("step-{:06}", report.step))?;
+        if let crate::loss::Likelihood::OptimalGaussian { variance: Some(variance) } = variance {
+            self.trainer.model.set_optimal_variance(variance);
+        }
+        observer.epoch(&self.trainer, &report);
+        Ok(())
+    }
+
+    fn write_epoch(&mut self, report: &EpochReport, name: &str) -> Result<()> {
+        self.save_sheets(name)?;
+        if report.is_best {
+            self.trainer.model.save(self.fs, &self.folder.join("model.safetensors"))?;
+        }
+        self.journal.append(&self.row(report))?;
+        self.journal.sync()
+    }
+
+    fn judge(&mut self, timer: &EpochTimer) -> EpochReport {
+        let t = &self.trainer;
+        let held_out = !t.split.validation.is_empty();
+        let (filler, terms) = (t.filler(), t.config.final_terms());
+        let watched = watched(&t.split);
+        let objective = t.config.objective;
+        let judgement = self.evaluator.judge(&t.model, &t.data.train, watched, &filler, &objective, &terms);
+        EpochReport {
+            epoch: t.progress.epoch + 1,
+            step: t.progress.step,
+            train: t.epoch_means(),
+            judgement,
+            held_out,
+            is_best: false,
+            time: timer.time,
+            images_per_second: timer.images as f64 / timer.time.as_secs_f64().max(1e-9),
+        }
+    }
+
+    fn row(&self, report: &EpochReport) -> Vec<String> {
+        let t = &self.trainer;
+        let last = report.step - 1;
+        let epochs = last as f64 / t.steps_per_epoch() as f64;
+        let losses = |v: &LossValues| {
+            [v.loss, v.negative_elbo, v.reconstruction, v.divergence, v.kl].map(|x| x.to_string())
+        };
+        let mut row = vec![report.step.to_string(), report.epoch.to_string()];
+        row.extend(losses(&report.train));
+        if report.held_out {
+            row.extend(losses(&report.judgement.values));
+        } else {
+            row.extend(std::iter::repeat_n(String::new(), 5));
+        }
+        row.push(t.config.terms(epochs).beta.to_string());
+        row.push(t.config.learning_rate(t.steps_per_epoch()).at(last).to_string());
+        row.push(t.epoch_norm().to_string());
+        row.push(report.judgement.active_units().to_string());
+        row.push(t.progress.spikes.to_string());
+        row.push(format!("{:.3}", report.time.as_secs_f64()));
+        row.push(format!("{:.0}", report.images_per_second));
+        row
+    }
+
+    fn save_sheets(&self, name: &str) -> Result<()> {
+        let t = &self.trainer;
+        let c = t.model.config();
+        let size = (c.height, c.width, c.channels);
+        let mut codec = Codec::new(&t.model);
+        let mut z = vec![0.0; SAMPLES * c.latent];
+        for (index, z) in z.chunks_exact_mut(c.latent).enumerate() {
+            fill_normal(&mut stream(t.config.seed, Stream::Sampling, index as u64), z);
+        }
+        let file = format!("{name}.png");
+        Picture::sheet(&codec.decode(&z), size, 8).save(self.fs, &self.folder.join("samples").join(&file))?;
+        let watched = watched(&t.split);
+        let shown = &watched[..watched.len().min(PAIRS)];
+        let codes = codec.encode(&t.data.train, shown, t.config.binarize);
+        let mut originals = vec![0.0; shown.len() * c.pixels()];
+        let filler = crate::data::Filler { span: crate::data::Span::Unit, ..t.filler() };
+        filler.fill(&t.data.train, shown, 0, &mut originals);
+        let pairs = Picture::pairs(&originals, &codec.decode(&codes.mu), size, 4);
+        pairs.save(self.fs, &self.folder.join("reconstructions").join(&file))
+    }
+
+    fn save_checkpoint(&self) -> Result<()> {
+        if !self.trainer.parameters_are_finite() {
+            return Err(Error::Training(format!(
+                "a parameter became infinite or NaN by step {}; nothing was saved, and the last checkpoint is good",
+                self.trainer.progress.step
+            )));
+        }
+        checkpoint::save(
+            &self.trainer,
+            self.fingerprint,
+            self.fs,
+            &self.folder.join("checkpoint.safetensors"),
+        )
+    }
+}
+
+/// The images that sheets and judgements are about.
+fn watched(split: &Split) -> &[usize] {
+    if split.validation.is_empty() {
+        &split.train[..split.train.len().min(WATCHED)]
+    } else {
+        &split.validation
+    }
+}
+
+/// The time and images of an epoch's steps in this process.
+#[derive(Default)]
+struct EpochTimer {
+    time: Duration,
+    images: usize,
+}
+
+impl EpochTimer {
+    fn add(&mut self, time: Duration, images: usize) {
+        self.time += time;
+        self.images += images;
+    }
+}
+
+fn save_config(fs: &dyn FileSystem, folder: &Path, config: &Config) -> Result<()> {
+    let mut config = config.clone();
+    // The run may be repeated or resumed from another folder.
+    config.data = std::path::absolute(&config.data).unwrap_or(config.data);
+    let text = config.to_options().to_toml();
+    write_atomically(fs, &folder.join("config.toml"), |out| out.write_all(text.as_bytes()))
+}
+
+/// The configuration of a run.
+///
+/// # Errors
+/// Where config.toml is missing or cannot be understood.
+pub fn read_config(folder: &Path) -> Result<Config> {
+    resumed_config(folder, TrainOptions::default())
+}
+
+fn resumed_config(folder: &Path, options: TrainOptions) -> Result<Config> {
+    let path = folder.join("config.toml");
+    let own = TrainOptions::read(&path)?;
+    let mut merged = own;
+    let (m, o) = (&mut merged.model, options.model);
+    m.epochs = o.epochs.or(m.epochs);
+    // An end that was asked for is over; without a new one the run goes on to its last epoch.
+    m.max_steps = o.max_steps;
+    m.threads = o.threads.or(m.threads);
+    m.checkpoint_every = o.checkpoint_every.or(m.checkpoint_every.take());
+    Config::new(&merged)
+}

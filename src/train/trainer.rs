@@ -1,0 +1,331 @@
+//! The loop: one step, and what an epoch adds up.
+//!
+//! ```text
+//! for each epoch:  shuffle; for each batch:
+//!     x ← images of the batch, ε ← draws of the step
+//!     loss, gradient ← forward and backward
+//!     stop where either is not finite; else  parameters ← Adam(parameters, gradient)
+//! ```
+//!
+//! With the `alternating` schedule a step has two halves, the article's two steps: encoder and shared layer move on
+//! reconstruction + divergence; then, after a second forward pass, the decoder on reconstruction alone.
+//!
+//! Everything that a step depends on is either in the parameters and Adam's moments or counted (seed, epoch, step), so a run that is
+//! resumed goes on as if it had never stopped.
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::config::{Config, Schedule};
+use crate::data::{Dataset, Filler, Pixels, Split, epoch_order};
+use crate::error::{Error, Result};
+use crate::loss::{Likelihood, LossSums, LossValues};
+use crate::model::{Vae, Workspace};
+use crate::optim::adam::{clip_factor, gradient_norm, norm_partials};
+use crate::optim::{AdamState, LearningRate, OnSpike, SpikeDetector, Verdict};
+use crate::random::{Stream, fill_normal, stream};
+
+/// Where a run stands: all of it is in a checkpoint.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Progress {
+    /// Steps taken, over all epochs.
+    pub step: u64,
+    /// Epochs finished.
+    pub epoch: u64,
+    /// Steps taken in the running epoch.
+    pub step_in_epoch: u64,
+    /// What the running epoch's steps have given.
+    pub sums: LossSums,
+    /// The gradient norms of the running epoch, summed.
+    pub norm_sum: f64,
+    /// Spikes in the run.
+    pub spikes: u64,
+    /// Steps left out because of one.
+    pub skipped: u64,
+    /// The best validation loss, at the final β, and its epoch.
+    pub best: Option<Best>,
+    /// Epochs since.
+    pub stale: u64,
+    /// Whether patience has run out.
+    pub ended_early: bool,
+}
+
+/// The best model so far.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// Its epoch, counted from 1.
+    pub epoch: u64,
+    /// Its validation loss.
+    pub loss: f64,
+}
+
+/// What one step did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepReport {
+    /// The batch's loss, before the step.
+    pub values: LossValues,
+    /// Images in the batch.
+    pub images: usize,
+    /// The gradient's norm.
+    pub norm: f64,
+    /// The learning rate.
+    pub learning_rate: f64,
+}
+
+/// A model in training.
+#[derive(Debug)]
+pub struct Trainer {
+    /// The run's configuration; batch and validation are decided.
+    pub config: Config,
+    /// The images.
+    pub data: Dataset,
+    /// Which of them are for training and which for validation.
+    pub split: Split,
+    /// The model.
+    pub model: Vae<f32>,
+    /// Adam's moments: one for all parameters, or with the alternating schedule one for each half.
+    pub adam: Vec<AdamState>,
+    /// Where the run stands.
+    pub progress: Progress,
+    /// The last gradient norms.
+    pub spikes: SpikeDetector,
+    workspace: Workspace<f32>,
+    order: Vec<usize>,
+    order_epoch: Option<u64>,
+    batch: Vec<f32>,
+    noise: Vec<f32>,
+    norm_space: Vec<f64>,
+}
+
+impl Trainer {
+    /// A new model for these images, before its first step.
+    ///
+    /// # Errors
+    /// Where configuration and images do not fit each other.
+    pub fn new(mut config: Config, data: Dataset) -> Result<Self> {
+        let images = &data.train;
+        let count = images.count;
+        check_range(&config, &data)?;
+        let valid = config.valid.unwrap_or_else(|| Split::default_validation(count));
+        if valid >= count {
+            return Err(Error::config(format!(
+                "--valid {valid} leaves no image to train on; there are {count}, so it must be below that"
+            )));
+        }
+        if config.patience.is_some() && valid == 0 {
+            return Err(Error::config(
+                "--patience judges by validation images, and there are too few to hold any out",
+            ));
+        }
+        let split = Split::new(config.seed, count, valid);
+        let batch = config.batch_for(split.train.len())?;
+        (config.valid, config.batch) = (Some(valid), Some(batch));
+        let model_config = config.model((images.height, images.width, images.channels));
+        let model = Vae::new(model_config, config.seed)?;
+        let n = model.parameters.len();
+        let decoder = model.architecture().table.decoder_start;
+        let adam = match config.schedule {
+            Schedule::Joint => vec![AdamState::new(n)],
+            Schedule::Alternating => vec![AdamState::new(decoder), AdamState::new(n - decoder)],
+        };
+        Ok(Self {
+            workspace: model.training_workspace(batch),
+            order: Vec::with_capacity(split.train.len()),
+            order_epoch: None,
+            batch: vec![0.0; batch * model.config().pixels()],
+            noise: vec![0.0; batch * model.config().latent],
+            norm_space: vec![0.0; norm_partials([n])],
+            progress: Progress::default(),
+            spikes: SpikeDetector::new(),
+            config,
+            data,
+            split,
+            model,
+            adam,
+        })
+    }
+
+    /// Steps of an epoch; the last may be on a smaller batch.
+    pub fn steps_per_epoch(&self) -> u64 {
+        self.split.train.len().div_ceil(self.batch_size()) as u64
+    }
+
+    /// Images of a full batch.
+    pub fn batch_size(&self) -> usize {
+        self.config.batch.expect("decided when the trainer was made")
+    }
+
+    /// Whether all that was asked for is done.
+    pub fn is_done(&self) -> bool {
+        let p = &self.progress;
+        p.epoch >= self.config.epochs
+            || p.ended_early
+            || self.config.max_steps.is_some_and(|most| p.step >= most)
+    }
+
+    /// The learning rate's curve.
+    fn learning_rate(&self) -> LearningRate {
+        self.config.learning_rate(self.steps_per_epoch())
+    }
+
+    /// How images become batches.
+    pub fn filler(&self) -> Filler {
+        Filler { span: self.model.config().span(), binarize: self.config.binarize, seed: self.config.seed }
+    }
+
+    /// Takes the next step. Allocates nothing after the first one.
+    ///
+    /// # Errors
+    /// Before anything has moved: where loss or gradient are not finite, or on a spike with `--on-spike stop`.
+    pub fn step(&mut self) -> Result<StepReport> {
+        let (epoch, at) = (self.progress.epoch, self.progress.step_in_epoch as usize);
+        if self.order_epoch != Some(epoch) {
+            epoch_order(self.config.seed, epoch, &self.split.train, &mut self.order);
+            self.order_epoch = Some(epoch);
+        }
+        let size = self.batch_size();
+        let (filler, epochs) = (self.filler(), self.progress.step as f64 / self.steps_per_epoch() as f64);
+        let (objective, terms) = (self.config.objective, self.config.terms(epochs));
+        let rate = self.learning_rate().at(self.progress.step);
+        let indices = &self.order[at * size..][..size.min(self.order.len() - at * size)];
+        let images = indices.len();
+        let (pixels, codes) = (images * self.model.config().pixels(), images * self.model.config().latent);
+        filler.fill(&self.data.train, indices, epoch, &mut self.batch[..pixels]);
+        let mut noise_stream = stream(self.config.seed, Stream::Noise, self.progress.step);
+        fill_normal(&mut noise_stream, &mut self.noise[..codes]);
+
+        let (batch, noise) = (&self.batch[..pixels], &self.noise[..codes]);
+        let values = self.model.gradients(batch, noise, &objective, &terms, &mut self.workspace);
+        let (norm, scale) = self.judge_gradient(values.loss)?;
+        match (self.config.schedule, scale) {
+            (_, None) => {}
+            (Schedule::Joint, Some(scale)) => self.take_step(0, 0..self.model.parameters.len(), rate, scale),
+            (Schedule::Alternating, Some(scale)) => {
+                let decoder = self.model.architecture().table.decoder_start;
+                self.take_step(0, 0..decoder, rate, scale);
+                let (batch, noise) = (&self.batch[..pixels], &self.noise[..codes]);
+                let second =
+                    self.model.decoder_gradients(batch, noise, &objective, &terms, &mut self.workspace);
+                // The encoder has moved by now, in memory only: what fails here leaves the checkpoint as it was.
+                let (_, scale) = self.clip(decoder, second.reconstruction)?;
+                self.take_step(1, decoder..self.model.parameters.len(), rate, scale);
+            }
+        }
+        let report = StepReport { values, images, norm, learning_rate: rate };
+        let p = &mut self.progress;
+        p.sums.add(&values, images);
+        p.norm_sum += report.norm;
+        p.step += 1;
+        p.step_in_epoch += 1;
+        Ok(report)
+    }
+
+    /// Adam's step on a range of the parameters.
+    fn take_step(&mut self, state: usize, range: std::ops::Range<usize>, rate: f64, scale: f64) {
+        let (p, g) = (&mut self.model.parameters[range.clone()], &self.workspace.gradient()[range]);
+        self.config.adam.step(p, g, &mut self.adam[state], rate, scale);
+    }
+
+    /// The norm of the gradient from parameter `from` on, and the factor that clips it.
+    fn clip(&mut self, from: usize, loss: f64) -> Result<(f64, f64)> {
+        let norm = gradient_norm([&self.workspace.gradient()[from..]], &mut self.norm_space);
+        let step = self.progress.step + 1;
+        if !loss.is_finite() {
+            return Err(Error::Training(format!(
+                "the loss became {loss} at step {step}, which was not taken; the last checkpoint is good. A smaller --lr or \
+                 --clip-norm often helps"
+            )));
+        }
+        if !norm.is_finite() {
+            return Err(Error::Training(format!(
+                "the gradient's norm became {norm} at step {step}, which was not taken; the last checkpoint is good. A smaller \
+                 --lr or --clip-norm often helps"
+            )));
+        }
+        Ok((norm, self.config.clip_norm.map_or(1.0, |most| clip_factor(norm, most))))
+    }
+
+    /// The gradient's norm, and the factor for it, `None` to leave the step out.
+    fn judge_gradient(&mut self, loss: f64) -> Result<(f64, Option<f64>)> {
+        let (norm, scale) = self.clip(0, loss)?;
+        let Verdict::Spike { median } = self.spikes.observe(norm) else { return Ok((norm, Some(scale))) };
+        self.progress.spikes += 1;
+        match self.config.on_spike {
+            None => Ok((norm, Some(scale))),
+            Some(OnSpike::Skip) => {
+                self.progress.skipped += 1;
+                Ok((norm, None))
+            }
+            Some(OnSpike::Stop) => Err(Error::Training(format!(
+                "the gradient's norm is {norm:.3} at step {}, and its median was {median:.3}; the step was not taken \
+                 (--on-spike stop)",
+                self.progress.step + 1
+            ))),
+        }
+    }
+
+    /// Whether the running epoch has had all its steps.
+    pub fn epoch_is_complete(&self) -> bool {
+        self.progress.step_in_epoch >= self.steps_per_epoch()
+    }
+
+    /// The means of the running epoch's steps.
+    pub fn epoch_means(&self) -> LossValues {
+        self.progress.sums.mean()
+    }
+
+    /// The mean gradient norm of the running epoch's steps.
+    pub fn epoch_norm(&self) -> f64 {
+        self.progress.norm_sum / self.progress.step_in_epoch.max(1) as f64
+    }
+
+    /// Gives the model the σ² that evaluation uses with the optimal Gaussian: the mean of the epoch's batches.
+    pub fn settle_variance(&mut self) {
+        if let Likelihood::OptimalGaussian { .. } = self.model.config().likelihood {
+            let variance = self.epoch_means().variance;
+            self.model.set_optimal_variance(variance);
+        }
+    }
+
+    /// Begins the next epoch.
+    pub fn next_epoch(&mut self) {
+        let p = &mut self.progress;
+        p.epoch += 1;
+        p.step_in_epoch = 0;
+        p.sums = LossSums::default();
+        p.norm_sum = 0.0;
+    }
+
+    /// The parameters are all finite. (A step from finite gradients can still overflow one.)
+    pub fn parameters_are_finite(&self) -> bool {
+        self.model
+            .parameters
+            .par_chunks(64 * 1024)
+            .all(|piece| piece.iter().fold(true, |all, x| all & x.is_finite()))
+    }
+}
+
+/// Whether the likelihood can have these pixels.
+fn check_range(config: &Config, data: &Dataset) -> Result<()> {
+    let range = data.train.range;
+    if config.binarize.is_none() && config.load.range.is_none() && range == crate::data::Range::SYMMETRIC {
+        // Not stretched to [0, 1] unasked: who stores images so has a reason, and may not want cross-entropies of grey.
+        config.objective.likelihood.check_range(f64::from(range.low), f64::from(range.high))?;
+    }
+    let Pixels::F32(values) = &data.train.pixels else { return Ok(()) };
+    let (low, high) = values.par_chunks(64 * 1024).map(extremes).reduce(
+        || (f32::INFINITY, f32::NEG_INFINITY),
+        |(a, b), (c, d)| (a.min(c), b.max(d)), // exact, so the order does not matter
+    );
+    let unit = |value: f32| f64::from((value - range.low) / (range.high - range.low));
+    if config.binarize.is_none() {
+        config.objective.likelihood.check_range(unit(low), unit(high))
+    } else {
+        Ok(())
+    }
+}
+
+fn extremes(values: &[f32]) -> (f32, f32) {
+    values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &v| (low.min(v), high.max(v)))
+}
