@@ -45,7 +45,8 @@ impl Activation {
         let pairs = d.iter_mut().zip(y);
         match self {
             Self::Identity => {}
-            Self::Relu => pairs.for_each(|(d, &y)| *d = if y > T::ZERO { *d } else { T::ZERO }),
+            // A product rather than a choice: the compiler makes a choice of stores, one at a time.
+            Self::Relu => pairs.for_each(|(d, &y)| *d *= if y > T::ZERO { T::ONE } else { T::ZERO }),
             Self::Sigmoid => pairs.for_each(|(d, &y)| *d *= y * (T::ONE - y)),
             Self::Tanh => pairs.for_each(|(d, &y)| *d *= T::ONE - y * y),
         }
