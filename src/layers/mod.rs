@@ -110,7 +110,22 @@ fn add<T: Element>(sum: &mut [T], values: &[T]) {
 
 /// sums[c] += Σ over rows of `values[row][c]`: the gradient of a bias that every row was given.
 fn add_rows<T: Element>(values: &[T], sums: &mut [T]) {
-    for row in values.chunks_exact(sums.len()) {
+    let width = sums.len();
+    if width > BLOCK / 2 {
+        return values.chunks_exact(width).for_each(|row| add(sums, row));
+    }
+    // Rows of a few channels: as many together as fill some vectors, or each sum would wait for the one before it.
+    let block = BLOCK / width * width;
+    let mut lanes = [T::ZERO; BLOCK];
+    let blocks = values.chunks_exact(block);
+    let rest = blocks.remainder();
+    for values in blocks {
+        add(&mut lanes[..block], values);
+    }
+    for row in lanes[..block].chunks_exact(width).chain(rest.chunks_exact(width)) {
         add(sums, row);
     }
 }
+
+/// Numbers in a few vector registers.
+const BLOCK: usize = 64;
