@@ -139,7 +139,7 @@ fn read_stream(
     reader.seek(SeekFrom::Start(0)).map_err(io_error)?;
     let format = sniff(&first, path)?;
     let source = match format {
-        Format::Zip => return npz::read(reader, path, options, budget),
+        Format::Zip => return npz::read(reader, length, path, options, budget),
         Format::Png => {
             let loaded = png_folder::single(reader, length, path, options, budget)?;
             let train = Some(Labelled { loaded, labels: None });

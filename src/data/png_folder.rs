@@ -10,7 +10,7 @@ use super::convert::{checked_size, convert_pixels};
 use super::dataset::{Dataset, describe};
 use super::images::{Images, Range};
 use super::labels::Labels;
-use super::png::{HEADER_BYTES, PngHeader, decode};
+use super::png::{self, HEADER_BYTES, PngHeader};
 use super::resize::Plan;
 use super::source::{Budget, zeros};
 use super::{Color, LoadOptions, Part};
@@ -320,20 +320,26 @@ impl Scratch {
         options: &LoadOptions,
         out: &mut [u8],
     ) -> std::result::Result<(), String> {
-        let found = decode(reader, header, &mut self.decoded)?;
+        let picture = png::Picture::open(reader, header)?;
+        let found = picture.channels;
         let from = (header.height as usize, header.width as usize);
+        let same_size = from == (height, width);
+        if same_size && found == channels {
+            return picture.decode(out);
+        }
+        resize_buffer(&mut self.decoded, from.0 * from.1 * found)?;
+        picture.decode(&mut self.decoded)?;
         let convert = |to: &mut [u8]| {
             convert_pixels(&self.decoded, found, to, channels, options.background, Range::BYTES);
         };
-        if from == (height, width) {
+        if same_size {
             convert(out);
             return Ok(());
         }
         let colored = if found == channels {
             &self.decoded
         } else {
-            self.colored.clear();
-            self.colored.resize(from.0 * from.1 * channels, 0);
+            resize_buffer(&mut self.colored, from.0 * from.1 * channels)?;
             convert(&mut self.colored);
             &self.colored
         };
@@ -341,6 +347,13 @@ impl Scratch {
         plan.run(colored, out, &mut plan.scratch());
         Ok(())
     }
+}
+
+fn resize_buffer(buffer: &mut Vec<u8>, size: usize) -> std::result::Result<(), String> {
+    buffer.clear();
+    buffer.try_reserve_exact(size).map_err(|_| "is larger than this machine's memory")?;
+    buffer.resize(size, 0);
+    Ok(())
 }
 
 /// Reads one PNG file as a data set of one image, in its own colours unless told otherwise.
