@@ -8,7 +8,7 @@
 //! Files may come from strangers. Whatever they say is checked before memory is made for it; the rules are in `source.rs`, and
 //! tests/fuzz_parsers.rs holds every parser to them.
 //!
-//! Read in this order: `images`, `source`, `array`, then the formats `idx`, `npy`, `npz`, `png` and `png_folder`, `convert` and `resize`,
+//! Read in this order: `images`, `source`, `array`, then the formats `idx`, `npy`, `npz`, `png`, `pictures` and `png_folder`, `convert` and `resize`,
 //! and `dataset` and `batches`, which the rest of the program uses.
 
 mod array;
@@ -20,6 +20,7 @@ mod images;
 mod labels;
 mod npy;
 mod npz;
+mod pictures;
 mod png;
 mod png_folder;
 mod resize;
