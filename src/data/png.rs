@@ -94,6 +94,11 @@ impl<R: BufRead + Seek> Picture<R> {
         if reader.info().size() != (header.width, header.height) {
             return Err("changed while it was read".into());
         }
+        // png 0.18.1 ends the program for a palette that is not made of whole entries (image-png's issue 694).
+        if reader.info().palette.as_ref().is_some_and(|palette| palette.len() % 3 != 0 || palette.len() > 768)
+        {
+            return Err("has a palette that is not made of up to 256 colours of 3 bytes".into());
+        }
         let channels = match reader.output_color_type() {
             (color, png::BitDepth::Eight) => color.samples(),
             (color, depth) => return Err(format!("decodes as {color:?} of {depth:?} bits")),
