@@ -44,10 +44,19 @@ pub const LANES: usize = 16;
 /// product has rows enough. Half of it cost the article preset 3 % of a step, a quarter 6 %; conv does not mind.
 const CHUNK_NUMBERS: usize = 256 * 1024;
 
-/// The images in one chunk, where one needs `numbers_per_image` numbers of scratch.
-fn chunk_images(numbers_per_image: usize) -> usize {
+/// The most images in one chunk, where one needs `numbers_per_image` numbers of scratch.
+fn most_images(numbers_per_image: usize) -> usize {
     (CHUNK_NUMBERS / numbers_per_image.max(1)).max(1)
 }
+
+/// The images in one chunk of `images`, at most `most`: in equal chunks, and as many of them as `multiple` or a multiple of it.
+fn chunk_images(images: usize, most: usize, multiple: usize) -> usize {
+    images.div_ceil(images.div_ceil(most).next_multiple_of(multiple)).max(1)
+}
+
+/// The number of chunks of a batch is a multiple of this, so that few threads have equally many: 13 chunks on two threads cost what
+/// 14 do.
+const EVEN: usize = 8;
 
 /// The images in one lane of a batch.
 fn lane_images(batch: usize) -> usize {
