@@ -182,7 +182,7 @@ fn conclude(run: &Run, folder: &Path, outcome: Outcome) {
         println!("{} gradient spikes, {} steps left out", t.progress.spikes, t.progress.skipped);
     }
     println!("model:   {shown}/model.safetensors");
-    println!("samples: {shown}/samples/  (open the newest)");
+    println!("report:  {shown}/report.html  (open it in a browser)");
     println!("next:    elbo sample {shown}   elbo eval {shown}");
 }
 
@@ -310,8 +310,8 @@ impl Observer for Watcher {
             parts(t),
             report.images_per_second
         ));
-        let active = report.judgement.active_units();
-        if active * 10 < latent {
+        if report.judgement.has_collapsed() {
+            let active = report.judgement.active_units();
             self.print(&format!(
                 "warning: only {active} of {latent} latent dimensions are active (variance of μ above 0.01): the posterior has \
                  collapsed to the prior; --beta-warmup or --free-bits often help"
