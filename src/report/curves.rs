@@ -94,14 +94,16 @@ pub fn figure(title: &str, curves: &[Curve], mark: Option<f64>) -> String {
     let last_x = all().map(|p| p.0).fold(0.0, f64::max);
     let (low, high) =
         all().map(|p| p.1).fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), y| (a.min(y), b.max(y)));
-    let (xs, ys) = (epoch_ticks(last_x), Ticks::over(low, high, 4));
-    let (y_low, y_high) = ys.range();
+    let (xs, ys) = (epoch_ticks(last_x), Ticks::over(low, high, 5));
+    // The axis ends where the values do, with a little air, or half of it would often be empty.
+    let air = 0.06 * (high - low);
+    let (y_low, y_high) = if air > 0.0 { (low - air, high + air) } else { ys.range() };
     let x_at = |x: f64| LEFT + (RIGHT - LEFT) * x / last_x.max(1.0);
     let y_at = |y: f64| BOTTOM - (BOTTOM - TOP) * (y - y_low) / (y_high - y_low);
 
     let mut svg =
         format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">", escape(title));
-    for &tick in &ys.values {
+    for &tick in ys.values.iter().filter(|tick| (y_low..=y_high).contains(*tick)) {
         let (y, label) = (y_at(tick), ys.label(tick));
         let _ =
             write!(svg, "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{RIGHT}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>");

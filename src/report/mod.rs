@@ -18,3 +18,20 @@ pub use metrics::Metrics;
 pub use page::RunReport;
 pub use progress::Progress;
 pub use sheet::Picture;
+
+/// A count as a person reads it.
+///
+/// ```
+/// assert_eq!(elbo::report::grouped(1_234_567), "1,234,567");
+/// ```
+pub fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

@@ -28,6 +28,8 @@ pub struct RunReport {
     pub metrics: Metrics,
     /// Steps of an epoch.
     pub steps_per_epoch: u64,
+    /// The epochs that were asked for.
+    pub epochs: u64,
     /// The epoch of the best model; `None` where no images are held out, or none is better than another yet.
     pub best_epoch: Option<u64>,
     /// The likelihood's name.
@@ -199,7 +201,7 @@ impl RunReport {
     fn pictures(&self, page: &mut String) {
         let kinds = [
             ("Samples", "decoded from always the same draws of the prior", &self.samples),
-            ("Reconstructions", "each original with what comes back beside it", &self.reconstructions),
+            ("Reconstructions", "originals, each with what comes back", &self.reconstructions),
         ];
         if kinds.iter().all(|(_, _, progress)| progress.newest.is_none()) {
             return;
@@ -271,12 +273,13 @@ impl RunReport {
         let _ = writeln!(
             page,
             "<h2>Again, and further</h2>\n<pre>elbo train --config {config} --out again   # the same run, from the start\n\
-             elbo train --resume {run} --epochs 20   # this run, on to epoch 20\n\
+             elbo train --resume {run} --epochs {more}   # this run, on to epoch {more}\n\
              elbo sample {run}\nelbo eval {run}</pre>\n\
              <p class=\"note\">With the same images and the same build on the same kind of processor a repetition gives the same \
              model to the bit, with any number of threads. Inside the source folder, <code>cargo run --release --</code> stands for \
              <code>elbo</code>.</p>",
             config = word("/config.toml"),
+            more = self.epochs.saturating_mul(2),
             run = word("")
         );
         if !self.config.is_empty() {

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::evaluate::{ACTIVE_VARIANCE, Judgement};
 use super::trainer::Trainer;
 use crate::error::Result;
-use crate::report::{Metrics, Progress, RunReport};
+use crate::report::{Metrics, Progress, RunReport, grouped};
 use crate::storage::atomic::write_atomically;
 use crate::storage::filesystem::FileSystem;
 
@@ -38,10 +38,11 @@ pub fn gather(trainer: &Trainer, judgement: &Judgement, folder: &Path) -> RunRep
         warnings: warnings(t, judgement),
         metrics: Metrics::parse(&read("metrics.csv")),
         steps_per_epoch: steps,
+        epochs: t.config.epochs,
         best_epoch: p.best.map(|best| best.epoch),
         likelihood: c.likelihood.name().into(),
         divergence: t.config.objective.divergence.name().into(),
-        judged_on: format!("{} {judged} images", judgement.images),
+        judged_on: format!("{} {judged} images", grouped(judgement.images as usize)),
         kl_per_dimension: judgement.kl_per_dimension.clone(),
         mean_variance: judgement.mean_variance.clone(),
         active_variance: ACTIVE_VARIANCE,
@@ -57,15 +58,15 @@ fn network(t: &Trainer) -> String {
         "Preset {} with {} parameters and {} latent dimensions, for images of {}×{}×{}; {} likelihood, {} divergence. {} images to \
          train on, {} to validate on, {} to a step, seed {}.",
         c.preset.name(),
-        t.model.parameters.len(),
+        grouped(t.model.parameters.len()),
         c.latent,
         c.height,
         c.width,
         c.channels,
         c.likelihood.name(),
         t.config.objective.divergence.name(),
-        t.split.train.len(),
-        t.split.validation.len(),
+        grouped(t.split.train.len()),
+        grouped(t.split.validation.len()),
         t.batch_size(),
         t.config.seed
     )

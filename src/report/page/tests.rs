@@ -71,6 +71,7 @@ fn hostile() -> RunReport {
         warnings: vec![nasty("first"), nasty("second")],
         metrics: metrics(12),
         steps_per_epoch: 430,
+        epochs: 15,
         best_epoch: Some(11),
         likelihood: nasty("likelihood"),
         divergence: nasty("divergence"),
@@ -132,6 +133,7 @@ fn the_summary_has_the_newest_and_the_best() {
     assert!(page.contains("<b>11</b><small>validation −ELBO 103.73"));
     assert!(page.contains("<b>2 of 3</b>"));
     assert!(page.contains("few units"));
+    assert!(page.contains("--epochs 30"));
     assert!(page.contains("4 min 6 s in training steps"));
     assert_eq!(page.matches("<tr class=\"best\">").count(), 1);
     assert_eq!(page.matches("<polyline").count(), 6, "three diagrams of two curves: the loss is the −ELBO");
