@@ -13,6 +13,7 @@ use super::Ending;
 use super::common::{RUNS, load_images, set_threads};
 use crate::error::{Error, Result};
 use crate::model::Vae;
+use crate::report::grouped;
 use crate::storage::filesystem::system;
 use crate::train::run::{EpochReport, Observer};
 use crate::train::trainer::StepReport;
@@ -182,21 +183,8 @@ fn conclude(run: &Run, folder: &Path, outcome: Outcome) {
         println!("{} gradient spikes, {} steps left out", t.progress.spikes, t.progress.skipped);
     }
     println!("model:   {shown}/model.safetensors");
-    println!("samples: {shown}/samples/  (open the newest)");
+    println!("report:  {shown}/report.html  (open it in a browser)");
     println!("next:    elbo sample {shown}   elbo eval {shown}");
-}
-
-/// 1234567 as 1,234,567.
-fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// Shows progress: a bar on a terminal, plain lines elsewhere.
@@ -310,8 +298,8 @@ impl Observer for Watcher {
             parts(t),
             report.images_per_second
         ));
-        let active = report.judgement.active_units();
-        if active * 10 < latent {
+        if report.judgement.has_collapsed() {
+            let active = report.judgement.active_units();
             self.print(&format!(
                 "warning: only {active} of {latent} latent dimensions are active (variance of μ above 0.01): the posterior has \
                  collapsed to the prior; --beta-warmup or --free-bits often help"
