@@ -94,12 +94,12 @@ fn step<T: Element>(y: T) -> T {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::gradient_check::{check, random_vec};
 
     #[test]
-    fn gradients_of_the_activations() {
+    pub(crate) fn gradients_of_the_activations() {
         for activation in [Activation::Identity, Activation::Relu, Activation::Sigmoid, Activation::Tanh] {
             // At least 0.05 away from ReLU's kink.
             let x: Vec<f64> = random_vec(3, 40).iter().map(|v| v + 0.05 * v.signum()).collect();

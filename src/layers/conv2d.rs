@@ -186,7 +186,7 @@ pub(super) fn with_columns<T: Element>(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::gradient_check::{check, convolution_grid, random_vec};
 
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn gradients_over_kernels_strides_paddings_sizes_channels_and_batches() {
+    pub(crate) fn gradients_over_kernels_strides_paddings_sizes_channels_and_batches() {
         for (seed, (geometry, filters, batch)) in convolution_grid(48).into_iter().enumerate() {
             let layer = Conv2d { geometry, filters };
             let activation = [Activation::Identity, Activation::Tanh, Activation::Sigmoid][seed % 3];

@@ -181,7 +181,7 @@ impl ConvTranspose2d {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::gradient_check::{check, convolution_grid, random_vec};
 
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn gradients_over_kernels_strides_paddings_sizes_channels_and_batches() {
+    pub(crate) fn gradients_over_kernels_strides_paddings_sizes_channels_and_batches() {
         let mut grid = convolution_grid(48);
         // The whole-image case of the article's first step up.
         grid.push((Geometry::new((3, 4, 2), (3, 4), 1, 0).unwrap(), 5, 3));
