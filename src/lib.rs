@@ -40,7 +40,7 @@
 //!
 //! # Reading order
 //!
-//! A later module never appears in an earlier one's foundations. `docs/reading-order.md` is a guided path, with questions.
+//! From what is wanted to what serves it. `docs/reading-order.md` is a guided path, with questions.
 //!
 //! 1. [`loss`]: what is wanted. [`loss::reconstruction`], [`loss::divergence`], [`loss::objective`].
 //! 2. [`layers`]: [`linear`](layers::linear), then [`conv2d`](layers::conv2d) and
@@ -61,7 +61,7 @@
 //! | B | images in a batch |
 //! | H, W, C | rows, columns and channels of an image; pixels lie in this order, channels last |
 //! | K | the side of a kernel (KH, KW where the two differ) |
-//! | S | stride; with a transposed convolution's channels, those of its small side |
+//! | S | stride (in the formulas of a transposed convolution, the channels of its small side) |
 //! | P | padding |
 //! | O | output channels of a convolution |
 //! | Z | dimensions of a latent code |
