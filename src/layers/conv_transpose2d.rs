@@ -23,7 +23,9 @@
 use rayon::prelude::*;
 
 use super::conv2d::with_columns;
-use super::{Activation, Gradients, Work, add_rows, chunk_images, lane_images, reduce_lanes};
+use super::{
+    Activation, EVEN, Gradients, Work, add_rows, chunk_images, lane_images, most_images, reduce_lanes,
+};
 use crate::kernels::columns::col2im;
 use crate::kernels::gemm::{Matrix, MatrixMut, gemm, nothing, padded_stride, product};
 use crate::kernels::geometry::Geometry;
@@ -46,7 +48,7 @@ impl ConvTranspose2d {
         }
         let columns = self.columns_len();
         let lane = self.small_channels * self.geometry.patch_len() + self.geometry.channels;
-        (chunk_images(columns) * columns, super::LANES * lane)
+        (most_images(columns) * columns, super::LANES * lane)
     }
 
     /// The numbers of one image's columns, with the gaps.
@@ -78,7 +80,7 @@ impl ConvTranspose2d {
             return;
         }
         let (columns_len, row_stride) = (self.columns_len(), padded_stride(g.patch_len()));
-        let chunk = chunk_images(columns_len);
+        let chunk = chunk_images(output.len() / image, most_images(columns_len), EVEN);
         output.par_chunks_mut(chunk * image).zip(input.par_chunks(chunk * small)).for_each(|(y, x)| {
             let rows = x.len() / self.small_channels;
             work.scratch.with(rows * row_stride, |columns| {
@@ -111,7 +113,8 @@ impl ConvTranspose2d {
             self.backward_whole_image(batch, input, output, weight, activation, d_output, gradients, d_input);
             return;
         }
-        let (lane, chunk) = (lane_images(batch), chunk_images(self.columns_len()));
+        let lane = lane_images(batch);
+        let chunk = chunk_images(lane, most_images(self.columns_len()), 1);
         let (weight_len, lane_len) = (gradients.weight.len(), gradients.weight.len() + gradients.bias.len());
         let mut partials = std::mem::take(&mut work.partials);
         let used = &mut partials[..batch.div_ceil(lane) * lane_len];

@@ -79,9 +79,9 @@ impl MaxPool2d {
                     for pixel in window {
                         let inputs = dx[pixel..pixel + c].iter_mut().zip(&x[pixel..pixel + c]);
                         for ((dx, &x), (&y, dy)) in inputs.zip(y.iter().zip(dy.iter_mut())) {
-                            let wins = x == y;
-                            *dx = if wins { *dy } else { T::ZERO };
-                            *dy = if wins { T::ZERO } else { *dy };
+                            // Products rather than choices, which would be stores one at a time.
+                            *dx = *dy * if x == y { T::ONE } else { T::ZERO };
+                            *dy -= *dx;
                         }
                     }
                 });

@@ -297,12 +297,12 @@ impl Trainer {
         p.norm_sum = 0.0;
     }
 
-    /// The parameters are all finite. (A step from finite gradients can still overflow one.)
-    pub fn parameters_are_finite(&self) -> bool {
-        self.model
-            .parameters
-            .par_chunks(64 * 1024)
-            .all(|piece| piece.iter().fold(true, |all, x| all & x.is_finite()))
+    /// Whether parameters and moments are all finite. (A step from finite gradients can still overflow one.)
+    pub fn is_finite(&self) -> bool {
+        let moments = self.adam.iter().flat_map(|state| [&state.first, &state.second]);
+        moments.chain([&self.model.parameters]).all(|numbers| {
+            numbers.par_chunks(64 * 1024).all(|piece| piece.iter().fold(true, |all, x| all & x.is_finite()))
+        })
     }
 }
 
