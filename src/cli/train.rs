@@ -14,6 +14,7 @@ use super::common::{RUNS, load_images, set_threads};
 use crate::error::{Error, Result};
 use crate::model::Vae;
 use crate::report::grouped;
+use crate::report::html::shell_word;
 use crate::storage::filesystem::system;
 use crate::train::run::{EpochReport, Observer};
 use crate::train::trainer::StepReport;
@@ -173,7 +174,7 @@ fn needed_memory(model: &Vae<f32>, batch: usize) -> u64 {
 
 fn conclude(run: &Run, folder: &Path, outcome: Outcome) {
     let t = run.trainer();
-    let shown = folder.display();
+    let shown = shell_word(&folder.to_string_lossy());
     match outcome {
         Outcome::Interrupted => {
             say!("stopped at step {}; go on with: elbo train --resume {shown}", t.progress.step);

@@ -80,7 +80,7 @@ fn status(t: &Trainer) -> String {
             p.epoch, p.stale
         )
     } else if p.epoch >= epochs {
-        format!("Finished: {epochs} epochs, {} steps.", p.step)
+        format!("Finished: {epochs} epochs, {} steps.", grouped(p.step as usize))
     } else if t.is_done() {
         format!("Finished: the {} steps that were asked for, of {epochs} epochs.", p.step)
     } else {
