@@ -29,6 +29,7 @@ mod source;
 
 pub use batches::{Binarize, Filler, Split, epoch_order};
 pub use dataset::{Dataset, find_bundled, load, parse};
+pub(crate) use images::Fingerprint;
 pub use images::{Image, Images, Pixels, Range, Span};
 pub use labels::Labels;
 pub use npy::{Matrix, matrix_from_bytes, read_matrix, write_npy_f32, write_npy_u8};

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::data::write_png;
 use crate::error::Result;
-use crate::storage::atomic::write_atomically;
+use crate::storage::atomic::{write_atomically, write_new};
 use crate::storage::filesystem::FileSystem;
 
 /// Pixels between pictures, and around them.
@@ -116,6 +116,14 @@ impl Picture {
     /// Where the system refuses.
     pub fn save(&self, fs: &dyn FileSystem, path: &Path) -> Result<()> {
         write_atomically(fs, path, |out| write_png(out, &self.bytes, self.height, self.width, self.channels))
+    }
+
+    /// Writes a PNG under a name that is free: what a person named is never replaced.
+    ///
+    /// # Errors
+    /// Where something has that name already, or the system refuses.
+    pub fn save_new(&self, fs: &dyn FileSystem, path: &Path) -> Result<()> {
+        write_new(fs, path, |out| write_png(out, &self.bytes, self.height, self.width, self.channels))
     }
 }
 
