@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::data::write_png;
 use crate::error::Result;
-use crate::storage::atomic::write_atomically;
+use crate::storage::atomic::{write_atomically, write_new};
 use crate::storage::filesystem::FileSystem;
 
 /// Pixels between pictures, and around them.
@@ -99,6 +99,14 @@ impl Picture {
     /// Where the system refuses.
     pub fn save(&self, fs: &dyn FileSystem, path: &Path) -> Result<()> {
         write_atomically(fs, path, |out| write_png(out, &self.bytes, self.height, self.width, self.channels))
+    }
+
+    /// Writes a PNG under a name that must not be there yet.
+    ///
+    /// # Errors
+    /// Where it is, or the system refuses.
+    pub fn save_new(&self, fs: &dyn FileSystem, path: &Path) -> Result<()> {
+        write_new(fs, path, |out| write_png(out, &self.bytes, self.height, self.width, self.channels))
     }
 }
 
