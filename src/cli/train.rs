@@ -187,7 +187,7 @@ fn conclude(run: &Run, folder: &Path, outcome: Outcome) {
 }
 
 /// 1234567 as 1,234,567.
-fn grouped(number: usize) -> String {
+pub(super) fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
