@@ -169,6 +169,7 @@ pub(crate) fn load(
     let (mut train_images, mut test_images, mut values) = (None, None, [None, None]);
     let mut names = BTreeSet::new();
     let mut folders = [Vec::new(), Vec::new()];
+    let mut paths = [Vec::new(), Vec::new()];
     for (index, (part, images)) in
         [(train, &mut train_images), (test, &mut test_images)].into_iter().enumerate()
     {
@@ -176,6 +177,7 @@ pub(crate) fn load(
         let root = if split { [&train_folder, &test_folder][index] } else { folder };
         folders[index] = files.iter().map(|path| label(path, root)).collect();
         names.extend(folders[index].iter().cloned());
+        paths[index] = files.into_iter().map(Path::to_path_buf).collect();
         *images = Some(decoded);
     }
     let names: Vec<String> = names.into_iter().collect();
@@ -198,6 +200,7 @@ pub(crate) fn load(
         );
         dataset.notes.push(message);
     }
+    [dataset.files, dataset.test_files] = paths;
     dataset.skipped = bad.0.into_iter().map(|(path, _)| path).collect();
     Ok(dataset)
 }

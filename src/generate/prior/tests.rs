@@ -25,7 +25,9 @@ fn clusters_are_found_with_their_weights_and_widths() {
     let (mixture, report) = Mixture::fit(&points(&places, 0.5, 1000), 2, 3, 0).unwrap();
     let mut order: Vec<usize> = vec![0, 1, 2];
     order.sort_by(|&a, &b| mixture.means[2 * a].total_cmp(&mixture.means[2 * b]));
-    for (k, (place, weight)) in order.into_iter().zip([([-3.0, 0.0], 0.25), ([0.0, 5.0], 0.25), ([3.0, 1.0], 0.5)]) {
+    for (k, (place, weight)) in
+        order.into_iter().zip([([-3.0, 0.0], 0.25), ([0.0, 5.0], 0.25), ([3.0, 1.0], 0.5)])
+    {
         assert_near(mixture.weights[k], weight, 0.01);
         for axis in 0..2 {
             assert_near(mixture.means[2 * k + axis], place[axis], 0.05);
@@ -42,7 +44,7 @@ fn a_single_gaussian_has_the_moments_of_the_aggregate_posterior() {
     let mut codes = points(&[[1.0, 2.0]], 0.3, 5000);
     codes.log_variance.chunks_exact_mut(2).for_each(|s| s.copy_from_slice(&[0.5_f32.ln(), 0.2_f32.ln()]));
     let (mixture, report) = Mixture::fit(&codes, 2, 1, 0).unwrap();
-    let scale = &mixture.scales;
+    let scale = mixture.scales.clone();
     assert_near(scale[0] * scale[0], 0.5 + 0.09, 0.01);
     assert_near(scale[2] * scale[2] + scale[3] * scale[3], 0.2 + 0.09, 0.01);
     // Draws have these moments too.
