@@ -28,8 +28,12 @@ fn main() -> io::Result<()> {
     let all = pool(options.threads)?;
     match options.mode {
         Mode::Table => table(&options, &all)?,
-        Mode::Step(preset) => steps::print_step(&steps::config(preset, options.size), options.batch, &all),
-        Mode::Sample(preset) => steps::print_sample(&steps::config(preset, options.size), &all),
+        Mode::Step(preset) => {
+            steps::print_step(&steps::config(preset, options.size), options.batch, options.seconds, &all)
+        }
+        Mode::Sample(preset) => {
+            steps::print_sample(&steps::config(preset, options.size), options.seconds, &all)
+        }
         Mode::Growth => steps::print_growth(&all)?,
     }
     Ok(())
@@ -59,6 +63,7 @@ fn table(options: &Options, all: &ThreadPool) -> io::Result<()> {
         bench.peak = Peak::measure(all);
         one.install(|| passes::convolution_rows(&mut bench, config, BATCH));
     }
+    one.install(|| passes::product_rows(&mut bench));
     one.install(|| passes::elementwise_rows(&mut bench, BATCH));
     all.install(|| passes::loss_rows(&mut bench, BATCH));
     all.install(|| passes::data_rows(&mut bench, BATCH));

@@ -49,6 +49,13 @@ impl Budget {
     }
 }
 
+impl Budget {
+    /// For the one line on a step or on generation.
+    pub fn line(seconds: f64) -> Self {
+        Self { time: Duration::from_secs_f64(seconds), most: 1000, ..Self::step(false) }
+    }
+}
+
 /// The times of one thing, in seconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {

@@ -19,6 +19,7 @@ Instead of the table:
   --sample PRESET  one line on generating 10,000 images
       --size N | HxWxC    the images' size for these two (default 28x28x1, article 28x28x3; N is NxNx3)
       --batch N           images in a step (default 128)
+      --seconds F         time for them (default 2.5)
   --growth         conv steps at 28, 64 and 128 pixels and batches of 16, 128 and 512, each in a process of its own
 ";
 
@@ -52,6 +53,8 @@ pub struct Options {
     pub size: Option<(usize, usize, usize)>,
     /// Images in a step.
     pub batch: usize,
+    /// Time for the one line on a step or on generation.
+    pub seconds: f64,
 }
 
 impl Options {
@@ -80,6 +83,7 @@ impl Options {
             threads,
             size: None,
             batch: 128,
+            seconds: 2.5,
         };
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value after it"));
@@ -93,6 +97,11 @@ impl Options {
                 "--sample" => options.mode = Mode::Sample(preset(&value()?)?),
                 "--threads" => options.threads = number(&value()?)?,
                 "--batch" => options.batch = number(&value()?)?,
+                "--seconds" => {
+                    let text = value()?;
+                    let seconds = text.parse().ok().filter(|&s: &f64| s.is_finite() && s > 0.0);
+                    options.seconds = seconds.ok_or_else(|| format!("{text} is no number of seconds"))?;
+                }
                 "--size" => options.size = Some(size(&value()?)?),
                 flag if flag.starts_with('-') => return Err(format!("there is no option {flag}")),
                 word => options.filters.push(word.to_lowercase()),

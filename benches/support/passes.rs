@@ -251,6 +251,29 @@ fn one_linear(bench: &mut Bench<'_>, config: &ModelConfig, batch: usize) {
     );
 }
 
+/// What the product reaches on one thread where its shape leaves it no excuse: what other rows can hope for.
+pub fn product_rows(bench: &mut Bench<'_>) {
+    bench.begin("products", 1);
+    for n in [256, 512, 1024] {
+        let (a, b, mut c) = (uniform(1, n * n), uniform(2, n * n), vec![0.0_f32; n * n]);
+        let work = Work::product(2 * n * n * n, 3 * n * n);
+        let (a, b) = (Matrix::new(&a, n, n), Matrix::new(&b, n, n));
+        for (name, a, b) in [("A·B", a, b), ("Aᵀ·B", a.transposed(), b), ("A·Bᵀ", a, b.transposed())] {
+            let sizes = format!("{n}×{n}×{n}");
+            bench.row(
+                &format!("gemm {name} {n}"),
+                &sizes,
+                work,
+                &mut c,
+                |_| (),
+                |c| {
+                    gemm(a, b, 0.0, &mut MatrixMut::new(c, n, n));
+                },
+            );
+        }
+    }
+}
+
 /// Functions of one number, on one thread: they run inside the layers' tasks.
 pub fn elementwise_rows(bench: &mut Bench<'_>, batch: usize) {
     bench.begin("elementwise", 1);

@@ -120,11 +120,10 @@ pub fn config(preset: Preset, size: Option<(usize, usize, usize)>) -> ModelConfi
 }
 
 /// `--step`: one line for scripts.
-pub fn print_step(config: &ModelConfig, batch: usize, pool: &rayon::ThreadPool) {
+pub fn print_step(config: &ModelConfig, batch: usize, seconds: f64, pool: &rayon::ThreadPool) {
     let threads = pool.current_num_threads();
     let timing = pool.install(|| {
-        let budget = Budget { most: 100, fewest: 3, ..Budget::step(false) };
-        measure(budget, &mut Training::new(config, batch), |_| (), Training::step)
+        measure(Budget::line(seconds), &mut Training::new(config, batch), |_| (), Training::step)
     });
     let memory = peak_memory().map_or(String::new(), |bytes| format!(", peak memory {:.0} MB", bytes / 1e6));
     println!(
@@ -137,9 +136,9 @@ pub fn print_step(config: &ModelConfig, batch: usize, pool: &rayon::ThreadPool) 
 }
 
 /// `--sample`: one line for scripts.
-pub fn print_sample(config: &ModelConfig, pool: &rayon::ThreadPool) {
-    let timing =
-        pool.install(|| measure(Budget::step(false), &mut Sampling::new(config), |_| (), Sampling::generate));
+pub fn print_sample(config: &ModelConfig, seconds: f64, pool: &rayon::ThreadPool) {
+    let timing = pool
+        .install(|| measure(Budget::line(seconds), &mut Sampling::new(config), |_| (), Sampling::generate));
     println!(
         "{} sample threads {}: min {:.3} s, median {:.3} s for {GENERATED} images",
         config.preset.name(),

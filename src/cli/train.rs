@@ -13,6 +13,8 @@ use super::Ending;
 use super::common::{RUNS, load_images, set_threads};
 use crate::error::{Error, Result};
 use crate::model::Vae;
+use crate::report::grouped;
+use crate::report::html::shell_word;
 use crate::storage::filesystem::system;
 use crate::train::run::{EpochReport, Observer};
 use crate::train::trainer::StepReport;
@@ -172,7 +174,7 @@ fn needed_memory(model: &Vae<f32>, batch: usize) -> u64 {
 
 fn conclude(run: &Run, folder: &Path, outcome: Outcome) {
     let t = run.trainer();
-    let shown = folder.display();
+    let shown = shell_word(&folder.to_string_lossy());
     match outcome {
         Outcome::Interrupted => {
             say!("stopped at step {}; go on with: elbo train --resume {shown}", t.progress.step);
@@ -190,21 +192,8 @@ fn conclude(run: &Run, folder: &Path, outcome: Outcome) {
         say!("{} gradient spikes, {} steps left out", t.progress.spikes, t.progress.skipped);
     }
     say!("model:   {shown}/model.safetensors");
-    say!("samples: {shown}/samples/  (open the newest)");
+    say!("report:  {shown}/report.html  (open it in a browser)");
     say!("next:    elbo sample {shown}   elbo eval {shown}");
-}
-
-/// 1234567 as 1,234,567.
-fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// Shows progress: a bar on a terminal, plain lines elsewhere.
@@ -318,8 +307,8 @@ impl Observer for Watcher {
             parts(t),
             report.images_per_second
         ));
-        let active = report.judgement.active_units();
-        if active * 10 < latent {
+        if report.judgement.has_collapsed() {
+            let active = report.judgement.active_units();
             self.print(&format!(
                 "warning: only {active} of {latent} latent dimensions are active (variance of μ above 0.01): the posterior has \
                  collapsed to the prior; --beta-warmup or --free-bits often help"

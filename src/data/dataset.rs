@@ -4,7 +4,7 @@ use super::array::{self, Loaded};
 use super::convert::convert;
 use super::images::{Fingerprint, Images, Pixels};
 use super::source::{Budget, Format, LONGEST_SIDE, Length, Source, human_bytes, sniff};
-use super::{Labels, LoadOptions, idx, npy, npz, png_folder};
+use super::{Labels, LoadOptions, idx, npy, npz, pictures, png_folder};
 use crate::{Error, Result};
 use std::fs::File;
 use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
@@ -139,9 +139,9 @@ fn read_stream(
     reader.seek(SeekFrom::Start(0)).map_err(io_error)?;
     let format = sniff(&first, path)?;
     let source = match format {
-        Format::Zip => return npz::read(reader, path, options, budget),
+        Format::Zip => return npz::read(reader, length, path, options, budget),
         Format::Png => {
-            let loaded = png_folder::single(reader, length, path, options, budget)?;
+            let loaded = pictures::single(reader, length, path, options, budget)?;
             let train = Some(Labelled { loaded, labels: None });
             return Ok(Contents { train, test: None, kind: "PNG" });
         }

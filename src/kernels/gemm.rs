@@ -214,10 +214,10 @@ pub fn product<T: Element>(
 /// What [`product`] takes where there is nothing left to do on a piece.
 pub fn nothing<T>(_: MatrixMut<'_, T>, _: usize) {}
 
-/// Eight pieces, of a multiple of 8 columns (the width of a packed panel) and at least 64 (below which packing A anew
-/// costs more than the parallelism gives: 64 columns ran at 71 GFLOP/s, 128 at 76, 392 at 84).
+/// Eight pieces, of a multiple of 8 columns (the width of a packed panel) and at least 128 (each piece packs A anew: 64
+/// columns ran at 71 GFLOP/s, 128 at 76, 392 at 84).
 pub fn piece_width(columns: usize) -> usize {
-    columns.div_ceil(8).next_multiple_of(8).max(64)
+    columns.div_ceil(8).next_multiple_of(8).max(128)
 }
 
 /// Calls `task(piece, first_column)` in parallel for each range of `width` columns.

@@ -8,13 +8,15 @@
 //!   checkpoint.safetensors    where the run stands; written before the first step, after each epoch and every few minutes
 //!   samples/epoch-0001.png    what the model dreams up from always the same noise
 //!   reconstructions/…         originals beside what comes back
+//!   report.html               all of it on a page, written anew after each epoch
 //!   lock                      while a process writes here
 //! ```
 //!
 //! # Order of writing at the end of an epoch
 //!
-//! Sheets, then the model, then the row of metrics, then the checkpoint. Whatever moment a crash picks, the checkpoint on disk is one
-//! from which all that came after it is made again, the same to the bit; rows of metrics past it are dropped on resuming.
+//! Sheets, then the model, then the row of metrics, then the checkpoint, then the report. Whatever moment a crash picks, the checkpoint
+//! on disk is one from which all that came after it is made again, the same to the bit; rows of metrics past it are dropped on
+//! resuming. The report is made of what is on the disk by then; resuming a run that has nothing left to do writes it again.
 //!
 //! A run that is ended by `--max-steps` in the middle of an epoch is judged as it stands, but the checkpoint is of the middle of the
 //! epoch, and only whole epochs compete for the best model: so resuming goes on as if there had been no end.
@@ -236,6 +238,7 @@ impl Run {
     pub fn train(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Outcome> {
         let mut saved = Instant::now();
         let mut timer = EpochTimer::default();
+        let begin = self.trainer.progress.step;
         // A checkpoint may have been written at the very end of an epoch, before the epoch was closed.
         while !self.trainer.is_done() {
             let started = Instant::now();
@@ -257,6 +260,9 @@ impl Run {
         }
         if self.trainer.progress.step_in_epoch > 0 {
             self.end_within_epoch(&timer, observer)?;
+        } else if self.trainer.progress.step == begin {
+            let judgement = self.judge_model();
+            super::report::save(&self.trainer, &judgement, self.fs, &self.folder)?;
         }
         Ok(if self.trainer.progress.ended_early { Outcome::EndedEarly } else { Outcome::Finished })
     }
@@ -279,6 +285,7 @@ impl Run {
         self.write_epoch(&report, &format!("epoch-{:04}", report.epoch))?;
         self.trainer.next_epoch();
         self.save_checkpoint()?;
+        super::report::save(&self.trainer, &report.judgement, self.fs, &self.folder)?;
         observer.epoch(&self.trainer, &report);
         Ok(())
     }
@@ -291,6 +298,7 @@ impl Run {
         let mut report = self.judge(timer)?;
         report.is_best = !report.held_out || self.trainer.progress.best.is_none();
         self.write_epoch(&report, &format!("step-{:06}", report.step))?;
+        super::report::save(&self.trainer, &report.judgement, self.fs, &self.folder)?;
         if let crate::loss::Likelihood::OptimalGaussian { variance: Some(variance) } = variance {
             self.trainer.model.set_optimal_variance(variance);
         }
@@ -307,17 +315,20 @@ impl Run {
         self.journal.sync()
     }
 
+    fn judge_model(&mut self) -> Judgement {
+        let t = &self.trainer;
+        let (filler, terms, objective) = (t.filler(), t.config.final_terms(), t.config.objective);
+        self.evaluator.judge(&t.model, &t.data.train, watched(&t.split), &filler, &objective, &terms)
+    }
+
     /// The model as it stands, on the images that are watched.
     ///
     /// # Errors
     /// Where the loss on them is not finite: such a model is not saved, nor is a checkpoint with it.
     fn judge(&mut self, timer: &EpochTimer) -> Result<EpochReport> {
+        let judgement = self.judge_model();
         let t = &self.trainer;
         let held_out = !t.split.validation.is_empty();
-        let (filler, terms) = (t.filler(), t.config.final_terms());
-        let watched = watched(&t.split);
-        let objective = t.config.objective;
-        let judgement = self.evaluator.judge(&t.model, &t.data.train, watched, &filler, &objective, &terms);
         let values = &judgement.values;
         let sum = values.loss + values.negative_elbo + values.reconstruction + values.divergence + values.kl;
         if !sum.is_finite() {

@@ -74,6 +74,14 @@ fn train_and_test_are_parts() {
     assert_eq!(data.test_labels.unwrap().ids, [1]);
     let data = folder.load(&LoadOptions { part: Part::Test, ..LoadOptions::default() }).unwrap();
     assert_eq!((data.train.count, data.test.unwrap().count), (0, 1));
+    assert_eq!(data.test_labels.unwrap().ids, [1], "a class has its number whatever part is read");
+    folder.file("test/b/1.png", b"damaged");
+    let skip = LoadOptions { skip_bad: true, ..LoadOptions::default() };
+    let message = message(folder.load(&skip));
+    assert!(
+        message.ends_with("it is no PNG file; no picture that can be read is left in train or in test"),
+        "{message}"
+    );
 }
 
 #[cfg(unix)]
