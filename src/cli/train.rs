@@ -74,7 +74,7 @@ impl Train {
             None => new_folder(config.preset.name()),
         };
         // Before the images are read: nobody should wait for this message.
-        crate::storage::atomic::refuse_existing(&folder)?;
+        Run::refuse_existing(&folder)?;
         let data = load_images(&config.data, &config.load)?;
         say!("{}", data.description);
         let run = Run::start(system(), &folder, config, data)?;

@@ -128,14 +128,20 @@ pub struct Run {
 }
 
 impl Run {
+    /// An error if there is something where a new run's folder is to be: to be asked before images are read.
+    ///
+    /// # Errors
+    /// If there is.
+    pub fn refuse_existing(folder: &Path) -> Result<()> {
+        folder.symlink_metadata().map_or(Ok(()), |_| Err(is_there(folder)))
+    }
+
     /// Starts a run in a folder that is not there yet.
     ///
     /// # Errors
     /// Where it is there already, cannot be written, or configuration and images do not fit each other (then nothing is written).
     pub fn start(fs: &'static dyn FileSystem, folder: &Path, config: Config, data: Dataset) -> Result<Self> {
-        if folder.symlink_metadata().is_ok() {
-            return Err(is_there(folder));
-        }
+        Self::refuse_existing(folder)?;
         let trainer = Trainer::new(config, data)?;
         let parent = create_own_folder(fs, folder)?;
         let synced = fs.sync_folder(&parent).map_err(|error| Error::io("sync the folder", &parent, error));
