@@ -93,7 +93,13 @@ pub fn negative_elbos(
         return scores;
     }
     let (mut values, mut dimensions) = (vec![0.0; posteriors.mu.len()], vec![0.0; latent]);
-    Divergence::Kl.forward(&posteriors.mu, &posteriors.log_variance, &mut values, &mut scores, &mut dimensions);
+    Divergence::Kl.forward(
+        &posteriors.mu,
+        &posteriors.log_variance,
+        &mut values,
+        &mut scores,
+        &mut dimensions,
+    );
     let mut add = |image: usize, log_p: f64, _: f64| scores[image] -= log_p;
     for_each_weight(likelihood, posteriors, images, 1, seed, &mut add);
     scores
@@ -128,20 +134,25 @@ fn for_each_weight(
     take: &mut dyn FnMut(usize, f64, f64),
 ) {
     let latent = likelihood.latent();
-    assert_eq!(posteriors.mu.len(), images.len() * latent, "a posterior of {latent} dimensions for each image");
+    assert_eq!(
+        posteriors.mu.len(),
+        images.len() * latent,
+        "a posterior of {latent} dimensions for each image"
+    );
     let mut codes = vec![0.0; BATCH * latent];
     let mut noise = vec![0.0; latent];
     let mut log_p = [0.0; BATCH];
     // Pairs of image and draw, image by image; a batch may begin in the middle of an image's draws.
     let (mut positions, mut pictures, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    let mut flush = |positions: &mut Vec<usize>, pictures: &mut Vec<usize>, ratios: &mut Vec<f64>, codes: &[f32]| {
-        let n = positions.len();
-        likelihood.log_likelihood(&codes[..n * latent], pictures, &mut log_p[..n]);
-        for ((position, ratio), log_p) in positions.drain(..).zip(ratios.drain(..)).zip(log_p) {
-            take(position, log_p, ratio);
-        }
-        pictures.clear();
-    };
+    let mut flush =
+        |positions: &mut Vec<usize>, pictures: &mut Vec<usize>, ratios: &mut Vec<f64>, codes: &[f32]| {
+            let n = positions.len();
+            likelihood.log_likelihood(&codes[..n * latent], pictures, &mut log_p[..n]);
+            for ((position, ratio), log_p) in positions.drain(..).zip(ratios.drain(..)).zip(log_p) {
+                take(position, log_p, ratio);
+            }
+            pictures.clear();
+        };
     for (position, &image) in images.iter().enumerate() {
         let mut rng: ChaCha8Rng = stream(seed, Stream::Evaluation, image as u64);
         let mu = &posteriors.mu[position * latent..][..latent];

@@ -134,9 +134,19 @@ impl Moments {
         let (values, v) = jacobi(&self.covariance, n);
         let scaled: Vec<f64> = (0..n * n).map(|at| v[at] * values[at % n].max(0.0).sqrt()).collect();
         let mut root = vec![0.0; n * n];
-        gemm(Matrix::new(&scaled, n, n), Matrix::new(&v, n, n).transposed(), 0.0, &mut MatrixMut::new(&mut root, n, n));
+        gemm(
+            Matrix::new(&scaled, n, n),
+            Matrix::new(&v, n, n).transposed(),
+            0.0,
+            &mut MatrixMut::new(&mut root, n, n),
+        );
         let (mut half, mut middle) = (vec![0.0; n * n], vec![0.0; n * n]);
-        gemm(Matrix::new(&root, n, n), Matrix::new(&other.covariance, n, n), 0.0, &mut MatrixMut::new(&mut half, n, n));
+        gemm(
+            Matrix::new(&root, n, n),
+            Matrix::new(&other.covariance, n, n),
+            0.0,
+            &mut MatrixMut::new(&mut half, n, n),
+        );
         gemm(Matrix::new(&half, n, n), Matrix::new(&root, n, n), 0.0, &mut MatrixMut::new(&mut middle, n, n));
         let symmetric: Vec<f64> =
             (0..n * n).map(|at| 0.5 * (middle[at] + middle[at % n * n + at / n])).collect();

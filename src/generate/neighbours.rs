@@ -61,8 +61,15 @@ pub fn classify(
                 let n = norms.len();
                 let products = &mut products[..count * n];
                 let transposed = Matrix::new(references, n, latent).transposed();
-                gemm(Matrix::new(queries, count, latent), transposed, 0.0, &mut MatrixMut::new(products, count, n));
-                for (query, (nearest, products)) in nearest.iter_mut().zip(products.chunks_exact(n)).enumerate() {
+                gemm(
+                    Matrix::new(queries, count, latent),
+                    transposed,
+                    0.0,
+                    &mut MatrixMut::new(products, count, n),
+                );
+                for (query, (nearest, products)) in
+                    nearest.iter_mut().zip(products.chunks_exact(n)).enumerate()
+                {
                     let own = leave_one_out.then_some(task * QUERIES + query);
                     for (at, (&product, &norm)) in products.iter().zip(norms).enumerate() {
                         let distance = norm - 2.0 * product;
@@ -107,10 +114,13 @@ impl Nearest {
         let votes = |class: u32| self.found.iter().filter(|(_, other)| *other == class).count();
         // Codes that are no numbers are near to nothing.
         let Some(&(_, first)) = self.found.first() else { return u32::MAX };
-        self.found.iter().fold((first, 0), |best, &(_, class)| {
-            let votes = votes(class);
-            if votes > best.1 { (class, votes) } else { best }
-        }).0
+        self.found
+            .iter()
+            .fold((first, 0), |best, &(_, class)| {
+                let votes = votes(class);
+                if votes > best.1 { (class, votes) } else { best }
+            })
+            .0
     }
 }
 

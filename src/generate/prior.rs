@@ -137,7 +137,9 @@ impl Mixture {
             )));
         }
         if !codes.mu.iter().chain(&codes.log_variance).all(|x| x.is_finite()) {
-            return Err(Error::Training("the model's codes are no finite numbers, so no prior can be fitted to them".into()));
+            return Err(Error::Training(
+                "the model's codes are no finite numbers, so no prior can be fitted to them".into(),
+            ));
         }
         let features = Features::new(latent);
         let nearest = start::k_means_plus_plus(&codes.mu, latent, components, seed);
@@ -149,8 +151,7 @@ impl Mixture {
             }
             0.0
         });
-        let normal = -0.5
-            * (features.mean_square(codes) + latent as f64 * (2.0 * PI).ln());
+        let normal = -0.5 * (features.mean_square(codes) + latent as f64 * (2.0 * PI).ln());
         let mut mixture = features.maximize(&sums.0, images)?;
         let mut bound = f64::NEG_INFINITY;
         for step in 1..=STEPS {
@@ -266,7 +267,8 @@ impl Features {
     ) -> (Vec<f64>, f64) {
         let images = codes.mu.len() / self.latent;
         let block = images.div_ceil(BLOCKS).max(SMALLEST_BLOCK);
-        let blocks = codes.mu.par_chunks(block * self.latent).zip(codes.log_variance.par_chunks(block * self.latent));
+        let blocks =
+            codes.mu.par_chunks(block * self.latent).zip(codes.log_variance.par_chunks(block * self.latent));
         let partial: Vec<(Vec<f64>, f64)> = blocks
             .enumerate()
             .map(|(index, (mu, log_variance))| {
@@ -303,7 +305,12 @@ impl Features {
         self.responsible_sums(codes, components, &|_, phi, responsibilities| {
             let n = phi.len() / self.len;
             let theta = Matrix::new(&theta, components, self.len).transposed();
-            gemm(Matrix::new(phi, n, self.len), theta, 0.0, &mut MatrixMut::new(responsibilities, n, components));
+            gemm(
+                Matrix::new(phi, n, self.len),
+                theta,
+                0.0,
+                &mut MatrixMut::new(responsibilities, n, components),
+            );
             // Rows of ln π_k + E[ln N_k] become shares that sum to 1.
             let normalize = |row: &mut [f64]| {
                 let largest = row.iter().fold(f64::NEG_INFINITY, |a, &b| a.max(b));
@@ -385,7 +392,9 @@ impl Features {
                 roots.iter().all(|&x| x > 0.0).then_some(roots)
             };
             let scale = scale.ok_or_else(|| {
-                Error::Training("the training images' codes vary too little for a mixture to be fitted to them".into())
+                Error::Training(
+                    "the training images' codes vary too little for a mixture to be fitted to them".into(),
+                )
             })?;
             mixture.means.extend(mean);
             mixture.scales.extend(scale);

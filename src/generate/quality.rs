@@ -92,8 +92,7 @@ impl QualitySums {
 /// One axis of the window: a Gaussian of `side` weights that sum to 1.
 fn window(side: usize) -> Vec<f64> {
     let middle = (side / 2) as f64;
-    let weights: Vec<f64> =
-        (0..side).map(|i| (-0.5 * ((i as f64 - middle) / SIGMA).powi(2)).exp()).collect();
+    let weights: Vec<f64> = (0..side).map(|i| (-0.5 * ((i as f64 - middle) / SIGMA).powi(2)).exp()).collect();
     let sum: f64 = weights.iter().sum();
     weights.into_iter().map(|weight| weight / sum).collect()
 }
@@ -129,8 +128,7 @@ fn ssim(x: &[f32], y: &[f32], (height, width, channels): (usize, usize, usize), 
                 }
                 let [mx, my, mxx, myy, mxy] = m;
                 let (sx, sy, sxy) = (mxx - mx * mx, myy - my * my, mxy - mx * my);
-                sum += (2.0 * mx * my + C1) * (2.0 * sxy + C2)
-                    / ((mx * mx + my * my + C1) * (sx + sy + C2));
+                sum += (2.0 * mx * my + C1) * (2.0 * sxy + C2) / ((mx * mx + my * my + C1) * (sx + sy + C2));
             }
         }
     }
@@ -149,10 +147,11 @@ mod tests {
     fn naive(x: &[f32], y: &[f32], (h, w, c): (usize, usize, usize), side: usize) -> f64 {
         let weights = window(side);
         let mut values = Vec::new();
-        for (channel, top, left) in (0..c)
-            .flat_map(|k| (0..=h - side).flat_map(move |t| (0..=w - side).map(move |l| (k, t, l))))
+        for (channel, top, left) in
+            (0..c).flat_map(|k| (0..=h - side).flat_map(move |t| (0..=w - side).map(move |l| (k, t, l))))
         {
-            let taps = || (0..side * side).map(|i| (weights[i / side] * weights[i % side], i / side, i % side));
+            let taps =
+                || (0..side * side).map(|i| (weights[i / side] * weights[i % side], i / side, i % side));
             let at = |v: &[f32], i: usize, j: usize| f64::from(v[((top + i) * w + left + j) * c + channel]);
             let mean = |v: &[f32]| taps().map(|(g, i, j)| g * at(v, i, j)).sum::<f64>();
             let (mx, my) = (mean(x), mean(y));
@@ -160,9 +159,8 @@ mod tests {
                 taps().map(|(g, i, j)| g * (at(u, i, j) - mu) * (at(v, i, j) - mv)).sum::<f64>()
             };
             let (sx, sy, sxy) = (moment(x, mx, x, mx), moment(y, my, y, my), moment(x, mx, y, my));
-            values.push(
-                (2.0 * mx * my + C1) * (2.0 * sxy + C2) / ((mx * mx + my * my + C1) * (sx + sy + C2)),
-            );
+            values
+                .push((2.0 * mx * my + C1) * (2.0 * sxy + C2) / ((mx * mx + my * my + C1) * (sx + sy + C2)));
         }
         values.iter().sum::<f64>() / values.len() as f64
     }

@@ -50,7 +50,8 @@ pub fn jacobi(a: &[f64], n: usize) -> (Vec<f64>, Vec<f64>) {
     let size: f64 = a.iter().map(|x| x * x).sum();
     // Convergence is quadratic: five to ten sweeps reach rounding. The bound is for numbers that are none.
     for _ in 0..60 {
-        let off: f64 = (0..n).flat_map(|i| (0..i).map(move |j| (i, j))).map(|(i, j)| a[i * n + j].powi(2)).sum();
+        let off: f64 =
+            (0..n).flat_map(|i| (0..i).map(move |j| (i, j))).map(|(i, j)| a[i * n + j].powi(2)).sum();
         if !(off > 1e-30 * size) {
             break;
         }

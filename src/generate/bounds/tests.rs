@@ -26,7 +26,8 @@ impl LogLikelihood for Linear {
 
     fn log_likelihood(&mut self, codes: &[f32], images: &[usize], out: &mut [f64]) {
         for ((z, _), out) in codes.chunks_exact(Z).zip(images).zip(out) {
-            let mean = |d: usize| self.b[d] + (0..Z).map(|j| self.w[d * Z + j] * f64::from(z[j])).sum::<f64>();
+            let mean =
+                |d: usize| self.b[d] + (0..Z).map(|j| self.w[d * Z + j] * f64::from(z[j])).sum::<f64>();
             let squares: f64 = (0..D).map(|d| (self.x[d] - mean(d)).powi(2)).sum();
             *out = -0.5 * (squares / self.variance + D as f64 * (2.0 * PI * self.variance).ln());
         }
@@ -43,7 +44,8 @@ fn ln_p(w: &[f64], b: &[f64], variance: f64, x: &[f64], latent: usize) -> f64 {
     let covariance: Vec<f64> = (0..n * n).map(|at| entry(at / n, at % n)).collect();
     let l = cholesky(&covariance, n).unwrap();
     let inverse = invert_lower(&l, n);
-    let y = (0..n).map(|i| (0..n).map(|j| inverse[i * n + j] * (x[j] - b[j])).sum::<f64>().powi(2)).sum::<f64>();
+    let y =
+        (0..n).map(|i| (0..n).map(|j| inverse[i * n + j] * (x[j] - b[j])).sum::<f64>().powi(2)).sum::<f64>();
     let ln_det: f64 = (0..n).map(|i| 2.0 * l[i * n + i].ln()).sum();
     -0.5 * (y + ln_det + n as f64 * (2.0 * PI).ln())
 }
@@ -75,7 +77,8 @@ fn the_mean_weight_is_p_of_x() {
     let (mut model, posterior) = linear();
     let truth = ln_p(&model.w, &model.b, model.variance, &model.x, Z);
     let (codes, images) = repeated(&posterior, 100_000);
-    let weights: Vec<f64> = importance_weighted(&mut model, &codes, &images, 1, 1).iter().map(|l| l.exp()).collect();
+    let weights: Vec<f64> =
+        importance_weighted(&mut model, &codes, &images, 1, 1).iter().map(|l| l.exp()).collect();
     let (mean, error) = mean_and_error(&weights);
     let error = error.unwrap();
     assert_within(mean, error, truth.exp(), 3.0);
@@ -90,7 +93,8 @@ fn one_sample_is_the_elbo_in_closed_form() {
     // E_q[ln p(x|z)] = ln N(x; Wμ + b, σ²) − Σ_dj W_dj² σ_j² / (2σ²), and KL(q‖p) as always.
     let mut at_mean = [0.0];
     model.log_likelihood(&posterior.mu, &[0], &mut at_mean);
-    let spread: f64 = (0..D * Z).map(|i| model.w[i].powi(2) * f64::from(posterior.log_variance[i % Z]).exp()).sum();
+    let spread: f64 =
+        (0..D * Z).map(|i| model.w[i].powi(2) * f64::from(posterior.log_variance[i % Z]).exp()).sum();
     let kl: f64 = (0..Z)
         .map(|j| (f64::from(posterior.mu[j]), f64::from(posterior.log_variance[j])))
         .map(|(mu, s)| 0.5 * (mu * mu + s.exp() - 1.0 - s))
@@ -165,9 +169,8 @@ fn a_network_that_is_linear_has_the_p_of_x_of_its_formula() {
     // A picture, and a posterior near the true one.
     let z = [0.9, -0.6];
     let noise = |d: usize| ((d * 37 % 64) as f64 / 64.0 - 0.5) * 0.16;
-    let x: Vec<f32> = (0..pixels)
-        .map(|d| (0.5 + w[d * 2] * z[0] + w[d * 2 + 1] * z[1] + noise(d)) as f32)
-        .collect();
+    let x: Vec<f32> =
+        (0..pixels).map(|d| (0.5 + w[d * 2] * z[0] + w[d * 2 + 1] * z[1] + noise(d)) as f32).collect();
     let truth = {
         let x: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();
         ln_p(&w, &vec![0.5; pixels], sigma * sigma, &x, latent)

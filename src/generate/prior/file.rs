@@ -70,7 +70,9 @@ impl Mixture {
         let wrong = |message: String| Error::data(path, message);
         let d = &file.description;
         if d["kind"] != "prior" {
-            return Err(wrong("is no fitted prior; remove it, and `elbo sample --prior gmm` fits a new one".into()));
+            return Err(wrong(
+                "is no fitted prior; remove it, and `elbo sample --prior gmm` fits a new one".into(),
+            ));
         }
         if d["version"].as_u64() != Some(VERSION) {
             return Err(wrong(format!("has version {}; this program reads version {VERSION}", d["version"])));

@@ -25,7 +25,9 @@ fn clusters_are_found_with_their_weights_and_widths() {
     let (mixture, report) = Mixture::fit(&points(&places, 0.5, 1000), 2, 3, 0).unwrap();
     let mut order: Vec<usize> = vec![0, 1, 2];
     order.sort_by(|&a, &b| mixture.means[2 * a].total_cmp(&mixture.means[2 * b]));
-    for (k, (place, weight)) in order.into_iter().zip([([-3.0, 0.0], 0.25), ([0.0, 5.0], 0.25), ([3.0, 1.0], 0.5)]) {
+    for (k, (place, weight)) in
+        order.into_iter().zip([([-3.0, 0.0], 0.25), ([0.0, 5.0], 0.25), ([3.0, 1.0], 0.5)])
+    {
         assert_near(mixture.weights[k], weight, 0.01);
         for axis in 0..2 {
             assert_near(mixture.means[2 * k + axis], place[axis], 0.05);
