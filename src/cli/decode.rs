@@ -1,4 +1,4 @@
-//! `elbo decode`.
+//! `elbo decode`: codes into images.
 
 use std::path::PathBuf;
 
@@ -6,22 +6,51 @@ use clap::Args;
 
 use super::Ending;
 use super::common::Opened;
-use crate::error::Result;
+use super::pictures::{Output, size_of};
+use crate::data::read_matrix;
+use crate::error::{Error, Result};
+use crate::generate::Codec;
 use crate::train::DataOptions;
 
-/// Decode
+/// Turn codes (.npy) into images
 #[derive(Debug, Args)]
+#[command(allow_missing_positional = true)]
 pub(super) struct Decode {
     /// A run folder or a model file [default: the newest run]
     run: Option<PathBuf>,
-    #[command(flatten)]
-    data: DataOptions,
+    /// The codes: images × latent dimensions, as `elbo encode` writes them
+    codes: PathBuf,
+    /// A sheet (.png), numbers (.npy) or a folder of PNGs (a name without an ending)
+    #[arg(long, value_name = "FILE", default_value = "decode.png")]
+    out: PathBuf,
+    /// Pictures in a row of a sheet
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    columns: usize,
+    /// The most memory that models and codes may take [default: 8GiB]
+    #[arg(long, value_name = "SIZE")]
+    max_memory: Option<String>,
 }
 
 impl Decode {
     pub(super) fn run(self) -> Result<Ending> {
-        let opened = Opened::new(self.run.as_deref(), self.data.load_options()?.max_memory)?;
-        let _ = opened;
+        let output = Output::new(&self.out)?;
+        let options = DataOptions { max_memory: self.max_memory, ..DataOptions::default() };
+        let max_memory = options.load_options()?.max_memory;
+        let opened = Opened::new(self.run.as_deref(), max_memory)?;
+        let codes = read_matrix(&self.codes, max_memory)?;
+        let latent = opened.model.config().latent;
+        if codes.columns != latent {
+            return Err(Error::data(
+                &self.codes,
+                format!(
+                    "it has codes of {} numbers, and the model's codes have {latent} ({} was made with another model)",
+                    codes.columns,
+                    if codes.rows == 1 { "it" } else { "this file" }
+                ),
+            ));
+        }
+        let pictures = Codec::new(&opened.model).decode(&codes.values);
+        output.write(&pictures, size_of(&opened), self.columns)?;
         Ok(Ending::Done)
     }
 }

@@ -1,27 +1,118 @@
-//! `elbo edit`.
+//! `elbo edit`: gives images an attribute.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::Ending;
 use super::common::Opened;
-use crate::error::Result;
+use super::pictures::{Output, Shown, size_of};
+use crate::error::{Error, Result};
+use crate::generate::Codec;
+use crate::generate::edit::{apply, attribute, of_class};
 use crate::train::DataOptions;
 
-/// Edit
+/// Add an attribute to images: the way from one class, or folder of examples, to another
 #[derive(Debug, Args)]
+#[command(
+    after_help = "A sheet has a row for each image: the image itself, then a picture for each strength."
+)]
 pub(super) struct Edit {
     /// A run folder or a model file [default: the newest run]
     run: Option<PathBuf>,
+    /// The label of images without the attribute
+    #[arg(long, value_name = "A", requires = "to_label", conflicts_with_all = ["without", "with"])]
+    from_label: Option<String>,
+    /// The label of images with it
+    #[arg(long, value_name = "B", requires = "from_label")]
+    to_label: Option<String>,
+    /// Examples without the attribute: a folder or file like --data
+    #[arg(long, value_name = "PATH", requires = "with")]
+    without: Option<PathBuf>,
+    /// Examples with it
+    #[arg(long, value_name = "PATH", requires = "without")]
+    with: Option<PathBuf>,
+    /// How much of the attribute is added: 1 is the whole difference, 0 nothing, negative the opposite
+    #[arg(
+        long,
+        value_name = "F,F,…",
+        value_delimiter = ',',
+        allow_hyphen_values = true,
+        default_values_t = [-0.5_f32, 0.0, 0.5, 1.0, 1.5]
+    )]
+    strength: Vec<f32>,
+    /// The images to change, by their numbers from 0 [default: the first 8, with --from-label of that label]
+    #[arg(long, value_name = "I,J,…", value_delimiter = ',')]
+    images: Option<Vec<usize>>,
+    /// A sheet (.png), the changed images as numbers (.npy) or as a folder of PNGs (a name without an ending)
+    #[arg(long, value_name = "FILE", default_value = "edit.png")]
+    out: PathBuf,
     #[command(flatten)]
     data: DataOptions,
 }
 
+/// Images changed where nothing else was asked for.
+const DEFAULT_IMAGES: usize = 8;
+
 impl Edit {
     pub(super) fn run(self) -> Result<Ending> {
+        let output = Output::new(&self.out)?;
+        if let Some(strength) = self.strength.iter().find(|strength| !strength.is_finite()) {
+            return Err(Error::config(format!("--strength {strength} must be a number")));
+        }
+        if self.from_label.is_none() && self.with.is_none() {
+            return Err(Error::config(
+                "which attribute? Name two labels with --from-label and --to-label, or two folders of examples with --without and --with",
+            ));
+        }
+        if self.from_label.is_some() && self.from_label == self.to_label {
+            return Err(Error::config(
+                "--from-label and --to-label are the same; an attribute is the way between two",
+            ));
+        }
         let opened = Opened::new(self.run.as_deref(), self.data.load_options()?.max_memory)?;
-        let _ = opened;
+        let (latent, mut codec) = (opened.model.config().latent, Codec::new(&opened.model));
+        let shown = Shown::new(&opened, &self.data)?;
+        let mut first: Vec<usize> = (0..shown.len().min(DEFAULT_IMAGES)).collect();
+        let direction = match (&self.from_label, &self.to_label, &self.without, &self.with) {
+            (Some(from), Some(to), _, _) => {
+                let labels = shown.labels.as_ref().ok_or_else(|| {
+                    Error::config("these images have no labels; two folders of examples make an attribute too: --without and --with")
+                })?;
+                let (from, to) = (of_class(labels, from)?, of_class(labels, to)?);
+                let (without, with) = (shown.at(&from)?, shown.at(&to)?);
+                first = from.into_iter().take(DEFAULT_IMAGES).collect();
+                attribute(
+                    &shown.encode(&mut codec, &without).mu,
+                    &shown.encode(&mut codec, &with).mu,
+                    latent,
+                )?
+            }
+            (_, _, Some(without), Some(with)) => {
+                let mut codes = |path: &Path| -> Result<Vec<f32>> {
+                    let options = DataOptions { data: Some(path.into()), ..self.data.clone() };
+                    let examples = Shown::new(&opened, &options)?;
+                    Ok(examples.encode(&mut codec, &examples.indices).mu)
+                };
+                attribute(&codes(without)?, &codes(with)?, latent)?
+            }
+            _ => unreachable!("the command line asks for both of a pair"),
+        };
+        let indices = shown.at(self.images.as_deref().unwrap_or(&first))?;
+        let codes = shown.encode(&mut codec, &indices).mu;
+        let edited = codec.decode(&apply(&codes, &direction, &self.strength));
+        let len = opened.model.config().pixels();
+        let columns = self.strength.len();
+        match output {
+            Output::Png(_) => {
+                let originals = shown.pictures(&indices);
+                let rows = originals.chunks_exact(len).zip(edited.chunks_exact(columns * len));
+                let sheet: Vec<f32> =
+                    rows.flat_map(|(image, row)| image.iter().chain(row).copied()).collect();
+                output.write(&sheet, size_of(&opened), columns + 1)?;
+            }
+            _ => output.write(&edited, size_of(&opened), columns)?,
+        }
         Ok(Ending::Done)
     }
 }

@@ -1,4 +1,4 @@
-//! `elbo encode`.
+//! `elbo encode`: images into codes.
 
 use std::path::PathBuf;
 
@@ -6,22 +6,46 @@ use clap::Args;
 
 use super::Ending;
 use super::common::Opened;
+use super::pictures::{Shown, write_numbers};
 use crate::error::Result;
+use crate::generate::Codec;
+use crate::storage::atomic::refuse_existing;
 use crate::train::DataOptions;
 
-/// Encode
+/// Turn images into codes: μ, and ln σ² if asked for, as .npy
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Without --data: the test images of the run's data, or those that it held out, or all."
+)]
 pub(super) struct Encode {
     /// A run folder or a model file [default: the newest run]
     run: Option<PathBuf>,
+    /// The file for μ: images × latent dimensions, float32
+    #[arg(long, value_name = "FILE", default_value = "codes.npy")]
+    out: PathBuf,
+    /// A file for ln σ², of the same shape
+    #[arg(long, value_name = "FILE")]
+    log_variance: Option<PathBuf>,
+    /// How many images; the first ones [default: all]
+    #[arg(long, value_name = "N")]
+    count: Option<usize>,
     #[command(flatten)]
     data: DataOptions,
 }
 
 impl Encode {
     pub(super) fn run(self) -> Result<Ending> {
+        for path in [Some(&self.out), self.log_variance.as_ref()].into_iter().flatten() {
+            refuse_existing(path)?;
+        }
         let opened = Opened::new(self.run.as_deref(), self.data.load_options()?.max_memory)?;
-        let _ = opened;
+        let shown = Shown::new(&opened, &self.data)?.take(self.count)?;
+        let codes = shown.encode(&mut Codec::new(&opened.model), &shown.indices);
+        let shape = [shown.len(), opened.model.config().latent];
+        write_numbers(&self.out, &shape, &codes.mu)?;
+        if let Some(path) = &self.log_variance {
+            write_numbers(path, &shape, &codes.log_variance)?;
+        }
         Ok(Ending::Done)
     }
 }

@@ -1,4 +1,4 @@
-//! `elbo export`.
+//! `elbo export`: the model for PyTorch.
 
 use std::path::PathBuf;
 
@@ -7,21 +7,33 @@ use clap::Args;
 use super::Ending;
 use super::common::Opened;
 use crate::error::Result;
+use crate::generate::export::export;
+use crate::storage::atomic::refuse_existing;
+use crate::storage::filesystem::system;
 use crate::train::DataOptions;
 
-/// Export
+/// Take the model to PyTorch: its weights, and a Python file that rebuilds the network and checks itself
 #[derive(Debug, Args)]
 pub(super) struct Export {
     /// A run folder or a model file [default: the newest run]
     run: Option<PathBuf>,
-    #[command(flatten)]
-    data: DataOptions,
+    /// The folder to make
+    #[arg(long, value_name = "DIR", default_value = "export")]
+    out: PathBuf,
+    /// The most memory that the model may take [default: 8GiB]
+    #[arg(long, value_name = "SIZE")]
+    max_memory: Option<String>,
 }
 
 impl Export {
     pub(super) fn run(self) -> Result<Ending> {
-        let opened = Opened::new(self.run.as_deref(), self.data.load_options()?.max_memory)?;
-        let _ = opened;
+        refuse_existing(&self.out)?;
+        let options = DataOptions { max_memory: self.max_memory, ..DataOptions::default() };
+        let opened = Opened::new(self.run.as_deref(), options.load_options()?.max_memory)?;
+        export(&opened.model, system(), &self.out)?;
+        let out = self.out.display();
+        println!("wrote {out}/model.safetensors, {out}/model.py and {out}/check.safetensors");
+        println!("next: python {out}/model.py   (compares PyTorch's results with these; needs only torch)");
         Ok(Ending::Done)
     }
 }

@@ -1,27 +1,341 @@
-//! `elbo info`.
+//! `elbo info`: what a run, a model file or a data set is.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde_json::{Map, Value, json};
 
 use super::Ending;
-use super::common::Opened;
-use crate::error::Result;
-use crate::train::DataOptions;
+use super::common::{Opened, load_images, newest_run};
+use super::pictures::pictures;
+use crate::data::{Dataset, Images, Labels, LoadOptions, Part, Pixels};
+use crate::error::{Error, Result};
+use crate::layers::Activation;
+use crate::model::Vae;
+use crate::model::network::{Layer, Stage};
+use crate::report::Picture;
+use crate::report::grouped;
+use crate::storage::atomic::refuse_existing;
+use crate::storage::filesystem::system;
+use crate::storage::printable;
+use crate::train::{Config, DataOptions};
 
-/// Info
+/// Say what a run folder, a model file or a data set is
 #[derive(Debug, Args)]
 pub(super) struct Info {
-    /// A run folder or a model file [default: the newest run]
-    run: Option<PathBuf>,
+    /// A run folder, a model file, or images as --data takes them [default: the newest run]
+    path: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Of data: draw a contact sheet of 100 images, spread evenly over them
+    #[arg(long, value_name = "FILE.png")]
+    sheet: Option<PathBuf>,
     #[command(flatten)]
     data: DataOptions,
 }
 
+/// Images on a contact sheet, and in a row of it.
+const CONTACTS: usize = 100;
+const ROW: usize = 10;
+
 impl Info {
     pub(super) fn run(self) -> Result<Ending> {
-        let opened = Opened::new(self.run.as_deref(), self.data.load_options()?.max_memory)?;
-        let _ = opened;
+        let load = LoadOptions { part: Part::Both, ..self.data.load_options()? };
+        self.sheet.as_deref().map_or(Ok(()), refuse_existing)?;
+        let path = match (&self.path, &self.data.data) {
+            (Some(_), Some(_)) => {
+                return Err(Error::config("both PATH and --data were given; info is about one thing"));
+            }
+            (Some(path), None) | (None, Some(path)) => path.clone(),
+            (None, None) => newest_run()?,
+        };
+        if is_model(&path)? {
+            if self.sheet.is_some() {
+                return Err(Error::config("--sheet is for data; `elbo sample` draws what a model can make"));
+            }
+            let opened = Opened::new(Some(&path), load.max_memory)?;
+            let mut facts = model_facts(&opened.model);
+            if let (true, Some(config)) = (path.is_dir(), &opened.config) {
+                facts.insert("kind".into(), "run".into());
+                facts.insert("run".into(), run_facts(&path, config));
+            }
+            facts.insert("path".into(), path.display().to_string().into());
+            self.show(facts, print_model);
+        } else {
+            let data = load_images(&path, &load)?;
+            if let Some(sheet) = &self.sheet {
+                contact_sheet(&data).save_new(system(), sheet)?;
+            }
+            self.show(data_facts(&data), print_data);
+            if let (false, Some(sheet)) = (self.json, &self.sheet) {
+                println!("sheet    {}", sheet.display());
+            }
+        }
         Ok(Ending::Done)
     }
+
+    fn show(&self, facts: Map<String, Value>, print: impl FnOnce(&Value)) {
+        let facts = Value::Object(facts);
+        if self.json { println!("{facts}") } else { print(&facts) }
+    }
+}
+
+/// A run folder, or a safetensors file; anything else is taken for data.
+fn is_model(path: &Path) -> Result<bool> {
+    let meta = std::fs::metadata(path).map_err(|error| Error::io("read", path, error))?;
+    if meta.is_dir() {
+        return Ok(["model.safetensors", "checkpoint.safetensors"]
+            .iter()
+            .any(|name| path.join(name).is_file()));
+    }
+    if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("safetensors")) {
+        return Ok(true);
+    }
+    // Under another name: eight bytes of length, and JSON.
+    let mut start = [0; 10];
+    let read = meta.is_file() && File::open(path).is_ok_and(|mut file| file.read_exact(&mut start).is_ok());
+    Ok(read && &start[6..] == b"\0\0{\"")
+}
+
+fn model_facts(model: &Vae<f32>) -> Map<String, Value> {
+    let (c, a) = (model.config(), model.architecture());
+    let head = |name: &str| {
+        let made = Layer::Linear(a.shared.head);
+        let len = a.shared.head.inputs * a.shared.head.outputs + a.shared.head.outputs;
+        layer_facts(name, &made, Activation::Identity, len, false)
+    };
+    let stage = |stage: &Stage| {
+        // A weight of another layer's is not counted again.
+        let own = a
+            .table
+            .parameters
+            .iter()
+            .any(|p| p.range == stage.weight && p.name == format!("{}.weight", stage.name));
+        let weight = if own { stage.weight.len() } else { 0 };
+        let tied = !own && !stage.weight.is_empty();
+        layer_facts(&stage.name, &stage.layer, stage.activation, weight + stage.bias.len(), tied)
+    };
+    let layers: Vec<Value> = a
+        .encoder
+        .iter()
+        .map(stage)
+        .chain([head("shared.mu"), head("shared.log_variance")])
+        .chain(a.decoder.iter().map(stage))
+        .collect();
+    let facts = json!({
+        "kind": "model",
+        "preset": c.preset.name(),
+        "height": c.height,
+        "width": c.width,
+        "channels": c.channels,
+        "latent": c.latent,
+        "tie_weights": c.tie_weights,
+        "likelihood": c.likelihood,
+        "parameters": model.parameters.len(),
+        "operations_per_image": a.forward_flops(),
+        "layers": layers,
+    });
+    let Value::Object(facts) = facts else { unreachable!("written as an object just above") };
+    facts
+}
+
+fn layer_facts(name: &str, layer: &Layer, activation: Activation, parameters: usize, tied: bool) -> Value {
+    let (what, size) = match layer {
+        Layer::Linear(l) => ("linear".to_owned(), l.outputs.to_string()),
+        Layer::Conv2d(l) => {
+            let g = &l.geometry;
+            let what = format!("convolution {}×{}, stride {}", g.kernel_height, g.kernel_width, g.stride);
+            (what, format!("{}×{}×{}", g.small_height, g.small_width, l.filters))
+        }
+        Layer::ConvTranspose2d(l) => {
+            let g = &l.geometry;
+            let what =
+                format!("transposed convolution {}×{}, stride {}", g.kernel_height, g.kernel_width, g.stride);
+            (what, format!("{}×{}×{}", g.height, g.width, g.channels))
+        }
+        Layer::MaxPool2d(l) => {
+            let (rows, columns) = l.output_size();
+            (format!("max pooling {0}×{0}", l.window), format!("{rows}×{columns}×{}", l.channels))
+        }
+    };
+    let activation = match activation {
+        Activation::Identity => "none",
+        Activation::Relu => "ReLU",
+        Activation::Sigmoid => "sigmoid",
+        Activation::Tanh => "tanh",
+    };
+    json!({ "name": name, "layer": what, "output": size, "activation": activation, "parameters": parameters, "tied": tied })
+}
+
+fn print_model(facts: &Value) {
+    let text = |key: &str| facts[key].as_str().unwrap_or_default().to_owned();
+    let number = |value: &Value| grouped(value.as_u64().unwrap_or(0) as usize);
+    println!("{:8} {}", text("kind"), text("path"));
+    println!(
+        "network  {} for images of {}×{}×{} (height × width × channels){}",
+        text("preset"),
+        facts["height"],
+        facts["width"],
+        facts["channels"],
+        if facts["tie_weights"] == true { ", with tied weights" } else { "" }
+    );
+    let widths = |key: &str| facts["likelihood"][key].as_f64().map(|value| format!(", {key} {value}"));
+    let width: String = ["sigma", "scale", "variance"].into_iter().filter_map(widths).collect();
+    println!("output   {}{width}", facts["likelihood"]["kind"].as_str().unwrap_or_default());
+    println!("latent   {} dimensions", facts["latent"]);
+    println!("\n{:22} {:38} {:>12} {:>12}", "layer", "what", "output", "parameters");
+    for layer in facts["layers"].as_array().into_iter().flatten() {
+        let text = |key: &str| layer[key].as_str().unwrap_or_default();
+        let activation =
+            if text("activation") == "none" { String::new() } else { format!(", {}", text("activation")) };
+        let tied = if layer["tied"] == true { "  (weight shared)" } else { "" };
+        let what = format!("{}{activation}", text("layer"));
+        println!(
+            "{:22} {what:38} {:>12} {:>12}{tied}",
+            text("name"),
+            text("output"),
+            number(&layer["parameters"])
+        );
+    }
+    let million = facts["operations_per_image"].as_f64().unwrap_or(0.0) / 1e6;
+    println!("{:74} {:>12}", "together", number(&facts["parameters"]));
+    println!("one pass over an image takes {million:.1} million operations");
+    let run = &facts["run"];
+    if run.is_object() {
+        println!("\ndata     {}", run["data"].as_str().unwrap_or_default());
+        match run["last"].as_object() {
+            None => println!("progress no epoch of {} is finished yet", run["epochs"]),
+            Some(last) => {
+                println!("progress epoch {} of {}, step {}", last["epoch"], run["epochs"], last["step"]);
+                let nats = |key: &str| last.get(key).and_then(Value::as_f64).map(|nats| format!("{nats:.2}"));
+                for (name, part) in [("training", "train"), ("held out", "valid")] {
+                    if let [Some(elbo), Some(reconstruction), Some(kl)] =
+                        ["negative_elbo", "reconstruction", "kl"].map(|key| nats(&format!("{part}_{key}")))
+                    {
+                        println!(
+                            "{name} −ELBO {elbo} nats per image (reconstruction {reconstruction}, KL {kl})"
+                        );
+                    }
+                }
+                if let (Some(epoch), Some(loss)) =
+                    (run["best_epoch"].as_u64(), run["best_valid_loss"].as_f64())
+                {
+                    println!("best     epoch {epoch}, held-out loss {loss:.2}");
+                }
+            }
+        }
+    }
+}
+
+/// What a run's configuration and table of metrics say. A table that cannot be read is no reason to say nothing about the model.
+fn run_facts(folder: &Path, config: &Config) -> Value {
+    let text = std::fs::read_to_string(folder.join("metrics.csv")).unwrap_or_default();
+    let mut lines = text.lines();
+    let columns: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
+    let parse = |cell: &str| match (cell.parse::<u64>(), cell.parse::<f64>()) {
+        (Ok(whole), _) => Value::from(whole),
+        (_, Ok(number)) if number.is_finite() => Value::from(number),
+        _ => Value::Null,
+    };
+    let rows: Vec<Map<String, Value>> = lines
+        .map(|line| line.split(',').collect::<Vec<_>>())
+        .filter(|cells| cells.len() == columns.len())
+        .map(|cells| {
+            columns.iter().zip(cells).map(|(name, cell)| ((*name).to_owned(), parse(cell))).collect()
+        })
+        .collect();
+    let loss = |row: &Map<String, Value>| row.get("valid_loss").and_then(Value::as_f64);
+    let best = rows
+        .iter()
+        .filter_map(|row| Some((loss(row)?, row.get("epoch")?.as_u64()?)))
+        .min_by(|a, b| a.0.total_cmp(&b.0));
+    json!({
+        "data": config.data.display().to_string(),
+        "epochs": config.epochs,
+        "seed": config.seed,
+        "last": rows.last(),
+        "best_valid_loss": best.map(|best| best.0),
+        "best_epoch": best.map(|best| best.1),
+    })
+}
+
+fn data_facts(data: &Dataset) -> Map<String, Value> {
+    let shown = if data.train.count > 0 { &data.train } else { data.test.as_ref().unwrap_or(&data.train) };
+    let parts = [Some(&data.train), data.test.as_ref()];
+    let (mut low, mut high) = (f32::INFINITY, f32::NEG_INFINITY);
+    for images in parts.into_iter().flatten() {
+        let (a, b) = extent(images);
+        (low, high) = (low.min(a), high.max(b));
+    }
+    let labels = |labels: Option<&Labels>| -> Value {
+        let Some(labels) = labels else { return Value::Null };
+        let mut counts = vec![0_usize; labels.names.len()];
+        labels.ids.iter().for_each(|&id| counts[id as usize] += 1);
+        let named = labels.names.iter().zip(counts).filter(|(_, count)| *count > 0);
+        named.map(|(name, images)| json!({ "name": name, "images": images })).collect()
+    };
+    let facts = json!({
+        "kind": "data",
+        "path": data.path.display().to_string(),
+        "description": data.description,
+        "images": data.train.count,
+        "test_images": data.test.as_ref().map_or(0, |images| images.count),
+        "height": shown.height,
+        "width": shown.width,
+        "channels": shown.channels,
+        "values": if matches!(shown.pixels, Pixels::U8(_)) { "bytes" } else { "floats" },
+        "black": shown.range.low,
+        "white": shown.range.high,
+        "smallest": low,
+        "largest": high,
+        "labels": labels(data.labels.as_ref()),
+        "test_labels": labels(data.test_labels.as_ref()),
+        "skipped": data.skipped.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
+        "notes": data.notes,
+    });
+    let Value::Object(facts) = facts else { unreachable!("written as an object just above") };
+    facts
+}
+
+/// The smallest and the largest value.
+fn extent(images: &Images) -> (f32, f32) {
+    fn of(values: impl Iterator<Item = f32>) -> (f32, f32) {
+        values.fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)))
+    }
+    match &images.pixels {
+        Pixels::U8(values) => of(values.iter().map(|&v| f32::from(v))),
+        Pixels::F32(values) => of(values.iter().copied()),
+    }
+}
+
+fn print_data(facts: &Value) {
+    println!("data     {}", facts["path"].as_str().unwrap_or_default());
+    println!("what     {}", facts["description"].as_str().unwrap_or_default());
+    println!(
+        "values   from {} to {}; {} stands for black and {} for white",
+        facts["smallest"], facts["largest"], facts["black"], facts["white"]
+    );
+    for (name, key) in [("labels", "labels"), ("test", "test_labels")] {
+        let Some(labels) = facts[key].as_array() else { continue };
+        let one = |label: &Value| {
+            format!("{} ({})", printable(label["name"].as_str().unwrap_or_default()), label["images"])
+        };
+        let mut shown: Vec<String> = labels.iter().take(20).map(one).collect();
+        if labels.len() > 20 {
+            shown.push(format!("and {} more", labels.len() - 20));
+        }
+        println!("{name:8} {}", shown.join(", "));
+    }
+}
+
+/// Some images, spread evenly over all.
+fn contact_sheet(data: &Dataset) -> Picture {
+    let images = if data.train.count > 0 { &data.train } else { data.test.as_ref().unwrap_or(&data.train) };
+    let shown = images.count.min(CONTACTS);
+    let indices: Vec<usize> = (0..shown).map(|i| i * images.count / shown).collect();
+    let size = (images.height, images.width, images.channels);
+    Picture::sheet(&pictures(images, &indices, None), size, ROW)
 }

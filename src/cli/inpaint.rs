@@ -1,27 +1,105 @@
-//! `elbo inpaint`.
+//! `elbo inpaint`: fills in what is missing from images.
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use super::Ending;
-use super::common::Opened;
-use crate::error::Result;
+use super::common::{Opened, load_images};
+use super::pictures::{Output, Shown, interleave, size_of};
+use crate::data::{Color, LoadOptions};
+use crate::error::{Error, Result};
+use crate::generate::Codec;
+use crate::generate::inpaint::{Half, Inpaint as Filling, Mask};
 use crate::train::DataOptions;
 
-/// Inpaint
+/// Fill in missing pixels by encoding and decoding again and again
 #[derive(Debug, Args)]
+#[command(
+    group(ArgGroup::new("what").required(true).args(["mask", "rectangle", "half"])),
+    after_help = "A sheet has a row for each image: the image, what is known of it, and how it stands after 1, 2, 4, … rounds."
+)]
 pub(super) struct Inpaint {
     /// A run folder or a model file [default: the newest run]
     run: Option<PathBuf>,
+    /// A picture of the images' size whose white pixels are missing
+    #[arg(long, value_name = "FILE")]
+    mask: Option<PathBuf>,
+    /// A rectangle is missing: its upper left pixel, its height and its width
+    #[arg(long = "box", value_name = "Y,X,H,W", value_parser = parse_box)]
+    rectangle: Option<[usize; 4]>,
+    /// Half of each image is missing
+    #[arg(long, value_enum)]
+    half: Option<Half>,
+    /// Rounds of encoding and decoding
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    steps: usize,
+    /// Follow the mean of each code instead of drawing one
+    #[arg(long)]
+    mean: bool,
+    /// Where first noise and draws come from
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// The images, by their numbers from 0 [default: the first 8]
+    #[arg(long, value_name = "I,J,…", value_delimiter = ',')]
+    images: Option<Vec<usize>>,
+    /// A sheet (.png), the filled images as numbers (.npy) or as a folder of PNGs (a name without an ending)
+    #[arg(long, value_name = "FILE", default_value = "inpaint.png")]
+    out: PathBuf,
     #[command(flatten)]
     data: DataOptions,
 }
 
+/// What stands for a missing pixel on a sheet.
+const UNKNOWN: f32 = 0.5;
+
 impl Inpaint {
     pub(super) fn run(self) -> Result<Ending> {
-        let opened = Opened::new(self.run.as_deref(), self.data.load_options()?.max_memory)?;
-        let _ = opened;
+        let output = Output::new(&self.out)?;
+        let load = self.data.load_options()?;
+        let opened = Opened::new(self.run.as_deref(), load.max_memory)?;
+        let size @ (height, width, channels) = size_of(&opened);
+        let mask = match (&self.mask, self.rectangle, self.half) {
+            (Some(path), _, _) => {
+                // A mask is taken as it is, whatever images are converted to.
+                let options = LoadOptions {
+                    color: Some(Color::Grey),
+                    max_memory: load.max_memory,
+                    ..LoadOptions::default()
+                };
+                let data = load_images(path, &options)?;
+                Mask::from_images(&data.train, (height, width))
+                    .map_err(|error| Error::data(path, error.to_string()))?
+            }
+            (_, Some(rectangle), _) => Mask::from_box((height, width), rectangle)?,
+            (_, _, Some(half)) => Mask::half((height, width), half)?,
+            _ => unreachable!("the command line asks for one of them"),
+        };
+        let shown = Shown::new(&opened, &self.data)?;
+        let first: Vec<usize> = (0..shown.len().min(8)).collect();
+        let indices = shown.at(self.images.as_deref().unwrap_or(&first))?;
+        let originals = shown.pictures(&indices);
+        let filling = Filling { steps: self.steps, draw: !self.mean, seed: self.seed };
+        let stages = filling.run(&mut Codec::new(&opened.model), &originals, &mask)?;
+        match (&output, stages.last()) {
+            (Output::Png(_), _) => {
+                let covered = mask.cover(&originals, channels, UNKNOWN);
+                let mut columns = vec![&originals[..], &covered[..]];
+                columns.extend(stages.iter().map(Vec::as_slice));
+                let sheet = interleave(&columns, opened.model.config().pixels());
+                output.write(&sheet, size, columns.len())?;
+            }
+            (_, Some(last)) => output.write(last, size, 1)?,
+            (_, None) => unreachable!("there is always a last stage"),
+        }
         Ok(Ending::Done)
     }
+}
+
+fn parse_box(text: &str) -> std::result::Result<[usize; 4], String> {
+    let numbers: std::result::Result<Vec<usize>, _> = text.split(',').map(|n| n.trim().parse()).collect();
+    numbers
+        .ok()
+        .and_then(|numbers| numbers.try_into().ok())
+        .ok_or_else(|| "four numbers are needed: y,x,height,width, like 8,8,12,12".to_owned())
 }

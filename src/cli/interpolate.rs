@@ -1,4 +1,4 @@
-//! `elbo interpolate`.
+//! `elbo interpolate`: one image turns into another.
 
 use std::path::PathBuf;
 
@@ -6,22 +6,94 @@ use clap::Args;
 
 use super::Ending;
 use super::common::Opened;
-use crate::error::Result;
+use super::pictures::{Output, Shown, pictures, size_of};
+use crate::data::Part;
+use crate::error::{Error, Result};
+use crate::generate::Codec;
+use crate::generate::codes::check_size;
+use crate::generate::interpolate::Walk;
 use crate::train::DataOptions;
 
-/// Interpolate
+/// Turn one image into another, and that into the next
 #[derive(Debug, Args)]
+#[command(
+    after_help = "A sheet has a row for each pair: the first image, the path from its code to the other's, the second image."
+)]
 pub(super) struct Interpolate {
     /// A run folder or a model file [default: the newest run]
     run: Option<PathBuf>,
+    /// Images of the data, by their numbers from 0 [default: 0,1]
+    #[arg(long, value_name = "I,J,…", value_delimiter = ',', conflicts_with = "files")]
+    images: Option<Vec<usize>>,
+    /// Images of their own: two or more files
+    #[arg(long, value_name = "FILE", num_args = 2.., conflicts_with = "data")]
+    files: Option<Vec<PathBuf>>,
+    /// The way through the latent space
+    #[arg(long, value_enum, default_value_t = Walk::Straight)]
+    path: Walk,
+    /// Pictures on a path, both ends included
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    steps: usize,
+    /// A strip (.png), the paths as numbers (.npy) or as a folder of PNGs (a name without an ending)
+    #[arg(long, value_name = "FILE", default_value = "interpolate.png")]
+    out: PathBuf,
     #[command(flatten)]
     data: DataOptions,
 }
 
 impl Interpolate {
     pub(super) fn run(self) -> Result<Ending> {
+        let output = Output::new(&self.out)?;
         let opened = Opened::new(self.run.as_deref(), self.data.load_options()?.max_memory)?;
-        let _ = opened;
+        let mut codec = Codec::new(&opened.model);
+        let (originals, codes) = match &self.files {
+            Some(files) => self.from_files(&opened, files, &mut codec)?,
+            None => {
+                let shown = Shown::new(&opened, &self.data)?;
+                let indices = shown.at(self.images.as_deref().unwrap_or(&[0, 1]))?;
+                (shown.pictures(&indices), shown.encode(&mut codec, &indices).mu)
+            }
+        };
+        let (latent, len) = (opened.model.config().latent, opened.model.config().pixels());
+        let count = codes.len() / latent;
+        if count < 2 {
+            return Err(Error::config(
+                "an interpolation needs two images or more; --images I,J or --files A B name them",
+            ));
+        }
+        let (mut paths, mut sheet) = (Vec::new(), Vec::new());
+        for pair in 0..count - 1 {
+            let (a, b) = (&codes[pair * latent..][..latent], &codes[(pair + 1) * latent..][..latent]);
+            let drawn = codec.decode(&self.path.strip(a, b, self.steps)?);
+            sheet.extend_from_slice(&originals[pair * len..][..len]);
+            sheet.extend_from_slice(&drawn);
+            sheet.extend_from_slice(&originals[(pair + 1) * len..][..len]);
+            paths.extend(drawn);
+        }
+        match output {
+            Output::Png(_) => output.write(&sheet, size_of(&opened), self.steps + 2)?,
+            _ => output.write(&paths, size_of(&opened), self.steps)?,
+        }
         Ok(Ending::Done)
+    }
+
+    /// The first image of each file, and its code.
+    fn from_files(
+        &self,
+        opened: &Opened,
+        files: &[PathBuf],
+        codec: &mut Codec<'_>,
+    ) -> Result<(Vec<f32>, Vec<f32>)> {
+        let binarize = opened.binarize(&self.data)?;
+        let (mut originals, mut codes) = (Vec::new(), Vec::new());
+        for file in files {
+            let options = DataOptions { data: Some(file.clone()), ..self.data.clone() };
+            let data = opened.images(&options, Part::Test)?;
+            let images = data.test.as_ref().unwrap_or(&data.train);
+            check_size(&opened.model, images)?;
+            originals.extend(pictures(images, &[0], binarize));
+            codes.extend(codec.encode(images, &[0], binarize).mu);
+        }
+        Ok((originals, codes))
     }
 }

@@ -1,4 +1,4 @@
-//! `elbo manifold`.
+//! `elbo manifold`: maps of the latent space.
 
 use std::path::PathBuf;
 
@@ -6,22 +6,87 @@ use clap::Args;
 
 use super::Ending;
 use super::common::Opened;
-use crate::error::Result;
+use super::pictures::{Output, Shown, parse_axes, size_of};
+use crate::error::{Error, Result};
+use crate::generate::Codec;
+use crate::generate::manifold::{Projection, draw_grid, project};
+use crate::report::svg::Scatter;
+use crate::storage::atomic::refuse_existing;
+use crate::storage::filesystem::system;
 use crate::train::DataOptions;
 
-/// Manifold
+/// Map the latent space: a grid of pictures (.png), or the images' codes as points (.svg)
 #[derive(Debug, Args)]
+#[command(
+    after_help = "The grid lies over the quantiles of the prior. With more than two latent dimensions --axes chooses two, and the \
+                  others are 0; the points are along two principal components unless --axes says otherwise."
+)]
 pub(super) struct Manifold {
     /// A run folder or a model file [default: the newest run]
     run: Option<PathBuf>,
+    /// A grid (.png, .npy or a folder) or points (.svg) [default: manifold.png with at most two latent dimensions, else manifold.svg]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Two latent dimensions, counted from 0
+    #[arg(long, value_name = "I,J", value_parser = parse_axes)]
+    axes: Option<(usize, usize)>,
+    /// Pictures on a side of the grid
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    side: usize,
+    /// Images that become points; the first ones [default: all]
+    #[arg(long, value_name = "N")]
+    count: Option<usize>,
     #[command(flatten)]
     data: DataOptions,
 }
 
 impl Manifold {
     pub(super) fn run(self) -> Result<Ending> {
+        // Before the model is known, to answer at once.
+        self.out.as_deref().map_or(Ok(()), refuse_existing)?;
         let opened = Opened::new(self.run.as_deref(), self.data.load_options()?.max_memory)?;
-        let _ = opened;
+        let latent = opened.model.config().latent;
+        let default = if latent <= 2 { "manifold.png" } else { "manifold.svg" };
+        let out = self.out.clone().unwrap_or_else(|| PathBuf::from(default));
+        refuse_existing(&out)?;
+        if out.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("svg")) {
+            self.scatter(&opened, &out)?;
+            return Ok(Ending::Done);
+        }
+        let output = Output::new(&out)?;
+        let axes = match (self.axes, latent) {
+            (Some(axes), _) => axes,
+            (None, 1 | 2) => (0, 1),
+            (None, _) => {
+                return Err(Error::config(format!(
+                    "a grid shows two of the model's {latent} latent dimensions; --axes I,J chooses them (`elbo traverse` lists the most \
+                     active), or --out FILE.svg draws the codes of images"
+                )));
+            }
+        };
+        let pictures = draw_grid(&mut Codec::new(&opened.model), axes, self.side)?;
+        output.write(&pictures, size_of(&opened), self.side)?;
         Ok(Ending::Done)
+    }
+
+    fn scatter(&self, opened: &Opened, out: &std::path::Path) -> Result<()> {
+        let latent = opened.model.config().latent;
+        let projection = match (self.axes, latent) {
+            (Some((x, y)), _) => Projection::Axes(x, y),
+            (None, 2) => Projection::Axes(0, 1),
+            (None, _) => Projection::Principal,
+        };
+        // Whether the axes are there is known before images are read.
+        project(&[], latent, &projection)?;
+        let shown = Shown::new(opened, &self.data)?.take(self.count)?;
+        let codes = shown.encode(&mut Codec::new(&opened.model), &shown.indices);
+        let map = project(&codes.mu, latent, &projection)?;
+        let title = format!("μ of {} {}", shown.len(), shown.what);
+        let (classes, names) =
+            shown.labels.as_ref().map_or((&[][..], &[][..]), |labels| (&labels.ids[..], &labels.names[..]));
+        let axes = (map.axes.0.as_str(), map.axes.1.as_str());
+        Scatter { title: &title, axes, points: &map.points, classes, names }.save_new(system(), out)?;
+        println!("wrote {}", out.display());
+        Ok(())
     }
 }

@@ -13,6 +13,7 @@ mod info;
 mod inpaint;
 mod interpolate;
 mod manifold;
+mod pictures;
 mod reconstruct;
 mod sample;
 mod score;

@@ -1,4 +1,4 @@
-//! `elbo reconstruct`.
+//! `elbo reconstruct`: what is left of images after they went through a code.
 
 use std::path::PathBuf;
 
@@ -6,22 +6,82 @@ use clap::Args;
 
 use super::Ending;
 use super::common::Opened;
-use crate::error::Result;
+use super::pictures::{Output, Shown, interleave, size_of};
+use crate::data::{Images, Pixels, Range};
+use crate::error::{Error, Result};
+use crate::generate::Codec;
+use crate::random::{Stream, fill_normal, stream};
+use crate::report::Picture;
 use crate::train::DataOptions;
 
-/// Reconstruct
+/// Show images beside what the model makes of them
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Without --data: the test images of the run's data, or those that it held out, or all."
+)]
 pub(super) struct Reconstruct {
     /// A run folder or a model file [default: the newest run]
     run: Option<PathBuf>,
+    /// How many images; the first ones [default: 32 on a sheet, else all]
+    #[arg(long, value_name = "N")]
+    count: Option<usize>,
+    /// A sheet (.png), the reconstructions as numbers (.npy) or as a folder of PNGs (a name without an ending)
+    #[arg(long, value_name = "FILE", default_value = "reconstruct.png")]
+    out: PathBuf,
+    /// Add Gaussian noise of this standard deviation (white is 1) first: a sheet has original, noisy input and what comes back
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
+    noise: Option<f64>,
+    /// Where the noise comes from
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
     #[command(flatten)]
     data: DataOptions,
 }
 
 impl Reconstruct {
     pub(super) fn run(self) -> Result<Ending> {
+        if let Some(noise) = self.noise.filter(|noise| !(noise.is_finite() && *noise >= 0.0)) {
+            return Err(Error::config(format!("--noise {noise} must be 0 or a positive number")));
+        }
+        let output = Output::new(&self.out)?;
         let opened = Opened::new(self.run.as_deref(), self.data.load_options()?.max_memory)?;
-        let _ = opened;
+        let count = self.count.or(matches!(output, Output::Png(_)).then_some(32));
+        let shown = Shown::new(&opened, &self.data)?.take(count)?;
+        let (size, mut codec) = (size_of(&opened), Codec::new(&opened.model));
+        let len = opened.model.config().pixels();
+        match self.noise {
+            None => {
+                let codes = shown.encode(&mut codec, &shown.indices);
+                let back = codec.decode(&codes.mu);
+                let originals = || shown.pictures(&shown.indices);
+                output.write_with(&back, size, || Picture::pairs(&originals(), &back, size, 4))?;
+            }
+            Some(noise) => {
+                let originals = shown.pictures(&shown.indices);
+                let noisy = add_noise(&originals, len, noise as f32, self.seed);
+                let count = shown.len();
+                let (height, width, channels) = size;
+                let images =
+                    Images { pixels: Pixels::F32(noisy), count, height, width, channels, range: Range::UNIT };
+                let codes = codec.encode(&images, &(0..count).collect::<Vec<_>>(), None);
+                let back = codec.decode(&codes.mu);
+                let Pixels::F32(noisy) = &images.pixels else { unreachable!("made of floats just above") };
+                output.write_with(&back, size, || {
+                    Picture::sheet(&interleave(&[&originals, noisy, &back], len), size, 9)
+                })?;
+            }
+        }
         Ok(Ending::Done)
     }
+}
+
+/// Pictures with noise on them, cut off at black and white. Each has a stream of its own.
+fn add_noise(pictures: &[f32], len: usize, sigma: f32, seed: u64) -> Vec<f32> {
+    let mut noise = vec![0.0; len];
+    let mut noisy = pictures.to_vec();
+    for (at, picture) in noisy.chunks_exact_mut(len).enumerate() {
+        fill_normal(&mut stream(seed, Stream::Corruption, at as u64), &mut noise);
+        picture.iter_mut().zip(&noise).for_each(|(v, e)| *v = (*v + sigma * e).clamp(0.0, 1.0));
+    }
+    noisy
 }

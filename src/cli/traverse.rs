@@ -1,4 +1,4 @@
-//! `elbo traverse`.
+//! `elbo traverse`: what each latent dimension does.
 
 use std::path::PathBuf;
 
@@ -6,22 +6,69 @@ use clap::Args;
 
 use super::Ending;
 use super::common::Opened;
-use crate::error::Result;
+use super::pictures::{Output, Shown, size_of};
+use crate::error::{Error, Result};
+use crate::generate::Codec;
+use crate::generate::traverse::{Measure, activity, rows, values};
 use crate::train::DataOptions;
+use crate::train::evaluate::ACTIVE_VARIANCE;
 
-/// Traverse
+/// Show what each latent dimension does: a row for each, the most active first
 #[derive(Debug, Args)]
 pub(super) struct Traverse {
     /// A run folder or a model file [default: the newest run]
     run: Option<PathBuf>,
+    /// Start from the code of this image of the data, counted from 0 [default: the code of zeros, the prior's mean]
+    #[arg(long, value_name = "I")]
+    image: Option<usize>,
+    /// Only so many dimensions [default: all]
+    #[arg(long, value_name = "N")]
+    rows: Option<usize>,
+    /// What makes a dimension active: its mean KL, or the variance of its μ
+    #[arg(long, value_enum, default_value_t = Measure::Kl)]
+    by: Measure,
+    /// Values in a row, from −range to range
+    #[arg(long, value_name = "N", default_value_t = 11)]
+    steps: usize,
+    /// How far a dimension is moved, in standard deviations of the prior
+    #[arg(long, value_name = "F", default_value_t = 3.0, allow_negative_numbers = true)]
+    range: f64,
+    /// How many images activity is measured on
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    count: usize,
+    /// A sheet (.png), numbers (.npy) or a folder of PNGs (a name without an ending)
+    #[arg(long, value_name = "FILE", default_value = "traverse.png")]
+    out: PathBuf,
     #[command(flatten)]
     data: DataOptions,
 }
 
 impl Traverse {
     pub(super) fn run(self) -> Result<Ending> {
+        let output = Output::new(&self.out)?;
+        let values = values(self.range, self.steps)?;
+        if self.rows == Some(0) {
+            return Err(Error::config("--rows 0 shows nothing; it must be at least 1"));
+        }
         let opened = Opened::new(self.run.as_deref(), self.data.load_options()?.max_memory)?;
-        let _ = opened;
+        let shown = Shown::new(&opened, &self.data)?;
+        let (latent, mut codec) = (opened.model.config().latent, Codec::new(&opened.model));
+        let start = match self.image {
+            Some(image) => shown.encode(&mut codec, &shown.at(&[image])?).mu,
+            None => vec![0.0; latent],
+        };
+        let shown = shown.take(Some(self.count))?;
+        let all = activity(&shown.encode(&mut codec, &shown.indices), latent, self.by);
+        let chosen = &all[..self.rows.unwrap_or(latent).min(latent)];
+        println!("over {} {}:", shown.len(), shown.what);
+        println!("row  dimension  KL (nats)  variance of μ");
+        for (row, a) in chosen.iter().enumerate() {
+            let active = if a.variance > ACTIVE_VARIANCE { "" } else { "  not active" };
+            println!("{:>3}  {:>9}  {:>9.3}  {:>13.4}{active}", row + 1, a.dimension, a.kl, a.variance);
+        }
+        let dimensions: Vec<usize> = chosen.iter().map(|a| a.dimension).collect();
+        let pictures = codec.decode(&rows(&start, &dimensions, &values));
+        output.write(&pictures, size_of(&opened), values.len())?;
         Ok(Ending::Done)
     }
 }

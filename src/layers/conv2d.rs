@@ -14,7 +14,7 @@
 //!
 //! (What deep learning calls a convolution is a cross-correlation: the kernel is not flipped.)
 //!
-//! W lies in memory as [O][KH][KW][C], so that its rows fit the columns' order. PyTorch's [O, C, KH, KW] is made on saving.
+//! W lies in memory as `[O][KH][KW][C]`, so that its rows fit the columns' order. PyTorch's `[O, C, KH, KW]` is made on saving.
 
 use rayon::prelude::*;
 

@@ -18,7 +18,7 @@
 //! Where the kernel is the whole image (the article's first step up, from 1×1), every patch is an image and the layer is a plain
 //! product; then the weight is far larger than the batch, and the product is cut along the weight instead of the batch.
 //!
-//! W lies in memory as [S][KH][KW][C]; PyTorch's [S, C, KH, KW] is made on saving.
+//! W lies in memory as `[S][KH][KW][C]`; PyTorch's `[S, C, KH, KW]` is made on saving.
 
 use rayon::prelude::*;
 

@@ -12,7 +12,7 @@
 //!
 //! # Where the parallelism is
 //!
-//! A batch is cut into chunks of images ([`chunk_images`]), or for sums over the batch into at most [`LANES`] lanes, each
+//! A batch is cut into chunks of images (`chunk_images`), or for sums over the batch into at most [`LANES`] lanes, each
 //! with a partial sum of its own; the partial sums are added in order. Both cuts depend on sizes only, never on the number of
 //! threads, so every run gives the same bits.
 //!

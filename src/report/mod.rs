@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod page;
 pub mod progress;
 pub mod sheet;
+pub mod svg;
 
 pub use metrics::Metrics;
 pub use page::RunReport;

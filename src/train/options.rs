@@ -256,7 +256,8 @@ pub(crate) fn nearest<S: AsRef<str>>(word: &str, names: impl IntoIterator<Item =
     let distances = names.into_iter().map(|name| {
         let name = name.as_ref().to_string();
         let begins = name.starts_with(&word) || (word.starts_with(&name) && name.len() > 2);
-        (if begins && !word.is_empty() { 1 } else { edit_distance(&word, &name) }, name)
+        let distance = edit_distance(&word, &name);
+        (if begins && !word.is_empty() { distance.min(1) } else { distance }, name)
     });
     let (distance, name) = distances.min_by_key(|(distance, _)| *distance)?;
     (distance <= (name.len().max(word.len())).div_ceil(3)).then_some(name)

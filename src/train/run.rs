@@ -137,9 +137,10 @@ impl Run {
             return Err(is_there(folder));
         }
         let trainer = Trainer::new(config, data)?;
-        create_own_folder(fs, folder)?;
+        let parent = create_own_folder(fs, folder)?;
+        let synced = fs.sync_folder(&parent).map_err(|error| Error::io("sync the folder", &parent, error));
         // What fails here fails before the first step: there is nothing to go on with, so nothing is left lying about.
-        Self::fill(fs, folder, trainer).inspect_err(|_| {
+        synced.and_then(|()| Self::fill(fs, folder, trainer)).inspect_err(|_| {
             let _ = std::fs::remove_dir_all(folder);
         })
     }
@@ -407,17 +408,17 @@ fn is_there(folder: &Path) -> Error {
     )
 }
 
-/// Creates the folder of a run: one that another process makes in this very moment is that one's.
-fn create_own_folder(fs: &dyn FileSystem, folder: &Path) -> Result<()> {
+/// Creates the folder of a run, and gives the one above it. One that another process makes in this very moment is that one's.
+fn create_own_folder(fs: &dyn FileSystem, folder: &Path) -> Result<PathBuf> {
     let absolute =
         std::path::absolute(folder).map_err(|error| Error::io("create the folder", folder, error))?;
     let parent = absolute.parent().unwrap_or(&absolute);
     create_folder(fs, parent)?;
-    fs.create_folder(folder).map_err(|error| match error.kind() {
-        std::io::ErrorKind::AlreadyExists => is_there(folder),
-        _ => Error::io("create the folder", folder, error),
-    })?;
-    fs.sync_folder(parent).map_err(|error| Error::io("sync the folder", parent, error))
+    match fs.create_folder(folder) {
+        Ok(()) => Ok(parent.to_path_buf()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(is_there(folder)),
+        Err(error) => Err(Error::io("create the folder", folder, error)),
+    }
 }
 
 /// The images that sheets and judgements are about.

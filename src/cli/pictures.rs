@@ -1,0 +1,218 @@
+//! What the commands that show images share: which images are meant, and where pictures go.
+
+use std::path::{Path, PathBuf};
+
+use super::common::Opened;
+use crate::data::{Binarize, Filler, Images, Labels, Part, Span, Split, write_npy_f32, write_png};
+use crate::error::{Error, Result};
+use crate::generate::Codec;
+use crate::generate::codes::Codes;
+use crate::report::Picture;
+use crate::report::sheet::to_byte;
+use crate::storage::atomic::{create_folder, refuse_existing, write_new};
+use crate::storage::filesystem::system;
+use crate::train::DataOptions;
+
+/// Height, width, channels.
+pub(super) type Size = (usize, usize, usize);
+
+/// The size of a model's images.
+pub(super) fn size_of(opened: &Opened) -> Size {
+    let c = opened.model.config();
+    (c.height, c.width, c.channels)
+}
+
+/// Images that a command is about.
+pub(super) struct Shown {
+    images: Images,
+    /// Those of the images that are meant.
+    pub indices: Vec<usize>,
+    /// The classes of all meant images, in the order of `indices`.
+    pub labels: Option<Labels>,
+    /// What they are: "test images".
+    pub what: &'static str,
+    binarize: Option<Binarize>,
+}
+
+impl Shown {
+    /// The data set's test images; without any, those that the run held out; without any, all.
+    pub(super) fn new(opened: &Opened, options: &DataOptions) -> Result<Self> {
+        let binarize = opened.binarize(options)?;
+        let data = opened.images(options, Part::Test)?;
+        let all = |images: &Images| (0..images.count).collect::<Vec<_>>();
+        if let Some(images) = data.test.filter(|images| images.count > 0) {
+            let indices = all(&images);
+            return Ok(Self { images, indices, labels: data.test_labels, what: "test images", binarize });
+        }
+        let images = data.train;
+        if images.count == 0 {
+            return Err(Error::data(data.path, "it has no images"));
+        }
+        let held_out = match (&opened.config, &options.data) {
+            (Some(config), None) => {
+                let valid = config.valid.unwrap_or_else(|| Split::default_validation(images.count));
+                Split::new(config.seed, images.count, valid).validation
+            }
+            _ => Vec::new(),
+        };
+        if held_out.is_empty() {
+            let indices = all(&images);
+            return Ok(Self { images, indices, labels: data.labels, what: "images", binarize });
+        }
+        let of_those = |labels: Labels| Labels {
+            ids: held_out.iter().map(|&at| labels.ids[at]).collect(),
+            names: labels.names,
+        };
+        let labels = data.labels.map(of_those);
+        Ok(Self { images, indices: held_out, labels, what: "validation images", binarize })
+    }
+
+    /// How many images are meant.
+    pub(super) fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    /// Only the first images stay.
+    pub(super) fn take(mut self, count: Option<usize>) -> Result<Self> {
+        if count == Some(0) {
+            return Err(Error::config("--count 0 leaves no images; it must be at least 1"));
+        }
+        let count = count.unwrap_or(usize::MAX).min(self.len());
+        self.indices.truncate(count);
+        if let Some(labels) = &mut self.labels {
+            labels.ids.truncate(count);
+        }
+        Ok(self)
+    }
+
+    /// Indices in the data of the images at some positions.
+    ///
+    /// # Errors
+    /// Where there is none at a position.
+    pub(super) fn at(&self, positions: &[usize]) -> Result<Vec<usize>> {
+        let find = |&position: &usize| {
+            self.indices.get(position).copied().ok_or_else(|| {
+                Error::config(format!(
+                    "there is no image {position}; there are {} {}, counted from 0",
+                    self.len(),
+                    self.what
+                ))
+            })
+        };
+        positions.iter().map(find).collect()
+    }
+
+    /// μ and ln σ² of some images.
+    pub(super) fn encode(&self, codec: &mut Codec<'_>, indices: &[usize]) -> Codes {
+        codec.encode(&self.images, indices, self.binarize)
+    }
+
+    /// Some images with values in [0, 1], as the network gets them.
+    pub(super) fn pictures(&self, indices: &[usize]) -> Vec<f32> {
+        pictures(&self.images, indices, self.binarize)
+    }
+}
+
+/// Images with values in [0, 1].
+pub(super) fn pictures(images: &Images, indices: &[usize], binarize: Option<Binarize>) -> Vec<f32> {
+    let mut values = vec![0.0; indices.len() * images.image_len()];
+    Filler { span: Span::Unit, binarize, seed: 0 }.fill(images, indices, 0, &mut values);
+    values
+}
+
+/// Where pictures go, by the name that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Output {
+    /// A sheet.
+    Png(PathBuf),
+    /// All numbers, count × H × W × C in [0, 1].
+    Npy(PathBuf),
+    /// A PNG for each.
+    Folder(PathBuf),
+}
+
+impl Output {
+    /// The output of that name, which must not be there yet.
+    ///
+    /// # Errors
+    /// Where it is, or the name has an ending that means something else.
+    pub(super) fn new(path: &Path) -> Result<Self> {
+        refuse_existing(path)?;
+        let path = path.to_path_buf();
+        match path.extension().and_then(|ending| ending.to_str()).map(str::to_lowercase).as_deref() {
+            Some("png") => Ok(Self::Png(path)),
+            Some("npy") => Ok(Self::Npy(path)),
+            None => Ok(Self::Folder(path)),
+            Some(ending) => Err(Error::config(format!(
+                "--out {}: pictures are written as .png (one sheet), .npy (numbers) or into a folder (a name without an ending), \
+                 not as .{}",
+                path.display(),
+                crate::storage::printable(ending)
+            ))),
+        }
+    }
+
+    /// Writes pictures with values in [0, 1], in rows of `columns` on a sheet, and says so.
+    pub(super) fn write(&self, values: &[f32], size: Size, columns: usize) -> Result<()> {
+        let sheet = || Picture::sheet(values, size, columns);
+        self.write_with(values, size, sheet)
+    }
+
+    /// [`write`](Self::write) with a sheet that shows more than the pictures themselves.
+    pub(super) fn write_with(
+        &self,
+        values: &[f32],
+        size: Size,
+        sheet: impl FnOnce() -> Picture,
+    ) -> Result<()> {
+        let (height, width, channels) = size;
+        let count = values.len() / (height * width * channels);
+        match self {
+            Self::Png(path) => {
+                sheet().save_new(system(), path)?;
+                println!("wrote {}", path.display());
+            }
+            Self::Npy(path) => write_numbers(path, &[count, height, width, channels], values)?,
+            Self::Folder(folder) => {
+                create_folder(system(), folder)?;
+                for (at, picture) in values.chunks_exact(height * width * channels).enumerate() {
+                    // Channels that are no colours become grey pictures of their own, one under the other.
+                    let (bytes, height, channels) = if matches!(channels, 1 | 3 | 4) {
+                        (picture.iter().map(|&v| to_byte(v)).collect::<Vec<_>>(), height, channels)
+                    } else {
+                        let planes = (0..channels).flat_map(|c| picture.iter().skip(c).step_by(channels));
+                        (planes.map(|&v| to_byte(v)).collect(), height * channels, 1)
+                    };
+                    let path = folder.join(format!("{at:05}.png"));
+                    write_new(system(), &path, |out| write_png(out, &bytes, height, width, channels))?;
+                }
+                println!("wrote {count} pictures into {}", folder.display());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes an .npy file that must not be there yet, and says so.
+pub(super) fn write_numbers(path: &Path, shape: &[usize], values: &[f32]) -> Result<()> {
+    write_new(system(), path, |out| write_npy_f32(out, shape, values))?;
+    let shape: Vec<String> = shape.iter().map(usize::to_string).collect();
+    println!("wrote {} ({})", path.display(), shape.join("×"));
+    Ok(())
+}
+
+/// Two numbers with a comma between them.
+pub(super) fn parse_axes(text: &str) -> std::result::Result<(usize, usize), String> {
+    let wrong = || "two dimensions are needed, like 0,1".to_owned();
+    let (x, y) = text.split_once(',').ok_or_else(wrong)?;
+    Ok((x.trim().parse().map_err(|_| wrong())?, y.trim().parse().map_err(|_| wrong())?))
+}
+
+/// Pictures of which each row is one of `rows` from each of `columns`: [first of all, second of all…].
+pub(super) fn interleave(columns: &[&[f32]], len: usize) -> Vec<f32> {
+    let rows = columns.first().map_or(0, |column| column.len() / len);
+    (0..rows)
+        .flat_map(|row| columns.iter().flat_map(move |column| &column[row * len..(row + 1) * len]))
+        .copied()
+        .collect()
+}

@@ -1,0 +1,142 @@
+//! A model taken to PyTorch: a folder with the weights and a Python file that needs nothing but them and `torch`.
+//!
+//! ```text
+//! DIR/
+//!   model.safetensors    the model file, byte for byte: names and layouts are PyTorch's already
+//!   model.py             the network, written out layer by layer; run as a program, it checks itself
+//!   check.safetensors    some images and codes, and what this engine makes of them
+//! ```
+//!
+//! `python model.py` compares with the stored results, so whoever gets the folder can see that the two engines agree, with no
+//! need of this one.
+
+mod python;
+
+use std::path::Path;
+
+use rand::RngExt;
+
+use super::codes::Codec;
+use crate::data::{Images, Pixels, Range};
+use crate::error::Result;
+use crate::model::Vae;
+use crate::model::file::{description, to_tensors};
+use crate::random::{Stream, fill_normal, stream};
+use crate::storage::atomic::{create_folder, refuse_existing, write_new};
+use crate::storage::filesystem::FileSystem;
+use crate::storage::tensor_file::{NamedTensor, TensorFile};
+
+/// Images of noise, and as many that the model drew.
+const CHECKED: usize = 2;
+
+/// Writes the folder, which must not be there yet.
+///
+/// # Errors
+/// Where it is, a parameter is not finite, or the system refuses.
+pub fn export(model: &Vae<f32>, fs: &dyn FileSystem, folder: &Path) -> Result<()> {
+    refuse_existing(folder)?;
+    // Everything is made before anything is written.
+    let weights = TensorFile {
+        description: description("model", model.config()),
+        tensors: to_tensors(&model.architecture().table, &model.parameters, ""),
+    };
+    let files = [
+        ("model.safetensors", weights.encode(&folder.join("model.safetensors"))?),
+        ("check.safetensors", check(model).encode(&folder.join("check.safetensors"))?),
+        ("model.py", python_source(model).into_bytes()),
+    ];
+    create_folder(fs, folder)?;
+    for (name, bytes) in files {
+        write_new(fs, &folder.join(name), |out| out.write_all(&bytes))?;
+    }
+    Ok(())
+}
+
+/// The Python file.
+///
+/// ```
+/// use elbo::model::{ModelConfig, Preset, Vae};
+/// let model = Vae::new(ModelConfig::new(Preset::Conv, (9, 8, 1)), 0)?;
+/// let text = elbo::generate::export::python_source(&model);
+/// // The row that rounding loses on the way down is added on the way up.
+/// assert!(text.contains("nn.ConvTranspose2d(32, 1, 4, stride=2, padding=1, output_padding=(1, 0))"));
+/// # Ok::<(), elbo::Error>(())
+/// ```
+pub fn python_source(model: &Vae<f32>) -> String {
+    python::write(model)
+}
+
+/// Inputs and what becomes of them: images (noise, then draws of the model's own) with μ, ln σ² and reconstructions; codes with their
+/// pictures. Images are N×C×H×W in the network's range.
+fn check(model: &Vae<f32>) -> TensorFile<'static> {
+    let c = model.config();
+    let (count, pixels) = (2 * CHECKED, c.pixels());
+    let mut codec = Codec::new(model);
+    let mut codes = vec![0.0; count * c.latent];
+    fill_normal(&mut stream(0, Stream::Sampling, 0), &mut codes);
+    let samples = codec.decode(&codes);
+    let mut noise = stream(0, Stream::Corruption, 0);
+    let mut pictures: Vec<f32> = (0..CHECKED * pixels).map(|_| noise.random::<f32>()).collect();
+    pictures.extend_from_slice(&samples[..CHECKED * pixels]);
+    let images = Images {
+        pixels: Pixels::F32(pictures),
+        count,
+        height: c.height,
+        width: c.width,
+        channels: c.channels,
+        range: Range::UNIT,
+    };
+    let indices: Vec<usize> = (0..count).collect();
+    let encoded = codec.encode(&images, &indices, None);
+    let reconstructions = codec.decode(&encoded.mu);
+    let mut inputs = vec![0.0_f32; count * pixels];
+    images.gather(&indices, c.span(), &mut inputs);
+
+    let in_span = |values: &[f32]| -> Vec<f32> {
+        values.iter().map(|&v| c.span().from_unit(f64::from(v)) as f32).collect()
+    };
+    let shape = [count, c.channels, c.height, c.width];
+    let channels_first = |values: &[f32]| -> Vec<f32> {
+        let plane = c.height * c.width;
+        let of = |image: &[f32]| -> Vec<f32> {
+            (0..pixels).map(|at| image[at % plane * c.channels + at / plane]).collect()
+        };
+        values.chunks_exact(pixels).flat_map(of).collect()
+    };
+    let picture = |name: &str, values: &[f32]| NamedTensor::new(name, &shape, channels_first(values));
+    let code = |name: &str, values: Vec<f32>| NamedTensor::new(name, &[count, c.latent], values);
+    TensorFile {
+        description: description("check", c),
+        tensors: vec![
+            picture("images", &inputs),
+            picture("reconstructions", &in_span(&reconstructions)),
+            picture("samples", &in_span(&samples)),
+            code("mu", encoded.mu),
+            code("log_variance", encoded.log_variance),
+            code("codes", codes),
+        ],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ModelConfig, Preset};
+
+    #[test]
+    fn no_gap_of_the_template_is_left_and_tied_layers_have_biases_only() {
+        for preset in [Preset::Conv, Preset::Article, Preset::Mlp] {
+            for tied in [false, true] {
+                if tied && preset == Preset::Article {
+                    continue;
+                }
+                let mut config = ModelConfig::new(preset, (11, 8, 3));
+                config.tie_weights = tied;
+                let text = python_source(&Vae::new(config, 0).unwrap());
+                let gap = text.split('@').skip(1).find(|rest| rest.starts_with(|c: char| c.is_uppercase()));
+                assert_eq!(gap, None, "{text}");
+                assert_eq!(text.contains("Bias("), tied || preset == Preset::Article);
+            }
+        }
+    }
+}
