@@ -212,7 +212,11 @@ pub fn copy_run(from: &Path, to: &Path) {
     std::fs::create_dir(to).unwrap();
     for path in files(from) {
         let target = to.join(path.file_name().unwrap());
-        if path.is_dir() { copy_run(&path, &target) } else { drop(std::fs::copy(&path, target).unwrap()) }
+        if path.is_dir() {
+            copy_run(&path, &target);
+        } else {
+            std::fs::copy(&path, target).unwrap();
+        }
     }
 }
 
