@@ -132,6 +132,8 @@ fn pictures(count: usize, (height, width, channels): (usize, usize, usize)) -> D
         description: String::new(),
         notes: Vec::new(),
         path: "pictures".into(),
+        files: Vec::new(),
+        test_files: Vec::new(),
         skipped: Vec::new(),
     }
 }
