@@ -245,10 +245,9 @@ fn decay_clipping_schedules_and_tying_change_what_they_should() {
     let (_, printed) = differs(&["--tie-weights"]);
     // 100·16 + 16, twice 16·4 + 4, and two biases of the way back.
     assert!(printed.contains("mlp with 1,868 parameters"), "{printed}");
-    // A weight decay of 1/lr takes everything away at each step but the step itself.
+    // A weight decay of 1/lr takes all away at each step but the step itself: the encoder hardly says anything.
     let (run, _) = differs(&["--weight-decay", "1000", "--lr", "0.001"]);
-    let text = String::from_utf8_lossy(&model(&run)).len();
-    assert!(text > 0 && last(&run, "train_kl") < 0.05, "{}", last(&run, "train_kl"));
+    assert!(last(&run, "train_kl") < 0.05, "{}", last(&run, "train_kl"));
 }
 
 #[test]

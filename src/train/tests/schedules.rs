@@ -50,7 +50,13 @@ fn the_decoders_gradient_is_that_of_the_joint_schedule_and_knows_no_divergence()
                 t.model.decoder_gradients(&images, &noise, &objective, &terms, &mut half);
                 let (untouched, again) = half.gradient().split_at(encoder.len());
                 assert!(same_bits(again, decoder), "{name}, {likelihood}, {divergence}");
-                assert!(untouched.iter().all(|&g| g == 0.0), "{name}: the encoder's gradient was touched");
+                // But for the article's shared layer, whose way back is the decoder's first stage.
+                let first = &t.model.architecture().decoder[0];
+                let touched = |at: usize| first.weight.contains(&at) || first.bias.contains(&at);
+                let others = untouched.iter().enumerate().filter(|&(at, _)| !touched(at));
+                assert!(
+                    others.clone().count() > encoder.len() / 2 && others.map(|(_, g)| g).all(|&g| g == 0.0)
+                );
             }
         }
     }
