@@ -309,7 +309,7 @@ fn damage_to_model_and_checkpoint_is_found_by_the_commands() {
     let folder = work_folder();
     let (_, run) = short(folder.path());
     let before = snapshot(&run);
-    let every = setting("ELBO_DAMAGE_STEP", 211) as usize;
+    let every = setting("ELBO_DAMAGE_STEP", 211, 7) as usize;
     let model = damage(&run.join("model.safetensors"), every, &format!("info {}", run.display()));
     let checkpoint = damage(&run.join("checkpoint.safetensors"), every, &resume(&run, ""));
     assert_eq!(snapshot(&run), before, "nothing was written");
