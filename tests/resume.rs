@@ -246,7 +246,11 @@ fn images_that_have_changed_are_refused() {
     std::fs::remove_file(&data).unwrap();
     assert!(refused(&split(&resume(&run, ""))).contains("images.npy"));
     assert_eq!(snapshot(&run), before, "nothing was written");
-    std::fs::write(&data, good).unwrap();
+    // They may have moved, though.
+    let moved = folder.path().join("moved.npy");
+    std::fs::write(&moved, good).unwrap();
+    let config = std::fs::read_to_string(run.join("config.toml")).unwrap();
+    std::fs::write(run.join("config.toml"), config.replace("images.npy", "moved.npy")).unwrap();
     succeed(&split(&resume(&run, "")));
 }
 
