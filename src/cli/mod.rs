@@ -36,6 +36,8 @@ struct Arguments {
 }
 
 #[derive(Debug, Subcommand)]
+// One is made in a program's life.
+#[allow(clippy::large_enum_variant)]
 enum Command {
     Train(train::Train),
     Sample(sample::Sample),

@@ -75,13 +75,14 @@ impl Reconstruct {
     }
 }
 
-/// Pictures with noise on them, cut off at black and white. Each has a stream of its own.
+/// Pictures with noise on them, each from a stream of its own. Nothing is cut off at black and white: that would make a black background
+/// brighter on average, which no filter of the encoder could average away.
 fn add_noise(pictures: &[f32], len: usize, sigma: f32, seed: u64) -> Vec<f32> {
     let mut noise = vec![0.0; len];
     let mut noisy = pictures.to_vec();
     for (at, picture) in noisy.chunks_exact_mut(len).enumerate() {
         fill_normal(&mut stream(seed, Stream::Corruption, at as u64), &mut noise);
-        picture.iter_mut().zip(&noise).for_each(|(v, e)| *v = (*v + sigma * e).clamp(0.0, 1.0));
+        picture.iter_mut().zip(&noise).for_each(|(v, e)| *v += sigma * e);
     }
     noisy
 }

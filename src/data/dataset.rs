@@ -27,6 +27,10 @@ pub struct Dataset {
     pub notes: Vec<String>,
     /// Where it was read from.
     pub path: PathBuf,
+    /// The file of each image of `train`, where each has its own; else empty.
+    pub files: Vec<PathBuf>,
+    /// The file of each image of `test`, likewise.
+    pub test_files: Vec<PathBuf>,
     /// Files that could not be read and were left out.
     pub skipped: Vec<PathBuf>,
 }
@@ -266,6 +270,8 @@ pub(crate) fn describe(
         description,
         notes,
         path: path.to_path_buf(),
+        files: Vec::new(),
+        test_files: Vec::new(),
         skipped: Vec::new(),
     })
 }

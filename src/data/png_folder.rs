@@ -119,6 +119,7 @@ pub(crate) fn load(
     reserve(&pictures, shape, folder, budget)?;
 
     let (done, count) = (AtomicUsize::new(0), pictures.len());
+    let mut files = [Vec::new(), Vec::new()];
     let mut read_part = |test: bool| -> Result<(Option<Images>, Option<Labels>)> {
         if test && !roots.split || !wanted(test) {
             return Ok((None, None));
@@ -130,6 +131,7 @@ pub(crate) fn load(
         let class = |picture: &&Picture| names.binary_search(&roots.label(picture)).unwrap_or(0) as u32;
         let labelled = names.iter().any(|name| name != ".");
         let labels = labelled.then(|| Labels { ids: kept.iter().map(class).collect(), names: names.clone() });
+        files[usize::from(test)] = kept.iter().map(|picture| picture.path.clone()).collect();
         Ok((Some(images), labels))
     };
     let (train, labels) = read_part(false)?;
@@ -145,6 +147,7 @@ pub(crate) fn load(
     if found.others > 0 {
         dataset.notes.push(format!("{} files that are no PNG files were left out", found.others));
     }
+    [dataset.files, dataset.test_files] = files;
     dataset.notes.extend(bad.note(total));
     dataset.skipped = bad.0.into_iter().map(|(path, _)| path).collect();
     Ok(dataset)

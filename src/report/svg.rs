@@ -109,7 +109,7 @@ impl Scatter<'_> {
         }
         let used: Vec<usize> = (0..classes).filter(|&class| counts[class] > 0).collect();
         // Few points are drawn large, many small.
-        let dot = (14.0 - 2.2 * (self.points.len().max(1) as f64).ln()).clamp(2.5, 8.0);
+        let dot = (14.0 - 2.2 * (self.points.len().max(1) as f64).ln()).clamp(3.5, 8.0);
         line(format!(
             "<g fill=\"none\" stroke-width=\"{dot:.1}\" stroke-linecap=\"round\" stroke-opacity=\"0.65\">"
         ));

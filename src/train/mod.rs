@@ -16,3 +16,6 @@ pub use config::{Config, Schedule};
 pub use options::{DataOptions, ModelOptions, TrainOptions};
 pub use run::{Outcome, Run};
 pub use trainer::Trainer;
+
+#[cfg(test)]
+mod tests;

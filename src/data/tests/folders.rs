@@ -58,6 +58,8 @@ fn subfolders_are_labels() {
     let labels = data.labels.unwrap();
     assert_eq!(labels.names, ["cat", "cat/x", "dog"]);
     assert_eq!(labels.ids, [0, 1, 2]);
+    let files = ["cat/2.png", "cat/x/1.png", "dog/1.png"].map(|name| folder.path(name));
+    assert_eq!(data.files, files);
     assert_eq!(bytes(&data.train).iter().step_by(64).copied().collect::<Vec<_>>(), [3, 2, 1]);
     folder.png("0.png", 9, (8, 8), 1);
     assert_eq!(folder.load(&LoadOptions::default()).unwrap().labels.unwrap().names[0], ".");

@@ -44,11 +44,11 @@ fn a_single_gaussian_has_the_moments_of_the_aggregate_posterior() {
     let mut codes = points(&[[1.0, 2.0]], 0.3, 5000);
     codes.log_variance.chunks_exact_mut(2).for_each(|s| s.copy_from_slice(&[0.5_f32.ln(), 0.2_f32.ln()]));
     let (mixture, report) = Mixture::fit(&codes, 2, 1, 0).unwrap();
-    let scale = &mixture.scales;
+    let scale = mixture.scales.clone();
     assert_near(scale[0] * scale[0], 0.5 + 0.09, 0.01);
     assert_near(scale[2] * scale[2] + scale[3] * scale[3], 0.2 + 0.09, 0.01);
     // Draws have these moments too.
-    let draws = Prior::Mixture(mixture).draw(20_000, 2, 1, 1.0);
+    let draws = Prior::Mixture(mixture.clone()).draw(20_000, 2, 1, 1.0);
     let moment = |f: &dyn Fn(&[f32]) -> f64| draws.chunks_exact(2).map(f).sum::<f64>() / 20_000.0;
     assert_near(moment(&|z| f64::from(z[0])), 1.0, 0.02);
     assert_near(moment(&|z| f64::from(z[0] - 1.0).powi(2)), 0.59, 0.03);
