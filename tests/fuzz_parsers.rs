@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo test --release --test fuzz_parsers -- --nocapture                       20,000 inputs for each parser
-//! ELBO_FUZZ_INPUTS=10000000 ELBO_FUZZ_SEED=1 cargo test --release --test ...    as many as you like
+//! ELBO_FUZZ_INPUTS=10000000 ELBO_FUZZ_SEED=1 cargo test --release --test ...    as many as you like (ELBO_LONG=1: ten million)
 //! ELBO_FUZZ_ONLY=png ...                                                        one parser
 //! ```
 //!
@@ -172,7 +172,8 @@ fn setting(name: &str, default: u64) -> u64 {
 // One test, one thread: memory is counted for the whole process.
 #[test]
 fn damaged_files_are_harmless() {
-    let inputs = setting("ELBO_FUZZ_INPUTS", 20_000);
+    let usual = if std::env::var_os("ELBO_LONG").is_some() { 10_000_000 } else { 20_000 };
+    let inputs = setting("ELBO_FUZZ_INPUTS", usual);
     let seed = setting("ELBO_FUZZ_SEED", 1);
     let only = std::env::var("ELBO_FUZZ_ONLY").ok();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz");

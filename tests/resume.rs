@@ -246,7 +246,11 @@ fn images_that_have_changed_are_refused() {
     std::fs::remove_file(&data).unwrap();
     assert!(refused(&split(&resume(&run, ""))).contains("images.npy"));
     assert_eq!(snapshot(&run), before, "nothing was written");
-    std::fs::write(&data, good).unwrap();
+    // They may have moved, though.
+    let moved = folder.path().join("moved.npy");
+    std::fs::write(&moved, good).unwrap();
+    let config = std::fs::read_to_string(run.join("config.toml")).unwrap();
+    std::fs::write(run.join("config.toml"), config.replace("images.npy", "moved.npy")).unwrap();
     succeed(&split(&resume(&run, "")));
 }
 
@@ -309,7 +313,7 @@ fn damage_to_model_and_checkpoint_is_found_by_the_commands() {
     let folder = work_folder();
     let (_, run) = short(folder.path());
     let before = snapshot(&run);
-    let every = setting("ELBO_DAMAGE_STEP", 211) as usize;
+    let every = setting("ELBO_DAMAGE_STEP", 211, 7) as usize;
     let model = damage(&run.join("model.safetensors"), every, &format!("info {}", run.display()));
     let checkpoint = damage(&run.join("checkpoint.safetensors"), every, &resume(&run, ""));
     assert_eq!(snapshot(&run), before, "nothing was written");

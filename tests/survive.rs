@@ -1,8 +1,8 @@
 //! A run survives anything: kills at random moments, a fault at every single call to the disk, a disk that is really full.
 //!
 //! ```text
-//! cargo test --test survive                          a short version of each
-//! ELBO_KILLS=600 ELBO_FAULTS=1 cargo test --test survive -- --nocapture      the long one: 600 kills, every call with every fault
+//! cargo test --test survive                                 25 kills, a quarter of the calls with each fault
+//! ELBO_LONG=1 cargo test --test survive -- --nocapture      600 kills, every call with every fault (ELBO_KILLS, ELBO_FAULTS=1)
 //! ```
 //!
 //! The program under test is the built one, with debug assertions, so that `ELBO_FAULT` reaches its calls to the disk.
@@ -102,8 +102,8 @@ fn kill_after(mut child: Child, time: Duration) -> Option<(ExitStatus, String)> 
 /// Kills at random moments, goes on each time, and compares the end with that of a run that nobody disturbed.
 #[test]
 fn killed_at_random_moments_a_run_ends_as_if_it_had_not_been() {
-    let kills = setting("ELBO_KILLS", 25);
-    let seed = setting("ELBO_KILLS_SEED", 1);
+    let kills = setting("ELBO_KILLS", 25, 600);
+    let seed = setting("ELBO_KILLS_SEED", 1, 1);
     let reference = Reference::new();
     let started = Instant::now();
     succeed(&strs(&small(&reference.data, &reference.path("timed"))));
@@ -179,7 +179,7 @@ fn walk(
         (with_fault(&arguments(&run), plan), run)
     };
     let calls = count_calls(|plan| start(plan).0.status.success());
-    let every = setting("ELBO_FAULTS", 0) > 0;
+    let every = setting("ELBO_FAULTS", 0, 1) > 0;
     let faults: &[&str] = if every {
         &["nospace", "readonly", "short", "abort", "+nospace", "+readonly", "+abort"]
     } else {

@@ -197,6 +197,7 @@ pub fn assert_tidy(run: &Path) {
         "metrics.csv",
         "model.safetensors",
         "reconstructions",
+        "report.html",
         "samples",
     ];
     assert_eq!(names, expected);
@@ -220,8 +221,9 @@ pub fn copy_run(from: &Path, to: &Path) {
     }
 }
 
-/// A number from the environment, for the long versions.
-pub fn setting(name: &str, default: u64) -> u64 {
+/// A number from the environment; else the short version's, or the long one's where `ELBO_LONG` is set.
+pub fn setting(name: &str, short: u64, long: u64) -> u64 {
+    let default = if std::env::var_os("ELBO_LONG").is_some() { long } else { short };
     std::env::var(name)
         .ok()
         .map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{name}={value} is no number")))
