@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The text is parsed by the npyz crate, which trusts what it is given. So it gets it only after a look: at most 10,000 bytes,
-//! at most three brackets, and no product of numbers that could overflow.
+//! at most four brackets, and no product of numbers that could overflow.
 
 use super::LoadOptions;
 use super::array::{self, Header, Kind, Loaded};
@@ -20,7 +20,7 @@ use std::path::Path;
 /// A header of an array of numbers has about 100 bytes.
 const LONGEST_HEADER: usize = 10_000;
 /// One for the dictionary, one for the shape, and some for structured elements, so that these get a message of their own.
-const MOST_BRACKETS: usize = 3;
+const MOST_BRACKETS: usize = 4;
 
 /// Reads a header, and leaves the source at the first value.
 pub(crate) fn read_header(source: &mut Source<'_>) -> Result<Header> {

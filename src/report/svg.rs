@@ -251,6 +251,6 @@ mod tests {
         assert_eq!(axis.ticks(), [-2.0, 0.0, 2.0]);
         assert_eq!((axis.label(-2.0), axis.label(-0.0)), ("−2".into(), "0".into()));
         let axis = Axis::of([0.0, 0.07].into_iter());
-        assert_eq!(axis.label(axis.ticks()[1]), "0.00");
+        assert_eq!(axis.label(axis.ticks()[1]), "0.02");
     }
 }
