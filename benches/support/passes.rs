@@ -8,9 +8,8 @@ use elbo::layers::Activation;
 use elbo::loss::{Divergence, Likelihood};
 use elbo::model::network::Layer;
 use elbo::model::{ModelConfig, Vae};
-use elbo::random::{Stream, stream};
+use elbo::random::{Stream, fill_normal, stream};
 use rand::Rng;
-use rand_distr::{Distribution, StandardNormal};
 
 use super::harness::Bench;
 use super::table::Work;
@@ -23,10 +22,7 @@ pub fn uniform(seed: u64, count: usize) -> Vec<f32> {
 
 /// ε of a training step: the stream of the step, number by number.
 pub fn fill_noise(seed: u64, step: u64, noise: &mut [f32]) {
-    let mut rng = stream(seed, Stream::Noise, step);
-    for value in noise {
-        *value = StandardNormal.sample(&mut rng);
-    }
+    fill_normal(&mut stream(seed, Stream::Noise, step), noise);
 }
 
 /// The random normals of a step.
@@ -76,8 +72,8 @@ fn data_set(
     (Images::from_bytes(bytes, count, height, width, channels), indices, vec![0.0; batch * len])
 }
 
-/// Where a convolution's columns fit the cache of a core: the layers cut batches by the same measure.
-const CHUNK_NUMBERS: usize = 128 * 1024;
+/// The numbers in a chunk of columns, about as many as the layers take.
+const CHUNK_NUMBERS: usize = 256 * 1024;
 
 /// im2col, col2im and the three products of every convolution, on one thread, chunk by chunk as the layers do it.
 pub fn convolution_rows(bench: &mut Bench<'_>, config: &ModelConfig, batch: usize) {
