@@ -5,7 +5,7 @@
 //! ```
 //!
 //! is the squared Wasserstein-2 distance of two Gaussians (Dowson & Landau 1982; Heusel et al. 2017 measure generative models by it, as FID). Given as a
-//! share of the total variance tr S of the real images' features, so 0 is equal and 1 is as far off as a set that is all alike. (S₁·S₂)^½ has the trace
+//! share of the total variance tr S of the real images' features, so 0 is equal, and 1 as far off as pictures without any variety that are right on average. (S₁·S₂)^½ has the trace
 //! Σ √λ over the eigenvalues λ of S₁^½·S₂·S₁^½.
 //!
 //! # The features
