@@ -48,6 +48,7 @@ pub(super) struct Eval {
 /// Everything that was found out.
 struct Findings {
     which: Which,
+    data: String,
     seed: u64,
     judgement: Judgement,
     bits_per_dim: Option<f64>,
@@ -77,8 +78,13 @@ impl Eval {
     }
 
     fn judge(&self, opened: &Opened, max_memory: u64) -> Result<Findings> {
+        // Before the images are read: nobody should wait for a message about it.
+        let path = opened.folder().join(FILE_NAME);
+        let mixture = match self.samples {
+            Some(_) => Mixture::load(&path, &opened.model, max_memory)?.map(Prior::Mixture),
+            None => None,
+        };
         let data = opened.images(&self.data, Part::Both)?;
-        eprintln!("{}", data.description);
         let judged = Judged::choose(&data, run_split(opened, &self.data))?;
         let (model, config) = (&opened.model, opened.config.as_ref());
         let seed = self.seed.or(config.map(|config| config.seed)).unwrap_or(0);
@@ -101,8 +107,6 @@ impl Eval {
         let distances = match self.samples {
             None => None,
             Some(samples) => {
-                let path = opened.folder().join(FILE_NAME);
-                let mixture = Mixture::load(&path, model, max_memory)?.map(Prior::Mixture);
                 if mixture.is_none() {
                     eprintln!(
                         "note: no mixture is fitted to this model yet; `elbo sample --prior gmm` fits one"
@@ -113,6 +117,7 @@ impl Eval {
         };
         Ok(Findings {
             which: judged.which,
+            data: data.description.clone(),
             seed,
             bits_per_dim: bits(judgement.values.negative_elbo),
             importance: importance.map(|bound| (bound, bits(-bound.bound))),
@@ -192,7 +197,8 @@ impl Findings {
                 "images: all of them, since none were held out; the model may have been trained on them"
             }
         };
-        println!("{}", opened.path.display());
+        println!("model {}", opened.path.display());
+        println!("data  {}", self.data);
         println!("{} {which}, seed {}", j.images, self.seed);
         println!();
         let bits = |bits: Option<f64>| bits.map_or(String::new(), |bits| format!("   {bits:.4} bits/dim"));
@@ -237,7 +243,7 @@ impl Findings {
         if let Some(d) = &self.distances {
             println!();
             println!(
-                "distance of {} pictures from the images (0 is equal, 1 as far as pictures that are all alike)",
+                "distance of {} pictures from the images (a share of their variety; 0 is equal)",
                 d.samples
             );
             let line = |name: &str, value: f64| println!("  {name:<34} {value:.4}");

@@ -1,19 +1,18 @@
 //! `elbo sample`: new pictures.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
 use super::Ending;
 use super::common::Opened;
 use super::eval::run_split;
-use crate::data::{Filler, Part, write_npy_f32};
+use super::pictures::Output;
+use crate::data::{Filler, Part};
 use crate::error::{Error, Result};
 use crate::generate::Codec;
 use crate::generate::evaluation::Judged;
 use crate::generate::prior::{FILE_NAME, Mixture, Prior};
-use crate::report::Picture;
-use crate::storage::atomic::{create_folder, refuse_existing, write_new};
 use crate::storage::filesystem::system;
 use crate::train::DataOptions;
 
@@ -48,13 +47,6 @@ pub(super) struct Sample {
     data: DataOptions,
 }
 
-/// What `--out` asks for, by its form.
-enum Form {
-    Sheet,
-    Array,
-    Folder,
-}
-
 impl Sample {
     pub(super) fn run(self) -> Result<Ending> {
         if self.count == 0 {
@@ -73,9 +65,8 @@ impl Sample {
             Some(out) => out.clone(),
             None => free_name(&format!("samples-{}", self.seed), "png"),
         };
-        let form = form_of(&out)?;
         // Before any work: nobody should wait for this message.
-        refuse_existing(&out)?;
+        let output = Output::new(&out)?;
         let max_memory = self.data.load_options()?.max_memory;
         let opened = Opened::new(self.run.as_deref(), max_memory)?;
         let c = opened.model.config();
@@ -90,8 +81,9 @@ impl Sample {
         let prior = self.prior(&opened, max_memory)?;
         let codes = prior.draw(self.count, c.latent, self.seed, self.temperature);
         let pictures = Codec::new(&opened.model).decode(&codes);
-        write(&pictures, (c.height, c.width, c.channels), &out, &form)?;
-        println!("{} samples of {}: {}", self.count, opened.path.display(), out.display());
+        // Rows of 8, or nearly square where there are many.
+        let columns = ((self.count as f64).sqrt().ceil() as usize).max(8);
+        output.write(&pictures, (c.height, c.width, c.channels), columns)?;
         Ok(Ending::Done)
     }
 
@@ -131,23 +123,6 @@ impl Sample {
     }
 }
 
-/// What a name asks for.
-fn form_of(out: &Path) -> Result<Form> {
-    // A name that ends in a slash is a folder's, whatever dots are in it.
-    if out.as_os_str().to_string_lossy().ends_with(['/', '\\']) {
-        return Ok(Form::Folder);
-    }
-    match out.extension().and_then(|extension| extension.to_str()) {
-        Some("png") => Ok(Form::Sheet),
-        Some("npy") => Ok(Form::Array),
-        None => Ok(Form::Folder),
-        Some(other) => Err(Error::config(format!(
-            "--out {} ends in .{other}; it is FILE.png for a sheet, FILE.npy for an array, or FOLDER/ for single pictures",
-            out.display()
-        ))),
-    }
-}
-
 /// STEM.EXTENSION in the current folder, with a number where that is taken.
 pub(super) fn free_name(stem: &str, extension: &str) -> PathBuf {
     let name = |number: usize| {
@@ -155,38 +130,4 @@ pub(super) fn free_name(stem: &str, extension: &str) -> PathBuf {
         PathBuf::from(format!("{stem}{suffix}.{extension}"))
     };
     (1..).map(name).find(|path| path.symlink_metadata().is_err()).expect("some number is free")
-}
-
-fn write(pictures: &[f32], size: (usize, usize, usize), out: &Path, form: &Form) -> Result<()> {
-    let (height, width, channels) = size;
-    let len = height * width * channels;
-    let count = pictures.len() / len;
-    match form {
-        Form::Sheet => {
-            // Rows of 8, or nearly square where there are many.
-            let columns = ((count as f64).sqrt().ceil() as usize).max(8);
-            Picture::sheet(pictures, size, columns).save_new(system(), out)
-        }
-        Form::Array => {
-            write_new(system(), out, |file| write_npy_f32(file, &[count, height, width, channels], pictures))
-        }
-        Form::Folder => {
-            create_folder(system(), out)?;
-            let digits = (count - 1).to_string().len().max(4);
-            for (index, picture) in pictures.chunks_exact(len).enumerate() {
-                single(picture, size).save_new(system(), &out.join(format!("{index:0digits$}.png")))?;
-            }
-            Ok(())
-        }
-    }
-}
-
-/// A picture as a PNG of its own size, which can be read back as data; a number of channels that has no colours as grey tiles.
-fn single(picture: &[f32], size: (usize, usize, usize)) -> Picture {
-    let (height, width, channels) = size;
-    if !matches!(channels, 1 | 3 | 4) {
-        return Picture::sheet(picture, size, 1);
-    }
-    let bytes = picture.iter().map(|&value| crate::report::sheet::to_byte(value)).collect();
-    Picture { bytes, height, width, channels }
 }

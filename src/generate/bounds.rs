@@ -9,12 +9,14 @@
 //! L_K = ln (1/K Σ_k w_k)                               E[L_K] ≤ E[L_{K+1}] ≤ ln p(x)
 //! ```
 //!
-//! (Burda, Grosse & Salakhutdinov 2016). By Jensen's inequality E\[L_K\] is a lower bound on ln p(x). L_1 has the ELBO as its expectation,
-//! and as K grows the bound rises to ln p(x), the faster the nearer q is to the true posterior. The weights span hundreds of nats, so the mean is taken
-//! of logarithms: ln Σ e^a = m + ln Σ e^(a−m) with m the largest ([`ln_mean_exp`]).
+//! (Burda, Grosse & Salakhutdinov 2016). By Jensen's inequality E\[L_K\] is a lower bound on ln p(x). L_1 has the ELBO
+//! as its expectation, and as K grows the bound rises to ln p(x), the faster the nearer q is to the true posterior. The
+//! weights span hundreds of nats, so the mean is taken of logarithms: ln Σ e^a = m + ln Σ e^(a−m) with m the largest
+//! ([`ln_mean_exp`]).
 //!
-//! Everything here sees the model through [`LogLikelihood`], one number ln p(x|z) for a pair of code and image. [`VaeLikelihood`] is a trained
-//! model's; the tests put a linear Gaussian model in its place, whose p(x) is known in closed form.
+//! Everything here sees the model through [`LogLikelihood`], one number ln p(x|z) for a pair of code and image.
+//! [`VaeLikelihood`] is a trained model's; the tests put a linear Gaussian model in its place, whose p(x) is known in
+//! closed form.
 //!
 //! The ε of an image are one random stream of its own: the first is the one that the −ELBO of
 //! [`evaluate`](crate::train::evaluate) draws, and more samples never change those before.
@@ -225,7 +227,8 @@ pub fn ln_mean_exp(values: &[f64]) -> f64 {
     sum.value() - (values.len() as f64).ln()
 }
 
-/// The mean of independent numbers and its standard error, s/√n with s² = Σ(x − mean)²/(n − 1); the error of one number is not known (`None`).
+/// The mean of independent numbers and its standard error, s/√n with s² = Σ(x − mean)²/(n − 1); the error of one number
+/// is not known (`None`).
 pub fn mean_and_error(values: &[f64]) -> (f64, Option<f64>) {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;

@@ -1,7 +1,8 @@
 //! A model judged on a data set: which images it is judged on, and everything that `elbo eval` reports about them.
 //!
-//! A data set's own test images are what a model is judged on. Where there are none, the images that its run held out for validation; where there are none of
-//! these either, all images, which the model has then seen: [`Judged::which`] says so.
+//! A data set's own test images are what a model is judged on. Where there are none, the images that its run held out
+//! for validation; where there are none of these either, all images, which the model has then seen: [`Judged::which`]
+//! says so.
 
 use super::bounds::{VaeLikelihood, importance_weighted, mean_and_error};
 use super::codes::{BATCH, Codec, Codes};
@@ -55,7 +56,8 @@ pub struct Judged<'d> {
 }
 
 impl<'d> Judged<'d> {
-    /// Chooses from a data set. `run` is the seed and the number of validation images of the run that was trained on these data, `None` where it was none.
+    /// Chooses from a data set. `run` is the seed and the number of validation images of the run that was trained on
+    /// these data, `None` where it was none.
     ///
     /// # Errors
     /// Where there are no images.
@@ -141,8 +143,8 @@ pub struct NeighbourAccuracy {
     pub accuracy: f64,
 }
 
-/// Classifies the judged images by the training images nearest to them; where they are the same images, by the others. `None` without labels, or
-/// without images to compare with.
+/// Classifies the judged images by the training images nearest to them; where they are the same images, by the others.
+/// `None` without labels, or without images to compare with.
 pub fn neighbour_accuracy(
     codec: &mut Codec<'_>,
     judged: &Judged<'_>,

@@ -4,24 +4,29 @@
 //! d² = ‖m₁ − m₂‖² + tr(S₁ + S₂ − 2·(S₁·S₂)^½)          m, S: mean and covariance of each set's features
 //! ```
 //!
-//! is the squared Wasserstein-2 distance of two Gaussians (Dowson & Landau 1982; Heusel et al. 2017 measure generative models by it, as FID). Given as a
-//! share of the total variance tr S of the real images' features, so 0 is equal and 1 is as far off as a set that is all alike. (S₁·S₂)^½ has the trace
-//! Σ √λ over the eigenvalues λ of S₁^½·S₂·S₁^½.
+//! is the squared Wasserstein-2 distance of two Gaussians (Dowson & Landau 1982; Heusel et al. 2017 measure generative
+//! models by it, as FID). Given as a share of the total variance tr S of the real images' features, so 0 is equal, and
+//! 1 as far off as pictures without any variety that are right on average. (S₁·S₂)^½ has the trace Σ √λ over the
+//! eigenvalues λ of S₁^½·S₂·S₁^½.
 //!
 //! # The features
 //!
-//! FID's are those of a network trained on photographs, which would be a download, and means little for digits. Here they are 128 numbers from a
-//! **network that was never trained**: three 4×4 convolutions of stride 2 (32, 64 and 128 channels), a hidden layer of 256, weights drawn once from a fixed seed with He
-//! et al.'s width (uniform ±√(6/fan_in), no biases), ReLU between layers. It is this project's own encoder, without the training, so it takes any size and any channels.
+//! FID's are those of a network trained on photographs, which would be a download, and means little for digits. Here
+//! they are 128 numbers from a **network that was never trained**: three 4×4 convolutions of stride 2 (32, 64 and 128
+//! channels), a hidden layer of 256, weights drawn once from a fixed seed with He et al.'s width (uniform ±√(6/fan_in),
+//! no biases), ReLU between layers. It is this project's own encoder, without the training, so it takes any size and
+//! any channels.
 //!
-//! Why that is sane: random convolutions are a fair stand-in for edge and stroke detectors, and features of an untrained network have been used to compare
-//! image sets where a trained one does not fit (Naeem et al. 2020). Nothing in it has seen the model or the data, so no model can be good at it by construction; it is
-//! the same for everyone, from the seed; and the tests of this file show that the distance grows with each of noise, blur, a missing class of
-//! pictures and pictures put together from halves of others. What it does not do: it is no FID, its figures compare only with
-//! figures for the same test images and the same number of samples, and it hardly sees what a person minds most, a single ugly picture among good ones.
+//! Why that is sane: random convolutions are a fair stand-in for edge and stroke detectors, and features of an
+//! untrained network have been used to compare image sets where a trained one does not fit (Naeem et al. 2020). Nothing
+//! in it has seen the model or the data, so no model can be good at it by construction; it is the same for everyone,
+//! from the seed; and the tests of this file show that the distance grows with each of noise, blur, a missing class of
+//! pictures and pictures put together from halves of others. What it does not do: it is no FID, its figures compare
+//! only with figures for the same test images and the same number of samples, and it hardly sees what a person minds
+//! most, a single ugly picture among good ones.
 //!
-//! Every estimate has a bias that falls with the number of pictures, so the floor (real training images against the test images) has to be taken with as many pictures as
-//! there are samples.
+//! Every estimate has a bias that falls with the number of pictures, so the floor (real training images against the
+//! test images) has to be taken with as many pictures as there are samples.
 
 use super::codes::BATCH;
 use super::symmetric::jacobi;
@@ -154,7 +159,8 @@ impl Moments {
         (apart + self.total_variance() + other.total_variance() - 2.0 * trace).max(0.0)
     }
 
-    /// The distance of `other` from these, the real images': the squared Fréchet distance as a share of their total variance. NaN where they are all alike.
+    /// The distance of `other` from these, the real images': the squared Fréchet distance as a share of their total
+    /// variance. NaN where they are all alike.
     pub fn relative_distance(&self, other: &Self) -> f64 {
         self.squared_distance(other) / self.total_variance()
     }

@@ -1,15 +1,16 @@
 //! What codes know about labels: a k-nearest-neighbour classifier on μ.
 //!
-//! A query gets the class that most of its k nearest references have, by Euclidean distance; of classes with as many votes, the one with the
-//! nearest reference. No training is involved, so the accuracy says how well the codes themselves keep classes apart.
+//! A query gets the class that most of its k nearest references have, by Euclidean distance; of classes with as many
+//! votes, the one with the nearest reference. No training is involved, so the accuracy says how well the codes
+//! themselves keep classes apart.
 //!
 //! ```text
 //! ‖q − r‖² = ‖q‖² + ‖r‖² − 2·q·r
 //! ```
 //!
-//! ‖q‖² is the same for all references and is left out. The products of many queries and many references are one matrix product, which makes 10,000 queries
-//! against 60,000 references a matter of a second: the references go through in blocks whose products stay in the cache, and each block is looked
-//! through for what is nearer than the k-th so far.
+//! ‖q‖² is the same for all references and is left out. The products of many queries and many references are one matrix
+//! product, which makes 10,000 queries against 60,000 references a matter of a second: the references go through in
+//! blocks whose products stay in the cache, and each block is looked through for what is nearer than the k-th so far.
 
 use rayon::prelude::*;
 
@@ -24,8 +25,8 @@ pub const NEIGHBOURS: usize = 5;
 
 /// The class of each query.
 ///
-/// `references` are R × Z, `classes` their R classes, `queries` Q × Z. With `leave_one_out` the queries are the references themselves, and none is its own
-/// neighbour.
+/// `references` are R × Z, `classes` their R classes, `queries` Q × Z. With `leave_one_out` the queries are the
+/// references themselves, and none is its own neighbour.
 ///
 /// ```
 /// use elbo::generate::neighbours::classify;

@@ -1,32 +1,37 @@
-//! Where the codes of samples come from: the standard normal, or a Gaussian mixture that is fitted to the codes of the training images.
+//! Where the codes of samples come from: the standard normal, or a Gaussian mixture that is fitted to the codes of the
+//! training images.
 //!
-//! A decoder has learnt to draw the codes that the encoder gives. Those of all training images together follow the **aggregate posterior**
+//! A decoder has learnt to draw the codes that the encoder gives. Those of all training images together follow the
+//! **aggregate posterior**
 //!
 //! ```text
 //! q(z) = 1/N Σ_n q(z|x_n) = 1/N Σ_n N(z; μ_n, diag σ_n²)
 //! ```
 //!
-//! which is only roughly the prior N(0, I): between the classes it has holes, and a code from a hole becomes a picture of nothing. So after training a mixture
-//! Σ_k π_k·N(z; m_k, S_k) is fitted to q(z) (as in Ghosh et al. 2020, who fit ten Gaussians to the codes of autoencoders), and samples are drawn from that.
+//! which is only roughly the prior N(0, I): between the classes it has holes, and a code from a hole becomes a picture
+//! of nothing. So after training a mixture Σ_k π_k·N(z; m_k, S_k) is fitted to q(z) (as in Ghosh et al. 2020, who fit
+//! ten Gaussians to the codes of autoencoders), and samples are drawn from that.
 //!
 //! # Fitting to posteriors, not to points
 //!
-//! Fitted to the μ_n alone, the mixture would be too narrow: the decoder has seen σ_n around each. What is to be raised is the mean of
-//! E_{q(z|x_n)}[ln Σ_k π_k·N(z; m_k, S_k)], and with one set of responsibilities r_nk for all of q(z|x_n), Jensen's inequality gives a lower bound for which EM's two
-//! steps (Dempster, Laird & Rubin 1977) have a closed form:
+//! Fitted to the μ_n alone, the mixture would be too narrow: the decoder has seen σ_n around each. What is to be raised
+//! is the mean of E_{q(z|x_n)}[ln Σ_k π_k·N(z; m_k, S_k)], and with one set of responsibilities r_nk for all of
+//! q(z|x_n), Jensen's inequality gives a lower bound for which EM's two steps (Dempster, Laird & Rubin 1977) have a
+//! closed form:
 //!
 //! ```text
 //! E   r_nk ∝ π_k·exp E_{q(z|x_n)}[ln N(z; m_k, S_k)]
 //! M   R_k = Σ_n r_nk,   π_k = R_k/N,   m_k = Σ_n r_nk·μ_n / R_k,   S_k = Σ_n r_nk·[(μ_n − m_k)(μ_n − m_k)ᵀ + diag σ_n²] / R_k
 //! ```
 //!
-//! Both are matrix products. With the features φ(z) = (1, z, z·zᵀ) of a code, ln N(z; m_k, S_k) is linear in φ, so only E\[φ\] under the posterior is needed,
-//! (1, μ, μ·μᵀ + diag σ²): the E step is Φ·Θᵀ for a matrix Φ of images × features and one Θ of components × features, the M step
-//! Rᵀ·Φ.
+//! Both are matrix products. With the features φ(z) = (1, z, z·zᵀ) of a code, ln N(z; m_k, S_k) is linear in φ, so only
+//! E\[φ\] under the posterior is needed, (1, μ, μ·μᵀ + diag σ²): the E step is Φ·Θᵀ for a matrix Φ of images × features
+//! and one Θ of components × features, the M step Rᵀ·Φ.
 //!
-//! Each component gets one imaginary image's worth of the mean features on top (a prior on its parameters, so EM becomes MAP-EM): none can
-//! shrink to a point or lose its last image. With more than [`FULL_UP_TO`] dimensions S_k is diagonal, or features would be too many.
-//! It all starts from k-means++ (Arthur & Vassilvitskii 2007), seeded; the fit is the same for any number of threads.
+//! Each component gets one imaginary image's worth of the mean features on top (a prior on its parameters, so EM
+//! becomes MAP-EM): none can shrink to a point or lose its last image. With more than [`FULL_UP_TO`] dimensions S_k is
+//! diagonal, or features would be too many. It all starts from k-means++ (Arthur & Vassilvitskii 2007), seeded; the fit
+//! is the same for any number of threads.
 
 use rand::Rng;
 use rand::rngs::ChaCha8Rng;
@@ -71,8 +76,9 @@ impl Prior {
     /// The names, as options have them.
     pub const NAMES: [&'static str; 2] = ["normal", "gmm"];
 
-    /// `count` codes of `latent` numbers. `temperature` scales their distance from the mean (of their component): below 1 samples are more typical and less
-    /// varied. Each code has its own random stream, so the first ones do not depend on how many follow.
+    /// `count` codes of `latent` numbers. `temperature` scales their distance from the mean (of their component): below
+    /// 1 samples are more typical and less varied. Each code has its own random stream, so the first ones do not depend
+    /// on how many follow.
     ///
     /// ```
     /// use elbo::generate::prior::Prior;

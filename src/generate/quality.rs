@@ -6,10 +6,11 @@
 //! SSIM = mean over windows of (2·m_x·m_y + C₁)(2·s_xy + C₂) / ((m_x² + m_y² + C₁)(s_x² + s_y² + C₂))       1 is equal
 //! ```
 //!
-//! **SSIM** (Wang, Bovik, Sheikh & Simoncelli 2004) compares means m, variances s² and the covariance s_xy within a window that moves over the
-//! image pixel by pixel. As in that paper: a window of 11×11 weights, a Gaussian of σ = 1.5 that sums to 1; C₁ = 0.01², C₂ = 0.03² for values
-//! that span 1; only windows that lie wholly inside the image. An image with a side below 11 has the largest odd window that fits. Channels are
-//! compared one by one, and all windows of all channels averaged.
+//! **SSIM** (Wang, Bovik, Sheikh & Simoncelli 2004) compares means m, variances s² and the covariance s_xy within a
+//! window that moves over the image pixel by pixel. As in that paper: a window of 11×11 weights, a Gaussian of σ = 1.5
+//! that sums to 1; C₁ = 0.01², C₂ = 0.03² for values that span 1; only windows that lie wholly inside the image. An
+//! image with a side below 11 has the largest odd window that fits. Channels are compared one by one, and all windows
+//! of all channels averaged.
 
 use rayon::prelude::*;
 

@@ -1,7 +1,7 @@
 //! A fitted prior on disk: `prior.safetensors`, beside the model that it belongs to.
 //!
-//! It says which model that is by a [`fingerprint`] of the model's numbers: a mixture fitted to another model's codes, or to an earlier epoch's, would be codes
-//! of nothing, so it is refused, and a command that can fits a new one.
+//! It says which model that is by a [`fingerprint`] of the model's numbers: a mixture fitted to another model's codes,
+//! or to an earlier epoch's, would be codes of nothing, so it is refused, and a command that can fits a new one.
 
 use std::path::Path;
 
@@ -51,7 +51,8 @@ impl Mixture {
         TensorFile { description, tensors }.save(fs, path)
     }
 
-    /// The prior of `model`, if there is one at `path` and it is this model's; `None` where there is none or it was fitted to another model.
+    /// The prior of `model`, if there is one at `path` and it is this model's; `None` where there is none or it was
+    /// fitted to another model.
     ///
     /// # Errors
     /// Where there is a file that is no prior or damaged.
