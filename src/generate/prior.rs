@@ -20,7 +20,7 @@
 //! M   R_k = Σ_n r_nk,   π_k = R_k/N,   m_k = Σ_n r_nk·μ_n / R_k,   S_k = Σ_n r_nk·[(μ_n − m_k)(μ_n − m_k)ᵀ + diag σ_n²] / R_k
 //! ```
 //!
-//! Both are matrix products. With the features φ(z) = (1, z, z·zᵀ) of a code, ln N(z; m_k, S_k) is linear in φ, so only E[φ] under the posterior is needed,
+//! Both are matrix products. With the features φ(z) = (1, z, z·zᵀ) of a code, ln N(z; m_k, S_k) is linear in φ, so only E\[φ\] under the posterior is needed,
 //! (1, μ, μ·μᵀ + diag σ²): the E step is Φ·Θᵀ for a matrix Φ of images × features and one Θ of components × features, the M step
 //! Rᵀ·Φ.
 //!
