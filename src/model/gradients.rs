@@ -8,7 +8,7 @@
 //!
 //! Seeds are fixed, and a kink (of ReLU, max, |·|) within a step could only fail a check, never pass it: it bends the difference, not the
 //! gradient. The kinks of the terms themselves, where a dimension's divergence is λ or their sum is C, are kept away from by choosing λ
-//! halfway between two dimensions' divergences, so that one is at the floor and the others are above it.
+//! halfway between two dimensions' divergences, so that some are at the floor and some above it.
 
 use rand::RngExt;
 use rand::{SeedableRng, rngs::ChaCha8Rng};
@@ -48,8 +48,10 @@ impl Setting {
     fn kinds_of_terms(&self) -> [(&'static str, ObjectiveTerms); 4] {
         let mut means = self.divergences();
         means.sort_by(f64::total_cmp);
-        assert!(means[1] - means[0] > 1e-5 && means[2] < 1.0, "no place for λ and C beside {means:?}");
-        let lambda = 0.5 * (means[0] + means[1]);
+        let below = if means[1] - means[0] > means[2] - means[1] { 0 } else { 1 };
+        let gap = means[below + 1] - means[below];
+        assert!(gap > 1e-5 && means.iter().sum::<f64>() < 2.5, "no place for λ and C beside {means:?}");
+        let lambda = means[below] + 0.5 * gap;
         let terms = |beta, free_bits, capacity| ObjectiveTerms { beta, free_bits, capacity };
         [
             ("plain", terms(1.0, 0.0, None)),
