@@ -67,7 +67,7 @@ pub fn values(range: f64, steps: usize) -> Result<Vec<f32>> {
         return Err(Error::config(format!("a row of {steps} steps; there must be at least 2")));
     }
     if !(range.is_finite() && range > 0.0) {
-        return Err(Error::config(format!("a range of {range}; it must be a positive number")));
+        return Err(Error::config(format!("a reach of {range}; it must be a positive number")));
     }
     Ok((0..steps).map(|i| (range * (2.0 * i as f64 / (steps - 1) as f64 - 1.0)) as f32).collect())
 }
