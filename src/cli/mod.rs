@@ -34,6 +34,8 @@ struct Arguments {
     command: Command,
 }
 
+// One value, made once.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Subcommand)]
 enum Command {
     Train(train::Train),

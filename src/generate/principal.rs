@@ -1,13 +1,14 @@
-//! Principal components: the directions in which codes vary most (Pearson 1901; Hotelling 1933), to look at Z dimensions on paper.
+//! Principal components: the directions in which codes vary most (Pearson 1901; Hotelling 1933), to look at Z dimensions on
+//! paper.
 //!
 //! ```text
 //! C = 1/N · Σ (μ_n − m)(μ_n − m)ᵀ     the covariance, Z×Z
 //! C = V·diag(λ)·Vᵀ                     its eigenvectors are the components, its eigenvalues the variances along them
 //! ```
 //!
-//! The eigenvectors are found by Jacobi's method (1846; Golub & Van Loan, "Matrix Computations", the section on Jacobi methods): rotate
-//! two axes at a time so that their covariance becomes zero, until all are. It is slower than the best methods for large matrices, very accurate, and twenty
-//! lines; Z is some dozens.
+//! The eigenvectors are found by Jacobi's method (1846; Golub & Van Loan, "Matrix Computations", the section on Jacobi
+//! methods): rotate two axes at a time so that their covariance becomes zero, until all are. It is slower than the best methods
+//! for large matrices, very accurate, and twenty lines; Z is some dozens.
 
 /// The components of some codes, those of the largest variance first.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,7 +17,8 @@ pub struct Components {
     pub mean: Vec<f64>,
     /// The variance along each component, descending.
     pub variances: Vec<f64>,
-    /// The components, unit vectors of Z numbers. The largest entry of each is positive, since a direction has no sign of its own.
+    /// The components, unit vectors of Z numbers. The largest entry of each is positive, since a direction has no sign of its
+    /// own.
     pub directions: Vec<Vec<f64>>,
 }
 
@@ -100,8 +102,9 @@ fn eigen(mut a: Vec<Vec<f64>>) -> (Vec<f64>, Vec<Vec<f64>>) {
             for row in a.iter_mut().chain(&mut v) {
                 (row[p], row[q]) = (cos * row[p] - sin * row[q], sin * row[p] + cos * row[q]);
             }
-            for k in 0..n {
-                (a[p][k], a[q][k]) = (cos * a[p][k] - sin * a[q][k], sin * a[p][k] + cos * a[q][k]);
+            let [row_p, row_q] = a.get_disjoint_mut([p, q]).expect("two different rows");
+            for (x, y) in row_p.iter_mut().zip(row_q) {
+                (*x, *y) = (cos * *x - sin * *y, sin * *x + cos * *y);
             }
         }
     }

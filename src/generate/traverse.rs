@@ -1,7 +1,8 @@
 //! What each latent dimension does: one number of a code is moved, all others stay, and the pictures show what changes.
 //!
-//! Most dimensions of a large code may do nothing: a dimension that does not pay for its KL is switched off (its posterior is the prior
-//! whatever the image). So the dimensions are shown in the order of their activity over some images, which has two usual measures:
+//! Most dimensions of a large code may do nothing: a dimension that does not pay for its KL is switched off (its posterior is
+//! the prior whatever the image). So the dimensions are shown in the order of their activity over some images, which has two
+//! usual measures:
 //!
 //! ```text
 //! variance   Var over images of μ_j                  (Burda, Grosse & Salakhutdinov 2016: above 0.01 a dimension is active)
