@@ -6,10 +6,12 @@
 
 use crate::kernels::geometry::Geometry;
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::cell::Cell;
 
-/// How many gradients were checked in this process: one per call of [`check`], however many parameters it had.
-pub(crate) static CASES: AtomicUsize = AtomicUsize::new(0);
+thread_local! {
+    /// How many gradients were checked on this thread: one per call of [`check`], however many parameters it had.
+    static CASES: Cell<usize> = const { Cell::new(0) };
+}
 
 /// h, the distance that each parameter is moved to either side.
 const STEP: f64 = 1e-6;
@@ -34,13 +36,23 @@ pub(crate) fn check(name: &str, parameters: &mut [f64], analytic: &[f64], mut f:
         let distance = (here + STEP) - (here - STEP);
         parameters[i] = here;
         let numeric = (above - below) / distance;
-        let difference = (analytic[i] - numeric).abs();
-        // Written so that NaN fails too: every comparison with it is false. f64::max would drop a NaN, but then the
-        // difference is NaN as well.
-        let within = difference <= TOLERANCE * 1.0_f64.max(analytic[i].abs()).max(numeric.abs());
-        assert!(within, "{name}: derivative {i} is {} by hand and {numeric} by differences", analytic[i]);
+        assert_near(&format!("{name}, derivative {i}"), analytic[i], numeric);
     }
-    CASES.fetch_add(1, Ordering::Relaxed);
+    CASES.set(CASES.get() + 1);
+}
+
+/// Asserts that one derivative is right, for parameters that are moved together.
+pub(crate) fn agree(name: &str, analytic: f64, numeric: f64) {
+    assert_near(name, analytic, numeric);
+    CASES.set(CASES.get() + 1);
+}
+
+fn assert_near(name: &str, analytic: f64, numeric: f64) {
+    let difference = (analytic - numeric).abs();
+    // Written so that NaN fails too: every comparison with it is false. f64::max would drop a NaN, but then the difference is NaN
+    // as well.
+    let within = difference <= TOLERANCE * 1.0_f64.max(analytic.abs()).max(numeric.abs());
+    assert!(within, "{name}: {analytic} by hand and {numeric} by differences");
 }
 
 /// `len` numbers in [−1, 1), the same for the same seed. Their upstream use keeps a gradient check from passing for
@@ -70,9 +82,39 @@ pub(crate) fn convolution_grid(count: usize) -> Vec<(Geometry, usize, usize)> {
     grid
 }
 
-#[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Every gradient of the project, counted: layers, losses, and the whole objective of whole networks.
+    #[test]
+    fn all_gradients_are_those_of_finite_differences() {
+        let groups: [(&str, fn()); 11] = [
+            ("activations", crate::layers::activation::tests::gradients_of_the_activations),
+            ("linear", crate::layers::linear::tests::gradients_over_sizes_batches_and_activations),
+            ("conv2d", crate::layers::conv2d::tests::gradients_over_kernels_strides_paddings_sizes_channels_and_batches),
+            (
+                "conv_transpose2d",
+                crate::layers::conv_transpose2d::tests::gradients_over_kernels_strides_paddings_sizes_channels_and_batches,
+            ),
+            ("max_pool2d", crate::layers::max_pool2d::tests::gradients_over_windows_odd_sizes_channels_and_batches),
+            ("shared", crate::layers::shared::tests::gradients_through_the_draw_and_beside_it),
+            ("likelihoods", crate::loss::reconstruction::tests::gradients_are_those_of_finite_differences),
+            ("divergences", crate::loss::divergence::tests::gradients_are_those_of_finite_differences),
+            (
+                "objective",
+                crate::loss::objective::tests::gradients_of_every_combination_are_those_of_finite_differences,
+            ),
+            ("conv and mlp", crate::model::gradients::of_narrow_networks),
+            ("article", crate::model::gradients::of_the_article),
+        ];
+        for (name, check_all) in groups {
+            let before = CASES.get();
+            check_all();
+            println!("{name}: {} gradients", CASES.get() - before);
+        }
+        println!("{} gradients checked by finite differences", CASES.get());
+        assert!(CASES.get() >= 900, "only {} gradients were checked", CASES.get());
+    }
     use std::panic::catch_unwind;
 
     #[test]

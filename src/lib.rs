@@ -1,4 +1,88 @@
-//! elbo
+//! elbo trains variational autoencoders for images on the CPU. Everything that learns is written here: convolution, transposed
+//! convolution, their hand-derived gradients, reparameterization, Adam. It is made to be fast, and to be read.
+//!
+//! # A model, step by step
+//!
+//! What `elbo train` does in a run folder, without files: four images, two hundred steps.
+//!
+//! ```
+//! use elbo::loss::{Divergence, Objective, ObjectiveTerms};
+//! use elbo::model::{ModelConfig, Preset, Vae};
+//! use elbo::optim::{Adam, AdamState};
+//! use elbo::random::{Stream, fill_normal, stream};
+//!
+//! // Images of 8×8: the left half white, the right, the top, the bottom.
+//! let mut images = vec![0.0_f32; 4 * 64];
+//! for pixel in 0..64 {
+//!     let (row, column) = (pixel / 8, pixel % 8);
+//!     let is_white = [column < 4, column >= 4, row < 4, row >= 4];
+//!     for (image, white) in is_white.into_iter().enumerate() {
+//!         images[image * 64 + pixel] = f32::from(u8::from(white));
+//!     }
+//! }
+//! let config = ModelConfig { latent: 2, hidden: vec![32], ..ModelConfig::new(Preset::Mlp, (8, 8, 1)) };
+//! let objective = Objective { likelihood: config.likelihood, divergence: Divergence::Kl };
+//! let mut model = Vae::<f32>::new(config, 0)?;
+//! let mut space = model.training_workspace(4);
+//! let (adam, mut moments) = (Adam::default(), AdamState::new(model.parameters.len()));
+//! let mut losses = Vec::new();
+//! for step in 0..200 {
+//!     let mut noise = [0.0; 4 * 2];
+//!     fill_normal(&mut stream(0, Stream::Noise, step), &mut noise);
+//!     let values = model.gradients(&images, &noise, &objective, &ObjectiveTerms::ELBO, &mut space);
+//!     adam.step(&mut model.parameters, space.gradient(), &mut moments, 1e-2, 1.0);
+//!     losses.push(values.negative_elbo);
+//! }
+//! // At first 64 pixels at ln 2 each; in the end little more than the ln 4 that it takes to tell four images apart.
+//! assert!(losses[0] > 40.0 && losses[199] < 10.0, "{} {}", losses[0], losses[199]);
+//! # Ok::<(), elbo::Error>(())
+//! ```
+//!
+//! # Reading order
+//!
+//! From what is wanted to what serves it. `docs/reading-order.md` is a guided path, with questions.
+//!
+//! 1. [`loss`]: what is wanted. [`loss::reconstruction`], [`loss::divergence`], [`loss::objective`].
+//! 2. [`layers`]: [`linear`](layers::linear), then [`conv2d`](layers::conv2d) and
+//!    [`conv_transpose2d`](layers::conv_transpose2d), and [`shared`](layers::shared), where the code is drawn.
+//! 3. [`kernels`]: what the layers stand on, [`columns`](kernels::columns) (im2col and col2im) and [`gemm`](kernels::gemm).
+//! 4. [`model`]: layers in a chain ([`network`](model::network)), the three networks ([`presets`](model::presets)), forward and backward
+//!    through all of it ([`vae`](model::vae)).
+//! 5. [`optim`] and [`train`]: Adam, the step, the epoch, the run folder.
+//! 6. [`data`], [`generate`], [`report`], [`storage`]: images in, results out, and files that are whole or not there.
+//! 7. `cli`: the program, which only calls all this.
+//!
+//! Below them all lie [`tensor`] (the number types), [`random`] and [`error`].
+//!
+//! # Letters
+//!
+//! | letter | is |
+//! |---|---|
+//! | B | images in a batch |
+//! | H, W, C | rows, columns and channels of an image; pixels lie in this order, channels last |
+//! | K | the side of a kernel (KH, KW where the two differ) |
+//! | S | stride (in the formulas of a transposed convolution, the channels of its small side) |
+//! | P | padding |
+//! | O | output channels of a convolution |
+//! | Z | dimensions of a latent code |
+//! | D | H·W·C, the numbers of an image |
+//! | x, z, ε | an image, its code, a draw from the standard normal |
+//! | μ, σ, s | mean and standard deviation of q(z\|x); s = ln σ², `log_variance` |
+//! | `d_name` | the derivative of the loss by `name` |
+//!
+//! # What holds everywhere
+//!
+//! - **One scale.** Losses are in nats, summed over pixels and latent dimensions, averaged over images ([`loss::objective`]).
+//! - **The same bits for any number of threads.** Work is cut by sizes, never by threads, and partial sums are added in a fixed order
+//!   ([`layers`]).
+//! - **Randomness has names.** A generator is a function of (seed, stream, index), so none is ever saved ([`mod@random`]).
+//! - **f32 and f64.** All from the kernels to the loss is generic, so that gradients are checked by finite differences in f64.
+//! - **A training step allocates nothing** of the crate's own; workspaces are made once, for the largest batch.
+//! - **PyTorch's names and layouts on disk**, what the kernels want in memory ([`model::parameters`]).
+//! - **A file is whole or not there** ([`storage::atomic`]), and what is read from one is checked before memory is made for it.
+//! - **Errors** are one sentence: what was found, where, what would be right ([`Error`]). Kernels assert; a shape that does not fit is a
+//!   bug.
+
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod data;
@@ -16,4 +100,5 @@ pub mod report;
 pub mod storage;
 pub mod tensor;
 pub mod train;
+
 pub use error::{Error, Result};

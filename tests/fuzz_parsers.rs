@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo test --release --test fuzz_parsers -- --nocapture                       20,000 inputs for each parser
-//! ELBO_FUZZ_INPUTS=10000000 ELBO_FUZZ_SEED=1 cargo test --release --test ...    as many as you like
+//! ELBO_FUZZ_INPUTS=10000000 ELBO_FUZZ_SEED=1 cargo test --release --test ...    as many as you like (ELBO_LONG=1: ten million)
 //! ELBO_FUZZ_ONLY=png ...                                                        one parser
 //! ```
 //!
@@ -15,6 +15,8 @@
 
 #[path = "fuzz/mod.rs"]
 mod mutation;
+#[path = "fuzz/own_formats.rs"]
+mod own_formats;
 
 use elbo::data::{Dataset, Images, LoadOptions, Pixels, matrix_from_bytes, parse};
 use mutation::{Numbers, mutate};
@@ -80,6 +82,9 @@ const TARGETS: &[Target] = &[
     ("npz", &["npz"], dataset),
     ("png", &["png"], dataset),
     ("png-resized", &["png"], resized),
+    ("model", &["model", "checkpoint"], own_formats::model),
+    ("checkpoint", &["checkpoint", "model"], own_formats::checkpoint),
+    ("toml", &["toml"], own_formats::config),
 ];
 
 fn images_size(images: &Images) -> usize {
@@ -167,7 +172,8 @@ fn setting(name: &str, default: u64) -> u64 {
 // One test, one thread: memory is counted for the whole process.
 #[test]
 fn damaged_files_are_harmless() {
-    let inputs = setting("ELBO_FUZZ_INPUTS", 20_000);
+    let usual = if std::env::var_os("ELBO_LONG").is_some() { 10_000_000 } else { 20_000 };
+    let inputs = setting("ELBO_FUZZ_INPUTS", usual);
     let seed = setting("ELBO_FUZZ_SEED", 1);
     let only = std::env::var("ELBO_FUZZ_ONLY").ok();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz");
@@ -178,6 +184,7 @@ fn damaged_files_are_harmless() {
         TARGETS.iter().filter(|target| only.as_ref().is_none_or(|only| only == target.0))
     {
         let mut report = Report::default();
+        let made: Vec<Vec<u8>> = corpora.iter().flat_map(|corpus| own_formats::seeds(corpus)).collect();
         let corpus: Vec<_> =
             corpora.iter().flat_map(|corpus| read_all(&folder.join("seeds").join(corpus))).collect();
         assert!(!corpus.is_empty(), "no seeds for {name}");
@@ -186,12 +193,21 @@ fn damaged_files_are_harmless() {
                 broken.push(format!("{name}: {what}: {}", path.display()));
             }
         }
+        let mut seeds: Vec<Vec<u8>> = corpus.into_iter().map(|(_, bytes)| bytes).collect();
+        for seed in made {
+            if let Err(what) = run(parser, &seed, &mut report) {
+                broken.push(format!("{name}: {what}: a seed made just now"));
+            }
+            seeds.push(seed);
+        }
         assert!(report.accepted > 0, "{name} takes none of its own seeds");
-        let seeds: Vec<Vec<u8>> = corpus.into_iter().map(|(_, bytes)| bytes).collect();
         std::panic::set_hook(Box::new(|_| ())); // a million panics would print a million traces
         for number in 0..inputs {
             let mut numbers = Numbers(seed ^ number.wrapping_mul(0x2545_f491_4f6c_dd1d));
-            let input = mutate(&seeds, &mut numbers);
+            let mut input = mutate(&seeds, &mut numbers);
+            if numbers.below(4) > 0 {
+                own_formats::repair(&mut input);
+            }
             // Time is that of the clock, and another program may have had the processor: an input is slow when it is slow thrice.
             let mut result = run(parser, &input, &mut report);
             for _ in 0..2 {

@@ -1,27 +1,254 @@
-//! `elbo eval`.
+//! `elbo eval`: what a model is worth, as text or as one JSON object.
 
 use std::path::PathBuf;
 
 use clap::Args;
+use serde_json::{Value, json};
 
 use super::Ending;
 use super::common::Opened;
-use crate::error::Result;
+use crate::data::{Filler, Part, Span};
+use crate::error::{Error, Result};
+use crate::generate::Codec;
+use crate::generate::codes::BATCH;
+use crate::generate::evaluation::{
+    ImportanceBound, Judged, NeighbourAccuracy, SampleDistances, Which, importance_bound, neighbour_accuracy,
+    reconstruction_quality, sample_distances,
+};
+use crate::generate::prior::{FILE_NAME, Mixture, Prior};
+use crate::generate::quality::Quality;
+use crate::loss::{Divergence, Objective, ObjectiveTerms};
 use crate::train::DataOptions;
+use crate::train::evaluate::{Evaluator, Judgement};
 
-/// Eval
+/// Judge a model on test images: −ELBO, reconstructions, codes, samples
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Judged are the data's own test images; without any, the run's validation images; without these, all images."
+)]
 pub(super) struct Eval {
     /// A run folder or a model file [default: the newest run]
     run: Option<PathBuf>,
+    /// Print one JSON object on standard output, and nothing else there
+    #[arg(long)]
+    json: bool,
+    /// Also the importance-weighted bound on ln p(x) with K draws per image
+    #[arg(long, value_name = "K")]
+    importance: Option<usize>,
+    /// Also how far N samples are from the images
+    #[arg(long, value_name = "N")]
+    samples: Option<usize>,
+    /// The seed of all draws [default: the run's]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
     #[command(flatten)]
     data: DataOptions,
 }
 
+/// Everything that was found out.
+struct Findings {
+    which: Which,
+    seed: u64,
+    judgement: Judgement,
+    bits_per_dim: Option<f64>,
+    importance: Option<(ImportanceBound, Option<f64>)>,
+    quality: Quality,
+    neighbours: Option<NeighbourAccuracy>,
+    distances: Option<SampleDistances>,
+}
+
 impl Eval {
     pub(super) fn run(self) -> Result<Ending> {
-        let opened = Opened::new(self.run.as_deref(), self.data.load_options()?.max_memory)?;
-        let _ = opened;
+        if self.importance == Some(0) {
+            return Err(Error::config("--importance 0 draws nothing; it must be at least 1"));
+        }
+        if self.samples.is_some_and(|samples| samples < 2) {
+            return Err(Error::config("--samples needs at least 2 for a distance"));
+        }
+        let max_memory = self.data.load_options()?.max_memory;
+        let opened = Opened::new(self.run.as_deref(), max_memory)?;
+        let findings = self.judge(&opened, max_memory)?;
+        if self.json {
+            println!("{}", findings.to_json(&opened));
+        } else {
+            findings.print(&opened);
+        }
         Ok(Ending::Done)
+    }
+
+    fn judge(&self, opened: &Opened, max_memory: u64) -> Result<Findings> {
+        let data = opened.images(&self.data, Part::Both)?;
+        eprintln!("{}", data.description);
+        let judged = Judged::choose(&data, run_split(opened, &self.data))?;
+        let (model, config) = (&opened.model, opened.config.as_ref());
+        let seed = self.seed.or(config.map(|config| config.seed)).unwrap_or(0);
+        let filler = Filler { span: model.config().span(), binarize: opened.binarize(&self.data)?, seed };
+        let (images, indices) = (judged.images, &judged.indices[..]);
+
+        let objective = Objective { likelihood: model.config().likelihood, divergence: Divergence::Kl };
+        let mut evaluator = Evaluator::new(model, BATCH);
+        let judgement = evaluator.judge(model, images, indices, &filler, &objective, &ObjectiveTerms::ELBO);
+        let mut codec = Codec::new(model);
+        let codes = codec.encode_with(images, indices, &filler);
+        let quality = reconstruction_quality(&mut codec, &codes, images, indices, &filler);
+        let neighbours = neighbour_accuracy(&mut codec, &judged, &codes, &filler);
+        let bits = |nats: f64| {
+            let span = if model.config().span() == Span::Symmetric { 2.0 } else { 1.0 };
+            model.config().likelihood.bits_per_dim(nats, model.config().pixels(), span)
+        };
+        let importance =
+            self.importance.map(|k| importance_bound(model, &codes, images, indices, &filler, k));
+        let distances = match self.samples {
+            None => None,
+            Some(samples) => {
+                let path = opened.folder().join(FILE_NAME);
+                let mixture = Mixture::load(&path, model, max_memory)?.map(Prior::Mixture);
+                if mixture.is_none() {
+                    eprintln!(
+                        "note: no mixture is fitted to this model yet; `elbo sample --prior gmm` fits one"
+                    );
+                }
+                Some(sample_distances(&mut codec, &judged, &filler, mixture, samples)?)
+            }
+        };
+        Ok(Findings {
+            which: judged.which,
+            seed,
+            bits_per_dim: bits(judgement.values.negative_elbo),
+            importance: importance.map(|bound| (bound, bits(-bound.bound))),
+            judgement,
+            quality,
+            neighbours,
+            distances,
+        })
+    }
+}
+
+/// The seed and the number of validation images of the run, if it is the run's own data that are looked at.
+pub(super) fn run_split(opened: &Opened, options: &DataOptions) -> Option<(u64, usize)> {
+    let config = opened.config.as_ref()?;
+    let same = |path: &PathBuf| {
+        path.canonicalize().ok().zip(config.data.canonicalize().ok()).is_some_and(|(a, b)| a == b)
+    };
+    let is_own = options.data.as_ref().is_none_or(same);
+    is_own.then_some((config.seed, config.valid.unwrap_or(0)))
+}
+
+impl Findings {
+    /// −ln p(x|z) with its normalizer, so that it and the KL add up to the −ELBO.
+    fn reconstruction(&self) -> f64 {
+        self.judgement.values.negative_elbo - self.judgement.values.kl
+    }
+
+    fn to_json(&self, opened: &Opened) -> Value {
+        let (values, q) = (&self.judgement.values, &self.quality);
+        let importance = self.importance.as_ref().map(|(bound, bits)| {
+            json!({
+                "samples": bound.samples,
+                "bound": bound.bound,
+                "standard_error": bound.standard_error,
+                "bits_per_dim": bits,
+            })
+        });
+        let neighbours = self.neighbours.map(
+            |n| json!({ "neighbours": n.neighbours, "references": n.references, "accuracy": n.accuracy }),
+        );
+        let distances = self.distances.map(|d| {
+            json!({
+                "samples": d.samples,
+                "normal": d.normal,
+                "gmm": d.mixture,
+                "reconstructions": d.reconstructions,
+                "floor": d.floor,
+            })
+        });
+        json!({
+            "negative_elbo": values.negative_elbo,
+            "reconstruction": self.reconstruction(),
+            "kl": values.kl,
+            "images": self.judgement.images,
+            "set": self.which.name(),
+            "seed": self.seed,
+            "model": opened.path.display().to_string(),
+            "bits_per_dim": self.bits_per_dim,
+            "importance": importance,
+            "mse": q.mse,
+            "psnr": q.psnr,
+            "ssim": q.ssim,
+            "active_units": self.judgement.active_units(),
+            "latent": opened.model.config().latent,
+            "kl_per_dimension": self.judgement.kl_per_dimension,
+            "knn": neighbours,
+            "sample_distance": distances,
+        })
+    }
+
+    fn print(&self, opened: &Opened) {
+        let (j, q) = (&self.judgement, &self.quality);
+        let which = match self.which {
+            Which::Test => "test images",
+            Which::Validation => "validation images of the run (the data have no test images)",
+            Which::All => {
+                "images: all of them, since none were held out; the model may have been trained on them"
+            }
+        };
+        println!("{}", opened.path.display());
+        println!("{} {which}, seed {}", j.images, self.seed);
+        println!();
+        let bits = |bits: Option<f64>| bits.map_or(String::new(), |bits| format!("   {bits:.4} bits/dim"));
+        println!(
+            "−ELBO            {:>10.3} nats per image{}",
+            j.values.negative_elbo,
+            bits(self.bits_per_dim)
+        );
+        println!("  reconstruction {:>10.3}", self.reconstruction());
+        println!("  KL             {:>10.3}", j.values.kl);
+        if let Some((bound, bound_bits)) = &self.importance {
+            let error = bound.standard_error.map_or(String::new(), |error| format!(" ± {error:.3}"));
+            println!(
+                "−bound, K = {:<4} {:>10.3}{error} nats per image{}",
+                bound.samples,
+                -bound.bound,
+                bits(*bound_bits)
+            );
+        }
+        println!();
+        let psnr = q.psnr.map_or("∞".into(), |psnr| format!("{psnr:.2}"));
+        println!("reconstructions  MSE {:.5}   PSNR {psnr} dB   SSIM {:.4}", q.mse, q.ssim);
+        println!(
+            "latent           {} of {} dimensions active (variance of μ above 0.01)",
+            j.active_units(),
+            j.kl_per_dimension.len()
+        );
+        let mut kl = j.kl_per_dimension.clone();
+        kl.sort_by(|a, b| b.total_cmp(a));
+        let shown: Vec<String> = kl.iter().take(64).map(|nats| format!("{nats:.2}")).collect();
+        for (row, line) in shown.chunks(16).enumerate() {
+            println!("{:<16} {}", if row == 0 { "KL per dimension" } else { "" }, line.join(" "));
+        }
+        if let Some(n) = &self.neighbours {
+            println!(
+                "labels           {:.2} % found by the {} nearest of {} training images' μ",
+                100.0 * n.accuracy,
+                n.neighbours,
+                n.references
+            );
+        }
+        if let Some(d) = &self.distances {
+            println!();
+            println!(
+                "distance of {} pictures from the images (0 is equal, 1 as far as pictures that are all alike)",
+                d.samples
+            );
+            let line = |name: &str, value: f64| println!("  {name:<34} {value:.4}");
+            line("samples from N(0, I)", d.normal);
+            if let Some(mixture) = d.mixture {
+                line("samples from the fitted mixture", mixture);
+            }
+            line("reconstructions of training images", d.reconstructions);
+            if let Some(floor) = d.floor {
+                line("training images: the floor", floor);
+            }
+        }
     }
 }

@@ -47,7 +47,7 @@ impl Interpolate {
         let opened = Opened::new(self.run.as_deref(), self.data.load_options()?.max_memory)?;
         let mut codec = Codec::new(&opened.model);
         let (originals, codes) = match &self.files {
-            Some(files) => self.read_files(&opened, files, &mut codec)?,
+            Some(files) => self.first_of_files(&opened, files, &mut codec)?,
             None => {
                 let shown = Shown::new(&opened, &self.data)?;
                 let indices = shown.at(self.images.as_deref().unwrap_or(&[0, 1]))?;
@@ -78,7 +78,7 @@ impl Interpolate {
     }
 
     /// The first image of each file, and its code.
-    fn read_files(
+    fn first_of_files(
         &self,
         opened: &Opened,
         files: &[PathBuf],

@@ -20,6 +20,7 @@ mod score;
 mod train;
 mod traverse;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -37,6 +38,8 @@ struct Arguments {
 // One value, made once.
 #[allow(clippy::large_enum_variant)]
 #[derive(Debug, Subcommand)]
+// One is made in a program's life.
+#[allow(clippy::large_enum_variant)]
 enum Command {
     Train(train::Train),
     Sample(sample::Sample),
@@ -84,7 +87,7 @@ pub fn main() -> ExitCode {
         Ok(Ending::Done) => ExitCode::SUCCESS,
         Ok(Ending::Interrupted) | Err(Error::Interrupted) => ExitCode::from(130),
         Err(error) => {
-            eprintln!("error: {error}");
+            let _ = writeln!(std::io::stderr(), "error: {error}");
             ExitCode::from(1)
         }
     }

@@ -1,27 +1,192 @@
-//! `elbo sample`.
+//! `elbo sample`: new pictures.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::Ending;
 use super::common::Opened;
-use crate::error::Result;
+use super::eval::run_split;
+use crate::data::{Filler, Part, write_npy_f32};
+use crate::error::{Error, Result};
+use crate::generate::Codec;
+use crate::generate::evaluation::Judged;
+use crate::generate::prior::{FILE_NAME, Mixture, Prior};
+use crate::report::Picture;
+use crate::storage::atomic::{create_folder, refuse_existing, write_new};
+use crate::storage::filesystem::system;
 use crate::train::DataOptions;
 
-/// Sample
+/// Draw new pictures: codes from the prior, decoded
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Data options are for --prior gmm, which is fitted to the training images' codes once and kept beside the model."
+)]
 pub(super) struct Sample {
     /// A run folder or a model file [default: the newest run]
     run: Option<PathBuf>,
+    /// Pictures to draw
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    count: usize,
+    /// FILE.png: one sheet; FILE.npy: an array of N×H×W×C floats from 0 to 1; any other name: a new folder of single PNG files
+    /// [default: samples-SEED.png here, numbered where that is taken]
+    #[arg(long, value_name = "PATH")]
+    out: Option<PathBuf>,
+    /// The seed of the draws; the first pictures are the same for any count
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// How far codes go from the prior's mean: below 1 samples are more typical, and less varied
+    #[arg(long, value_name = "T", default_value_t = 1.0, allow_negative_numbers = true)]
+    temperature: f64,
+    /// normal: the prior of training; gmm: a Gaussian mixture fitted to the codes of the training images
+    #[arg(long, value_name = "NAME", default_value = "normal", value_parser = Prior::NAMES)]
+    prior: String,
+    /// Gaussians of the mixture [default: one for 100 training images, at most 50]
+    #[arg(long, value_name = "N")]
+    components: Option<usize>,
     #[command(flatten)]
     data: DataOptions,
 }
 
+/// What `--out` asks for, by its form.
+enum Form {
+    Sheet,
+    Array,
+    Folder,
+}
+
 impl Sample {
     pub(super) fn run(self) -> Result<Ending> {
-        let opened = Opened::new(self.run.as_deref(), self.data.load_options()?.max_memory)?;
-        let _ = opened;
+        if self.count == 0 {
+            return Err(Error::config("--count 0 draws nothing; it must be at least 1"));
+        }
+        if !(self.temperature.is_finite() && self.temperature >= 0.0) {
+            return Err(Error::config(format!(
+                "--temperature must be 0 or a positive number, not {}",
+                self.temperature
+            )));
+        }
+        if self.components.is_some() && self.prior != "gmm" {
+            return Err(Error::config("--components is for --prior gmm"));
+        }
+        let out = match &self.out {
+            Some(out) => out.clone(),
+            None => free_name(&format!("samples-{}", self.seed), "png"),
+        };
+        let form = form_of(&out)?;
+        // Before any work: nobody should wait for this message.
+        refuse_existing(&out)?;
+        let max_memory = self.data.load_options()?.max_memory;
+        let opened = Opened::new(self.run.as_deref(), max_memory)?;
+        let c = opened.model.config();
+        let needed = (self.count as u64).saturating_mul(4 * (c.pixels() + c.latent) as u64);
+        if needed > max_memory {
+            return Err(Error::config(format!(
+                "{} pictures of {}×{}×{} take {needed} bytes, and the limit is {max_memory}; a smaller --count, or --max-memory, \
+                 helps",
+                self.count, c.height, c.width, c.channels
+            )));
+        }
+        let prior = self.prior(&opened, max_memory)?;
+        let codes = prior.draw(self.count, c.latent, self.seed, self.temperature);
+        let pictures = Codec::new(&opened.model).decode(&codes);
+        write(&pictures, (c.height, c.width, c.channels), &out, &form)?;
+        println!("{} samples of {}: {}", self.count, opened.path.display(), out.display());
         Ok(Ending::Done)
     }
+
+    /// The prior that was asked for; a mixture is fitted where there is none of this model's yet, or one of another size was asked for.
+    fn prior(&self, opened: &Opened, max_memory: u64) -> Result<Prior> {
+        if self.prior == "normal" {
+            return Ok(Prior::Normal);
+        }
+        let path = opened.folder().join(FILE_NAME);
+        let found = Mixture::load(&path, &opened.model, max_memory)?;
+        if found.is_none() && path.symlink_metadata().is_ok() {
+            eprintln!("note: {} was fitted to another model; it is fitted anew", path.display());
+        }
+        let fits = |mixture: &Mixture| self.components.is_none_or(|asked| asked == mixture.components());
+        if let Some(mixture) = found.filter(fits) {
+            return Ok(Prior::Mixture(mixture));
+        }
+        let data = opened.images(&self.data, Part::Train)?;
+        let judged = Judged::choose(&data, run_split(opened, &self.data))?;
+        let seed = opened.config.as_ref().map_or(0, |config| config.seed);
+        let span = opened.model.config().span();
+        let filler = Filler { span, binarize: opened.binarize(&self.data)?, seed };
+        let codes = Codec::new(&opened.model).encode_with(&data.train, &judged.train, &filler);
+        let components = self.components.unwrap_or(Mixture::default_components(judged.train.len()));
+        let (mixture, report) = Mixture::fit(&codes, opened.model.config().latent, components, seed)?;
+        mixture.save(system(), &path, &opened.model)?;
+        println!(
+            "fitted {components} Gaussians to the codes of {} images in {} steps: ln p(z) {:.2} nats per image, and {:.2} under N(0, I); \
+             kept in {}",
+            judged.train.len(),
+            report.steps,
+            report.bound,
+            report.normal,
+            path.display()
+        );
+        Ok(Prior::Mixture(mixture))
+    }
+}
+
+/// What a name asks for.
+fn form_of(out: &Path) -> Result<Form> {
+    // A name that ends in a slash is a folder's, whatever dots are in it.
+    if out.as_os_str().to_string_lossy().ends_with(['/', '\\']) {
+        return Ok(Form::Folder);
+    }
+    match out.extension().and_then(|extension| extension.to_str()) {
+        Some("png") => Ok(Form::Sheet),
+        Some("npy") => Ok(Form::Array),
+        None => Ok(Form::Folder),
+        Some(other) => Err(Error::config(format!(
+            "--out {} ends in .{other}; it is FILE.png for a sheet, FILE.npy for an array, or FOLDER/ for single pictures",
+            out.display()
+        ))),
+    }
+}
+
+/// STEM.EXTENSION in the current folder, with a number where that is taken.
+pub(super) fn free_name(stem: &str, extension: &str) -> PathBuf {
+    let name = |number: usize| {
+        let suffix = if number == 1 { String::new() } else { format!("-{number}") };
+        PathBuf::from(format!("{stem}{suffix}.{extension}"))
+    };
+    (1..).map(name).find(|path| path.symlink_metadata().is_err()).expect("some number is free")
+}
+
+fn write(pictures: &[f32], size: (usize, usize, usize), out: &Path, form: &Form) -> Result<()> {
+    let (height, width, channels) = size;
+    let len = height * width * channels;
+    let count = pictures.len() / len;
+    match form {
+        Form::Sheet => {
+            // Rows of 8, or nearly square where there are many.
+            let columns = ((count as f64).sqrt().ceil() as usize).max(8);
+            Picture::sheet(pictures, size, columns).save_new(system(), out)
+        }
+        Form::Array => {
+            write_new(system(), out, |file| write_npy_f32(file, &[count, height, width, channels], pictures))
+        }
+        Form::Folder => {
+            create_folder(system(), out)?;
+            let digits = (count - 1).to_string().len().max(4);
+            for (index, picture) in pictures.chunks_exact(len).enumerate() {
+                single(picture, size).save_new(system(), &out.join(format!("{index:0digits$}.png")))?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// A picture as a PNG of its own size, which can be read back as data; a number of channels that has no colours as grey tiles.
+fn single(picture: &[f32], size: (usize, usize, usize)) -> Picture {
+    let (height, width, channels) = size;
+    if !matches!(channels, 1 | 3 | 4) {
+        return Picture::sheet(picture, size, 1);
+    }
+    let bytes = picture.iter().map(|&value| crate::report::sheet::to_byte(value)).collect();
+    Picture { bytes, height, width, channels }
 }

@@ -1,27 +1,208 @@
-//! `elbo score`.
+//! `elbo score`: how improbable each image is under the model, and which are the strangest.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
 
 use super::Ending;
 use super::common::Opened;
-use crate::error::Result;
+use super::eval::run_split;
+use super::sample::free_name;
+use crate::data::{Dataset, Filler, Images, Labels, Part, Span, Split};
+use crate::error::{Error, Result};
+use crate::generate::Codec;
+use crate::generate::bounds::{VaeLikelihood, importance_weighted, negative_elbos, quantile};
+use crate::report::Picture;
+use crate::storage::atomic::{refuse_existing, write_new};
+use crate::storage::filesystem::system;
 use crate::train::DataOptions;
 
-/// Score
+/// Images on the sheet, three tiles each, and how many stand in a row.
+const SHOWN: usize = 24;
+const PER_ROW: usize = 3;
+
+/// Score images by how improbable they are, and find the odd ones out
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Scored are the test images of the data, or all where there are none. A score is −ELBO, or with --importance the negated \
+                  importance-weighted bound, in nats: higher is stranger. The threshold is a quantile of the run's validation images."
+)]
 pub(super) struct Score {
     /// A run folder or a model file [default: the newest run]
     run: Option<PathBuf>,
+    /// Score by the importance-weighted bound with K draws per image
+    #[arg(long, value_name = "K")]
+    importance: Option<usize>,
+    /// The table to write: index, file, label, score, strange [default: scores.csv here, numbered where that is taken]
+    #[arg(long, value_name = "FILE.csv")]
+    out: Option<PathBuf>,
+    /// Strange is what scores above this share of the validation images
+    #[arg(long, value_name = "Q", default_value_t = 0.99, allow_negative_numbers = true)]
+    quantile: f64,
+    /// Also a sheet of the strangest: original, reconstruction, error
+    #[arg(long, value_name = "FILE.png")]
+    sheet: Option<PathBuf>,
+    /// The seed of the draws [default: the run's]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
     #[command(flatten)]
     data: DataOptions,
 }
 
+/// The images that are scored.
+struct Scored<'d> {
+    images: &'d Images,
+    labels: Option<&'d Labels>,
+    files: &'d [PathBuf],
+}
+
 impl Score {
     pub(super) fn run(self) -> Result<Ending> {
+        if !(0.0..=1.0).contains(&self.quantile) {
+            return Err(Error::config(format!("--quantile must be from 0 to 1, not {}", self.quantile)));
+        }
+        if self.importance == Some(0) {
+            return Err(Error::config("--importance 0 draws nothing; it must be at least 1"));
+        }
+        let out = self.out.clone().unwrap_or_else(|| free_name("scores", "csv"));
+        refuse_existing(&out)?;
+        if let Some(sheet) = &self.sheet {
+            refuse_existing(sheet)?;
+        }
         let opened = Opened::new(self.run.as_deref(), self.data.load_options()?.max_memory)?;
-        let _ = opened;
+        let data = opened.images(&self.data, Part::Both)?;
+        let scored = match &data.test {
+            Some(test) if test.count > 0 => {
+                Scored { images: test, labels: data.test_labels.as_ref(), files: &data.test_files }
+            }
+            _ => Scored { images: &data.train, labels: data.labels.as_ref(), files: &data.files },
+        };
+        if scored.images.count == 0 {
+            return Err(Error::data(&data.path, "there are no images to score"));
+        }
+        let seed = self.seed.or(opened.config.as_ref().map(|config| config.seed)).unwrap_or(0);
+        let span = opened.model.config().span();
+        let filler = Filler { span, binarize: opened.binarize(&self.data)?, seed };
+        let mut codec = Codec::new(&opened.model);
+        let all: Vec<usize> = (0..scored.images.count).collect();
+        let scores = self.scores(&mut codec, scored.images, &all, &filler);
+
+        let held_out = self.validation_scores(&opened, &data, &mut codec, &filler)?;
+        let (reference, of) = match &held_out {
+            Some(validation) => (validation, "validation images of the run"),
+            None => (&scores, "scored images themselves (there are no validation images)"),
+        };
+        let threshold = quantile(reference, self.quantile).expect("there is an image");
+        write_new(system(), &out, |file| table(file, &scored, &scores, threshold))?;
+        let mut order = all;
+        order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]).then(a.cmp(&b)));
+        if let Some(sheet) = &self.sheet {
+            strangest(&mut codec, scored.images, &order[..order.len().min(SHOWN)], &filler)
+                .save_new(system(), sheet)?;
+        }
+
+        let strange = scores.iter().filter(|&&score| score > threshold).count();
+        println!("{} images scored: {}", scores.len(), out.display());
+        println!(
+            "threshold {threshold:.3} nats, the {} quantile of {} {of}; {strange} images are above it",
+            self.quantile,
+            reference.len()
+        );
+        println!("strangest:");
+        for &index in order.iter().take(5) {
+            let name =
+                scored.files.get(index).map_or(format!("image {index}"), |file| file.display().to_string());
+            println!("  {:>12.3}  {name}", scores[index]);
+        }
+        if let Some(sheet) = &self.sheet {
+            println!("sheet of the strangest (original, reconstruction, error): {}", sheet.display());
+        }
         Ok(Ending::Done)
     }
+
+    fn scores(&self, codec: &mut Codec<'_>, images: &Images, indices: &[usize], filler: &Filler) -> Vec<f64> {
+        let codes = codec.encode_with(images, indices, filler);
+        let mut likelihood = VaeLikelihood::new(codec.model(), images, *filler);
+        match self.importance {
+            None => negative_elbos(&mut likelihood, &codes, indices, filler.seed),
+            Some(k) => {
+                let bounds = importance_weighted(&mut likelihood, &codes, indices, k, filler.seed);
+                bounds.into_iter().map(|bound| -bound).collect()
+            }
+        }
+    }
+
+    /// The scores of the images that the run held out; `None` where it held out none or they cannot be read any more.
+    fn validation_scores(
+        &self,
+        opened: &Opened,
+        data: &Dataset,
+        codec: &mut Codec<'_>,
+        filler: &Filler,
+    ) -> Result<Option<Vec<f64>>> {
+        if opened.config.as_ref().is_none_or(|config| config.valid.unwrap_or(0) == 0) {
+            return Ok(None);
+        }
+        let own = DataOptions { max_memory: self.data.max_memory.clone(), ..Default::default() };
+        let loaded;
+        let (data, options) = match run_split(opened, &self.data) {
+            Some(_) => (data, &self.data),
+            None => match opened.images(&own, Part::Train) {
+                Ok(images) => {
+                    loaded = images;
+                    (&loaded, &own)
+                }
+                Err(error) => {
+                    eprintln!("note: the run's own images are needed for the threshold, and {error}");
+                    return Ok(None);
+                }
+            },
+        };
+        let count = data.train.count;
+        let Some((seed, valid)) = run_split(opened, options).filter(|&(_, valid)| valid < count) else {
+            return Ok(None);
+        };
+        let held_out = Split::new(seed, count, valid).validation;
+        Ok(Some(self.scores(codec, &data.train, &held_out, filler)))
+    }
+}
+
+/// The table of scores.
+fn table(out: &mut dyn Write, scored: &Scored<'_>, scores: &[f64], threshold: f64) -> std::io::Result<()> {
+    writeln!(out, "index,file,label,score,strange")?;
+    for (index, score) in scores.iter().enumerate() {
+        let file = scored.files.get(index).map_or(String::new(), |file| field(&file.to_string_lossy()));
+        let label = scored.labels.map_or(String::new(), |l| field(&l.names[l.ids[index] as usize]));
+        writeln!(out, "{index},{file},{label},{score},{}", u8::from(*score > threshold))?;
+    }
+    Ok(())
+}
+
+/// A field of a CSV file (RFC 4180): in quotes where it has a comma, a quote or a line's end.
+fn field(text: &str) -> String {
+    if text.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.into()
+    }
+}
+
+/// Original, reconstruction and |difference| of some images.
+fn strangest(codec: &mut Codec<'_>, images: &Images, indices: &[usize], filler: &Filler) -> Picture {
+    let c = codec.model().config();
+    let (size, len) = ((c.height, c.width, c.channels), c.pixels());
+    let mut originals = vec![0.0; indices.len() * len];
+    Filler { span: Span::Unit, ..*filler }.fill(images, indices, 0, &mut originals);
+    let codes = codec.encode_with(images, indices, filler);
+    let pictures = codec.decode(&codes.mu);
+    let mut tiles = Vec::new();
+    for (original, picture) in originals.chunks_exact(len).zip(pictures.chunks_exact(len)) {
+        tiles.extend_from_slice(original);
+        tiles.extend_from_slice(picture);
+        // The alpha of an error map would hide it.
+        let error = original.iter().zip(picture).enumerate();
+        tiles.extend(error.map(|(at, (a, b))| if size.2 == 4 && at % 4 == 3 { 1.0 } else { (a - b).abs() }));
+    }
+    Picture::sheet(&tiles, size, 3 * PER_ROW)
 }

@@ -13,10 +13,17 @@ use super::Ending;
 use super::common::{RUNS, load_images, set_threads};
 use crate::error::{Error, Result};
 use crate::model::Vae;
+use crate::report::grouped;
+use crate::report::html::shell_word;
 use crate::storage::filesystem::system;
 use crate::train::run::{EpochReport, Observer};
 use crate::train::trainer::StepReport;
 use crate::train::{Config, Outcome, Run, TrainOptions, Trainer};
+
+/// Prints a line. Where nobody reads any more (`elbo train | head`), the run goes on all the same.
+macro_rules! say {
+    ($($text:tt)*) => {{ let _ = writeln!(std::io::stdout(), $($text)*); }};
+}
 
 /// Train a model on images, into a new run folder
 #[derive(Debug, Args)]
@@ -67,9 +74,9 @@ impl Train {
             None => new_folder(config.preset.name()),
         };
         // Before the images are read: nobody should wait for this message.
-        crate::storage::atomic::refuse_existing(&folder)?;
+        Run::refuse_existing(&folder)?;
         let data = load_images(&config.data, &config.load)?;
-        println!("{}", data.description);
+        say!("{}", data.description);
         let run = Run::start(system(), &folder, config, data)?;
         Ok((folder, run))
     }
@@ -111,7 +118,8 @@ fn watch_for_interrupts() -> Result<Arc<AtomicBool>> {
         if seen.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
-        eprintln!("\nfinishing the step and saving; press Ctrl-C again to leave at once");
+        let text = "\nfinishing the step and saving; press Ctrl-C again to leave at once";
+        let _ = writeln!(std::io::stderr(), "{text}");
     })
     .map_err(|error| Error::config(format!("cannot watch for Ctrl-C: {error}")))?;
     Ok(stop)
@@ -120,7 +128,7 @@ fn watch_for_interrupts() -> Result<Arc<AtomicBool>> {
 fn announce(run: &Run, folder: &Path) {
     let t = run.trainer();
     let c = t.model.config();
-    println!(
+    say!(
         "{} with {} parameters, latent size {}, {} likelihood, {} divergence",
         c.preset.name(),
         grouped(t.model.parameters.len()),
@@ -130,12 +138,12 @@ fn announce(run: &Run, folder: &Path) {
     );
     let memory = needed_memory(&t.model, t.batch_size());
     if memory > 1 << 30 {
-        println!(
+        say!(
             "note: this network grows with the image; training it takes about {:.1} GiB of memory",
             memory as f64 / (1u64 << 30) as f64
         );
     }
-    println!(
+    say!(
         "{} images to train on, {} to validate on, {} steps of {} images an epoch, {} threads",
         grouped(t.split.train.len()),
         grouped(t.split.validation.len()),
@@ -144,15 +152,17 @@ fn announce(run: &Run, folder: &Path) {
         rayon::current_num_threads()
     );
     if t.progress.step > 0 {
-        println!("going on at step {} (epoch {})", t.progress.step, t.progress.epoch + 1);
+        say!("going on at step {} (epoch {})", t.progress.step, t.progress.epoch + 1);
     }
     if !t.config.beta.ends_within(t.config.epochs as f64) {
-        println!(
+        say!(
             "warning: β warms up over {} epochs, and the run has {}: it never reaches {}",
-            t.config.beta.epochs, t.config.epochs, t.config.beta.to
+            t.config.beta.epochs,
+            t.config.epochs,
+            t.config.beta.to
         );
     }
-    println!("run folder: {}", folder.display());
+    say!("run folder: {}", folder.display());
 }
 
 /// Parameters, gradient and two moments, and twice the outputs of all layers for a batch.
@@ -164,39 +174,26 @@ fn needed_memory(model: &Vae<f32>, batch: usize) -> u64 {
 
 fn conclude(run: &Run, folder: &Path, outcome: Outcome) {
     let t = run.trainer();
-    let shown = folder.display();
+    let shown = shell_word(&folder.to_string_lossy());
     match outcome {
         Outcome::Interrupted => {
-            println!("stopped at step {}; go on with: elbo train --resume {shown}", t.progress.step);
+            say!("stopped at step {}; go on with: elbo train --resume {shown}", t.progress.step);
             return;
         }
         Outcome::EndedEarly => {
-            println!("no better for {} epochs, so the run ends here", t.progress.stale);
+            say!("no better for {} epochs, so the run ends here", t.progress.stale);
         }
         Outcome::Finished => {}
     }
     if let Some(best) = t.progress.best {
-        println!("best on the validation images: epoch {}, loss {:.2}", best.epoch, best.loss);
+        say!("best on the validation images: epoch {}, loss {:.2}", best.epoch, best.loss);
     }
     if t.progress.spikes > 0 {
-        println!("{} gradient spikes, {} steps left out", t.progress.spikes, t.progress.skipped);
+        say!("{} gradient spikes, {} steps left out", t.progress.spikes, t.progress.skipped);
     }
-    println!("model:   {shown}/model.safetensors");
-    println!("samples: {shown}/samples/  (open the newest)");
-    println!("next:    elbo sample {shown}   elbo eval {shown}");
-}
-
-/// 1234567 as 1,234,567.
-pub(super) fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    say!("model:   {shown}/model.safetensors");
+    say!("report:  {shown}/report.html  (open it in a browser)");
+    say!("next:    elbo sample {shown}   elbo eval {shown}");
 }
 
 /// Shows progress: a bar on a terminal, plain lines elsewhere.
@@ -229,8 +226,8 @@ impl Watcher {
 
     fn print(&self, line: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| println!("{line}")),
-            None => println!("{line}"),
+            Some(bar) => bar.suspend(|| say!("{line}")),
+            None => say!("{line}"),
         }
         let _ = std::io::stdout().flush();
     }
@@ -310,8 +307,8 @@ impl Observer for Watcher {
             parts(t),
             report.images_per_second
         ));
-        let active = report.judgement.active_units();
-        if active * 10 < latent {
+        if report.judgement.has_collapsed() {
+            let active = report.judgement.active_units();
             self.print(&format!(
                 "warning: only {active} of {latent} latent dimensions are active (variance of μ above 0.01): the posterior has \
                  collapsed to the prior; --beta-warmup or --free-bits often help"

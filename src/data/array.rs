@@ -64,17 +64,6 @@ pub(crate) fn show(shape: &[u64]) -> String {
     sizes.join("×")
 }
 
-impl Layout {
-    /// The order of the axes in words, and the option's value.
-    fn name(self) -> &'static str {
-        match self {
-            Self::Nhw => "nhw",
-            Self::Nhwc => "nhwc",
-            Self::Nchw => "nchw",
-        }
-    }
-}
-
 /// Could this be a number of channels, without being told?
 fn like_channels(n: u64) -> bool {
     matches!(n, 1 | 3 | 4)
@@ -91,7 +80,7 @@ fn layout(shape: &[u64], asked: Option<Layout>, path: &Path) -> Result<Layout> {
             path,
             format!(
                 "its shape {shown} has no axis of channels, and --layout {} asks for one; nhw fits",
-                asked.name()
+                asked
             ),
         )),
         (4, Some(Layout::Nhw)) => Err(Error::data(

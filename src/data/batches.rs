@@ -7,6 +7,7 @@ use super::images::{Images, Span};
 use crate::random::{Stream, stream};
 use crate::tensor::Element;
 use rand::Rng;
+use serde::{Deserialize, Serialize};
 
 /// Images to learn from, and images held out to judge by. Both are sorted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +61,8 @@ fn shuffle(order: &mut [usize], rng: &mut impl Rng) {
 }
 
 /// Grey values turned into 0 or 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Binarize {
     /// 1 where x > ½.
     Threshold,

@@ -3,10 +3,10 @@
 //! Grey is Rec. 601 luma, Y = 0.299 R + 0.587 G + 0.114 B, on the values as they are (as PNG viewers and Pillow do). A
 //! pixel of opacity α over a background b is α·v + (1 − α)·b. The size is [`resize`](super::resize)'s subject.
 
+use super::LoadOptions;
 use super::images::{Images, Pixels, Range};
 use super::resize::{Plan, Sample};
 use super::source::Budget;
-use super::{Color, LoadOptions};
 use crate::{Error, Result};
 use rayon::prelude::*;
 use std::path::Path;
@@ -69,8 +69,7 @@ pub(crate) fn convert(
                 path,
                 format!(
                     "the images have {} channels, and --{} takes images of 1 (grey), 3 (RGB) or 4 (RGB and alpha)",
-                    images.channels,
-                    color.name()
+                    images.channels, color
                 ),
             ));
         }
@@ -134,24 +133,6 @@ fn convert_all<V: Sample>(
             },
         );
     Ok(out)
-}
-
-impl Color {
-    /// Numbers per pixel.
-    pub fn channels(self) -> usize {
-        match self {
-            Self::Grey => 1,
-            Self::Rgb => 3,
-        }
-    }
-
-    /// The name of the option, without its dashes.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Grey => "grey",
-            Self::Rgb => "rgb",
-        }
-    }
 }
 
 #[cfg(test)]

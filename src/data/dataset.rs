@@ -4,7 +4,7 @@ use super::array::{self, Loaded};
 use super::convert::convert;
 use super::images::{Fingerprint, Images, Pixels};
 use super::source::{Budget, Format, LONGEST_SIDE, Length, Source, human_bytes, sniff};
-use super::{Labels, LoadOptions, idx, npy, npz, png_folder};
+use super::{Labels, LoadOptions, idx, npy, npz, pictures, png_folder};
 use crate::{Error, Result};
 use std::fs::File;
 use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
@@ -27,6 +27,10 @@ pub struct Dataset {
     pub notes: Vec<String>,
     /// Where it was read from.
     pub path: PathBuf,
+    /// The file of each image of `train`, where each has its own; else empty.
+    pub files: Vec<PathBuf>,
+    /// The file of each image of `test`, likewise.
+    pub test_files: Vec<PathBuf>,
     /// Files that could not be read and were left out.
     pub skipped: Vec<PathBuf>,
 }
@@ -139,9 +143,9 @@ fn read_stream(
     reader.seek(SeekFrom::Start(0)).map_err(io_error)?;
     let format = sniff(&first, path)?;
     let source = match format {
-        Format::Zip => return npz::read(reader, path, options, budget),
+        Format::Zip => return npz::read(reader, length, path, options, budget),
         Format::Png => {
-            let loaded = png_folder::single(reader, length, path, options, budget)?;
+            let loaded = pictures::single(reader, length, path, options, budget)?;
             let train = Some(Labelled { loaded, labels: None });
             return Ok(Contents { train, test: None, kind: "PNG" });
         }
@@ -266,6 +270,8 @@ pub(crate) fn describe(
         description,
         notes,
         path: path.to_path_buf(),
+        files: Vec::new(),
+        test_files: Vec::new(),
         skipped: Vec::new(),
     })
 }

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The text is parsed by the npyz crate, which trusts what it is given. So it gets it only after a look: at most 10,000 bytes,
-//! brackets nested at most three deep, and no product of numbers that could overflow.
+//! at most four brackets, and no product of numbers that could overflow.
 
 use super::LoadOptions;
 use super::array::{self, Header, Kind, Loaded};
@@ -19,6 +19,8 @@ use std::path::Path;
 
 /// A header of an array of numbers has about 100 bytes.
 const LONGEST_HEADER: usize = 10_000;
+/// One for the dictionary, one for the shape, and some for structured elements, so that these get a message of their own.
+const MOST_BRACKETS: usize = 4;
 
 /// Reads a header, and leaves the source at the first value.
 pub(crate) fn read_header(source: &mut Source<'_>) -> Result<Header> {
@@ -70,18 +72,14 @@ pub(crate) fn read_header(source: &mut Source<'_>) -> Result<Header> {
     })
 }
 
-/// What a header must be before a parser sees it: flat, and with no numbers whose product overflows.
+/// What a header must be before a parser sees it: nearly flat, and with no numbers whose product overflows.
 fn distrust(text: &[u8]) -> std::result::Result<(), String> {
-    let mut depth = 0;
-    for byte in text {
-        match byte {
-            b'(' | b'[' | b'{' => depth += 1,
-            b')' | b']' | b'}' => depth -= 1,
-            _ => {}
-        }
-        if depth > 3 {
-            return Err("nests its brackets more than three deep, which no array of numbers needs".into());
-        }
+    // The grammar tries a nested text again in every reading of what is around it: exponential time. All opening brackets count, wherever
+    // they stand, since a closing one may be part of a string.
+    if text.iter().filter(|byte| b"([{".contains(byte)).count() > MOST_BRACKETS {
+        return Err(format!(
+            "opens more than {MOST_BRACKETS} brackets, and that of an array of numbers opens two"
+        ));
     }
     let mut product = 1u64;
     for word in text.split(|b| !b.is_ascii_alphanumeric() && *b != b'_') {

@@ -26,18 +26,21 @@ struct Member {
     path: PathBuf,
     method: CompressionMethod,
     place: ZipArchiveEntryWayfinder,
+    /// The whole archive's length, which bounds what the directory says of a member.
+    archive_length: u64,
 }
 
-/// Reads an archive from anything that can be read at any place.
+/// Reads an archive of `length` bytes from anything that can be read at any place.
 pub(crate) fn read(
     reader: impl Read + Seek,
+    length: u64,
     path: &Path,
     options: &LoadOptions,
     budget: &mut Budget,
 ) -> Result<Contents> {
     let mut buffer = vec![0; DIRECTORY_BUFFER];
     let archive = ZipArchive::from_seekable(reader, &mut buffer).map_err(|e| damaged(path, &e))?;
-    let members = members(&archive, &mut buffer, path)?;
+    let members = members(&archive, &mut buffer, length, path)?;
     let find = |name: &str| members.iter().find(|member| member.name == name);
     if let Some(train) = find("x_train") {
         let pair = |images: &Member, labels: Option<&Member>, budget: &mut Budget| -> Result<Labelled> {
@@ -99,7 +102,12 @@ fn damaged(path: &Path, error: &rawzip::Error) -> Error {
 }
 
 /// Lists the arrays of the archive.
-fn members<R: ReaderAt>(archive: &ZipArchive<R>, buffer: &mut [u8], path: &Path) -> Result<Vec<Member>> {
+fn members<R: ReaderAt>(
+    archive: &ZipArchive<R>,
+    buffer: &mut [u8],
+    length: u64,
+    path: &Path,
+) -> Result<Vec<Member>> {
     let mut members: Vec<Member> = Vec::new();
     let mut entries = archive.entries(buffer);
     let mut seen = 0;
@@ -125,6 +133,7 @@ fn members<R: ReaderAt>(archive: &ZipArchive<R>, buffer: &mut [u8], path: &Path)
             name: name.to_string(),
             method: entry.compression_method(),
             place: entry.wayfinder(),
+            archive_length: length,
         });
     }
     Ok(members)
@@ -135,7 +144,7 @@ fn open<'a, R: ReaderAt>(archive: &'a ZipArchive<R>, member: &'a Member) -> Resu
     let path = &member.path;
     let entry = archive.get_entry(member.place).map_err(|e| damaged(path, &e))?;
     let (start, end) = entry.compressed_data_range();
-    let compressed = end.saturating_sub(start);
+    let compressed = end.min(member.archive_length).saturating_sub(start);
     let reader = BufReader::new(entry.reader());
     match member.method {
         CompressionMethod::Store => {

@@ -73,42 +73,54 @@ impl PngHeader {
     }
 }
 
-/// Decodes into `buffer`, which is made large enough, and returns the channels: 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and
-/// alpha. `header` is what [`PngHeader::parse`] made of the same file. The error is the middle of a sentence.
-pub(crate) fn decode(
-    reader: impl BufRead + Seek,
+/// A picture that is open: its colours are known, its pixels are still to be decoded.
+pub(crate) struct Picture<R: BufRead + Seek> {
+    reader: png::Reader<R>,
     header: PngHeader,
-    buffer: &mut Vec<u8>,
-) -> Result<usize, String> {
-    let row = u64::from(header.width) * 8; // 4 samples of 16 bits
-    let limit = usize::try_from(row.saturating_mul(4).saturating_add(1 << 20)).unwrap_or(usize::MAX);
-    let mut decoder = Decoder::new_with_limits(reader, Limits { bytes: limit });
-    decoder.set_ignore_text_chunk(true);
-    decoder.set_ignore_iccp_chunk(true);
-    decoder.set_transformations(Transformations::EXPAND | Transformations::STRIP_16);
-    let damaged = |e: png::DecodingError| format!("is damaged ({e})");
-    let mut reader = decoder.read_info().map_err(damaged)?;
-    if reader.info().size() != (header.width, header.height) {
-        return Err("changed while it was read".into());
+    /// 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha.
+    pub(crate) channels: usize,
+}
+
+impl<R: BufRead + Seek> Picture<R> {
+    /// Reads up to the pixels. `header` is what [`PngHeader::parse`] made of the same file. The error is the middle of a sentence.
+    pub(crate) fn open(reader: R, header: PngHeader) -> Result<Self, String> {
+        let row = u64::from(header.width) * 8; // 4 samples of 16 bits
+        let limit = usize::try_from(row * 4 + (1 << 20)).unwrap_or(usize::MAX);
+        let mut decoder = Decoder::new_with_limits(reader, Limits { bytes: limit });
+        decoder.set_ignore_text_chunk(true);
+        decoder.set_ignore_iccp_chunk(true);
+        decoder.set_transformations(Transformations::EXPAND | Transformations::STRIP_16);
+        let reader = decoder.read_info().map_err(damaged)?;
+        if reader.info().size() != (header.width, header.height) {
+            return Err("changed while it was read".into());
+        }
+        // png 0.18.1 ends the program for a palette that is not made of whole entries (image-png's issue 694).
+        if reader.info().palette.as_ref().is_some_and(|palette| palette.len() % 3 != 0 || palette.len() > 768)
+        {
+            return Err("has a palette that is not made of up to 256 colours of 3 bytes".into());
+        }
+        let channels = match reader.output_color_type() {
+            (color, png::BitDepth::Eight) => color.samples(),
+            (color, depth) => return Err(format!("decodes as {color:?} of {depth:?} bits")),
+        };
+        Ok(Self { reader, header, channels })
     }
-    let (color, depth) = reader.output_color_type();
-    let channels = match (color, depth) {
-        (ColorType::Grayscale, png::BitDepth::Eight) => 1,
-        (ColorType::GrayscaleAlpha, png::BitDepth::Eight) => 2,
-        (ColorType::Rgb, png::BitDepth::Eight) => 3,
-        (ColorType::Rgba, png::BitDepth::Eight) => 4,
-        (color, depth) => return Err(format!("decodes as {color:?} of {depth:?} bits")),
-    };
-    let size = header.area().checked_mul(channels as u64).and_then(|n| usize::try_from(n).ok());
-    let size = size.filter(|&n| Some(n) == reader.output_buffer_size()).ok_or("is larger than any memory")?;
-    buffer.clear();
-    buffer.try_reserve_exact(size).map_err(|_| "is larger than this machine's memory")?;
-    buffer.resize(size, 0);
-    let info = reader.next_frame(buffer).map_err(damaged)?;
-    if (info.width, info.height) != (header.width, header.height) {
-        return Err("has a first frame that is smaller than the picture".into());
+
+    /// Decodes into `out`, height · width · channels bytes. The error is the middle of a sentence.
+    pub(crate) fn decode(mut self, out: &mut [u8]) -> Result<(), String> {
+        if self.reader.output_buffer_size() != Some(out.len()) {
+            return Err("changed while it was read".into());
+        }
+        let info = self.reader.next_frame(out).map_err(damaged)?;
+        if (info.width, info.height) != (self.header.width, self.header.height) {
+            return Err("has a first frame that is smaller than the picture".into());
+        }
+        Ok(())
     }
-    Ok(channels)
+}
+
+fn damaged(error: png::DecodingError) -> String {
+    format!("is damaged ({error})")
 }
 
 /// Writes a picture of height × width × channels bytes (1 grey, 3 RGB, 4 RGB and alpha) as PNG.

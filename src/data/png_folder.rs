@@ -2,23 +2,22 @@
 //!
 //! The folder is walked in the order of names, so that image 7 is the same file wherever the folder is copied to. Subfolders are
 //! labels. If there are just two, `train` and `test`, they are the two parts of the data set, and the labels are the
-//! subfolders of these. First the headers of all files are read, which tells the colours, the sizes and the memory; then every file is
-//! decoded straight into its place, so that nothing is held but the pixels and one picture for each thread.
+//! subfolders of these. First the headers of all files are read, which tells the colours, the sizes and the memory; then they are
+//! decoded, as `pictures` does it.
 
-use super::array::Loaded;
-use super::convert::{checked_size, convert_pixels};
+use super::convert::checked_size;
 use super::dataset::{Dataset, describe};
-use super::images::{Images, Range};
+use super::images::Images;
 use super::labels::Labels;
-use super::png::{HEADER_BYTES, PngHeader, decode};
-use super::resize::Plan;
-use super::source::{Budget, zeros};
-use super::{Color, LoadOptions, Part};
+use super::pictures::{Decoded, Picture, decode_all, target};
+use super::png::{HEADER_BYTES, PngHeader};
+use super::source::Budget;
+use super::{LoadOptions, Part};
 use crate::{Error, Result};
 use rayon::prelude::*;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -85,13 +84,6 @@ fn measure(path: &Path) -> std::result::Result<PngHeader, String> {
     PngHeader::parse(&first, length)
 }
 
-/// A picture to decode.
-struct Picture {
-    path: PathBuf,
-    header: PngHeader,
-    test: bool,
-}
-
 /// Loads a folder.
 pub(crate) fn load(
     folder: &Path,
@@ -111,103 +103,115 @@ pub(crate) fn load(
         );
         return Err(Error::data(folder, message));
     }
+    let roots = Roots::new(folder, &found.pictures);
     let total = found.pictures.len();
-    let (train_folder, test_folder) = (folder.join("train"), folder.join("test"));
-    let inside = |part: &Path| found.pictures.iter().filter(|path| path.starts_with(part)).count();
-    let (in_train, in_test) = (inside(&train_folder), inside(&test_folder));
-    let split = in_train > 0 && in_test > 0 && in_train + in_test == total;
+    let (mut pictures, mut bad) = measure_all(found.pictures, &roots);
+    if pictures.is_empty() {
+        bad.check(total, options)?;
+    }
+    let shape = target(&pictures, options)?;
+    // Names of all classes, whatever part is wanted, so that a class has the same number in each.
+    let names: BTreeSet<String> = pictures.iter().map(|picture| roots.label(picture)).collect();
+    let names: Vec<String> = names.into_iter().collect();
+    let wanted =
+        |test: bool| !roots.split || options.part == Part::Both || (options.part == Part::Test) == test;
+    pictures.retain(|picture| wanted(picture.test));
+    reserve(&pictures, shape, folder, budget)?;
 
-    let measured: Vec<_> = found.pictures.par_iter().map(|path| measure(path)).collect();
+    let (done, count) = (AtomicUsize::new(0), pictures.len());
+    let mut files = [Vec::new(), Vec::new()];
+    let mut read_part = |test: bool| -> Result<(Option<Images>, Option<Labels>)> {
+        if test && !roots.split || !wanted(test) {
+            return Ok((None, None));
+        }
+        let of_part: Vec<&Picture> = pictures.iter().filter(|picture| picture.test == test).collect();
+        let progress = || progress(done.fetch_add(1, Ordering::Relaxed) + 1, count);
+        let Decoded { images, kept, failed } = decode_all(&of_part, shape, options, folder, &progress)?;
+        bad.0.extend(failed);
+        let class = |picture: &&Picture| names.binary_search(&roots.label(picture)).unwrap_or(0) as u32;
+        let labelled = names.iter().any(|name| name != ".");
+        let labels = labelled.then(|| Labels { ids: kept.iter().map(class).collect(), names: names.clone() });
+        files[usize::from(test)] = kept.iter().map(|picture| picture.path.clone()).collect();
+        Ok((Some(images), labels))
+    };
+    let (train, labels) = read_part(false)?;
+    let (test, test_labels) = read_part(true)?;
+    bad.0.sort();
+    bad.check(total, options)?;
+    let nothing_left = train.iter().chain(&test).any(|images| images.count == 0);
+    if let (true, Some((path, reason))) = (nothing_left, bad.0.first()) {
+        let message = format!("it {reason}; no picture that can be read is left in train or in test");
+        return Err(Error::data(path, message));
+    }
+    let mut dataset = describe(train, test, labels, test_labels, folder, "PNG files")?;
+    if found.others > 0 {
+        dataset.notes.push(format!("{} files that are no PNG files were left out", found.others));
+    }
+    [dataset.files, dataset.test_files] = files;
+    dataset.notes.extend(bad.note(total));
+    dataset.skipped = bad.0.into_iter().map(|(path, _)| path).collect();
+    Ok(dataset)
+}
+
+/// The folder of the training images and that of the test images.
+struct Roots {
+    train: PathBuf,
+    test: PathBuf,
+    /// Whether there are test images.
+    split: bool,
+}
+
+impl Roots {
+    /// The subfolders `train` and `test` if all pictures are in them and neither is empty, otherwise the folder itself.
+    fn new(folder: &Path, pictures: &[PathBuf]) -> Self {
+        let (train, test) = (folder.join("train"), folder.join("test"));
+        let inside = |part: &Path| pictures.iter().filter(|path| path.starts_with(part)).count();
+        let (in_train, in_test) = (inside(&train), inside(&test));
+        let split = in_train > 0 && in_test > 0 && in_train + in_test == pictures.len();
+        Self { train: if split { train } else { folder.to_path_buf() }, test, split }
+    }
+
+    /// The label of a picture: the folder that it is in, as seen from its root.
+    fn label(&self, picture: &Picture) -> String {
+        let root = if picture.test { &self.test } else { &self.train };
+        let folder = picture.path.parent().and_then(|folder| folder.strip_prefix(root).ok());
+        let parts: Vec<_> =
+            folder.iter().flat_map(|folder| folder.iter()).map(|part| part.to_string_lossy()).collect();
+        if parts.is_empty() { ".".into() } else { parts.join("/") }
+    }
+}
+
+/// Reads all headers.
+fn measure_all(paths: Vec<PathBuf>, roots: &Roots) -> (Vec<Picture>, Bad) {
+    let measured: Vec<_> = paths.par_iter().map(|path| measure(path)).collect();
     let mut bad = Bad::default();
-    let mut pictures = Vec::with_capacity(total);
-    for (path, header) in found.pictures.into_iter().zip(measured) {
-        let test = split && path.starts_with(&test_folder);
+    let mut pictures = Vec::with_capacity(paths.len());
+    for (path, header) in paths.into_iter().zip(measured) {
+        let test = roots.split && path.starts_with(&roots.test);
         match header {
             Ok(header) => pictures.push(Picture { path, header, test }),
             Err(reason) => bad.add(path, reason),
         }
     }
-    if pictures.is_empty() {
-        bad.check(total, options)?;
-    }
-    let (height, width, channels) = target(&pictures, options)?;
-    let wanted = |part: Part, test: bool| !split || part == Part::Both || (part == Part::Test) == test;
-    pictures.retain(|picture| wanted(options.part, picture.test));
-    let count = pictures.len();
-    let bytes = checked_size(count, height, width, channels);
-    budget.take(bytes.map_or(u64::MAX, |n| n as u64), folder)?;
-    let largest = pictures.iter().map(|picture| picture.header.area()).max().unwrap_or(0);
-    // Each thread holds a picture as it was decoded, and one in its final colours.
-    let scratch = largest.saturating_mul(7).saturating_mul(rayon::current_num_threads().min(count) as u64);
-    budget.take(scratch, folder)?;
-    budget.give_back(scratch);
-
-    let done = AtomicUsize::new(0);
-    let shape = (height, width, channels);
-    let mut parts = [None, None];
-    let mut nothing_left = false;
-    for (part, slot) in parts.iter_mut().enumerate() {
-        let of_part: Vec<&Picture> = pictures.iter().filter(|picture| picture.test == (part == 1)).collect();
-        if of_part.is_empty() {
-            continue;
-        }
-        let decoded = decode_all(&of_part, shape, options, folder, &mut bad, &|| {
-            progress(done.fetch_add(1, Ordering::Relaxed) + 1, count);
-        })?;
-        nothing_left |= decoded.0.count == 0;
-        *slot = Some(decoded);
-    }
-    bad.0.sort();
-    bad.check(total, options)?;
-    if let (true, Some((path, reason))) = (nothing_left, bad.0.first()) {
-        return Err(Error::data(
-            path,
-            format!("it {reason}; nothing is left of the training or of the test images"),
-        ));
-    }
-    let [train, test] = parts;
-    let (mut train_images, mut test_images, mut values) = (None, None, [None, None]);
-    let mut names = BTreeSet::new();
-    let mut folders = [Vec::new(), Vec::new()];
-    for (index, (part, images)) in
-        [(train, &mut train_images), (test, &mut test_images)].into_iter().enumerate()
-    {
-        let Some((decoded, files)) = part else { continue };
-        let root = if split { [&train_folder, &test_folder][index] } else { folder };
-        folders[index] = files.iter().map(|path| label(path, root)).collect();
-        names.extend(folders[index].iter().cloned());
-        *images = Some(decoded);
-    }
-    let names: Vec<String> = names.into_iter().collect();
-    if names.iter().any(|name| name != ".") {
-        for (values, folders) in values.iter_mut().zip(&folders).filter(|(_, folders)| !folders.is_empty()) {
-            let ids = folders.iter().map(|name| names.binary_search(name).unwrap_or(0) as u32).collect();
-            *values = Some(Labels { ids, names: names.clone() });
-        }
-    }
-    let [labels, test_labels] = values;
-    let mut dataset = describe(train_images, test_images, labels, test_labels, folder, "PNG files")?;
-    if found.others > 0 {
-        dataset.notes.push(format!("{} files that are no PNG files were left out", found.others));
-    }
-    if let Some((path, reason)) = bad.0.first() {
-        let message = format!(
-            "{} of {total} PNG files could not be read and were left out; the first is {}, which {reason}",
-            bad.0.len(),
-            path.display()
-        );
-        dataset.notes.push(message);
-    }
-    dataset.skipped = bad.0.into_iter().map(|(path, _)| path).collect();
-    Ok(dataset)
+    (pictures, bad)
 }
 
-/// The label of a picture: the folder that it is in, as seen from the root.
-fn label(path: &Path, root: &Path) -> String {
-    let folder = path.parent().and_then(|folder| folder.strip_prefix(root).ok());
-    let parts: Vec<_> =
-        folder.iter().flat_map(|folder| folder.iter()).map(|part| part.to_string_lossy()).collect();
-    if parts.is_empty() { ".".into() } else { parts.join("/") }
+/// Claims the memory for the pixels, and makes sure that there is enough to decode them.
+fn reserve(
+    pictures: &[Picture],
+    (height, width, channels): (usize, usize, usize),
+    folder: &Path,
+    budget: &mut Budget,
+) -> Result<()> {
+    let bytes = checked_size(pictures.len(), height, width, channels);
+    budget.take(bytes.map_or(u64::MAX, |n| n as u64), folder)?;
+    // Each thread may hold a picture as it was decoded, and one in its final colours.
+    let largest = pictures.iter().map(|picture| picture.header.area()).max().unwrap_or(0);
+    let threads = rayon::current_num_threads().min(pictures.len()) as u64;
+    let scratch = largest.saturating_mul(7).saturating_mul(threads);
+    budget.take(scratch, folder)?;
+    budget.give_back(scratch);
+    Ok(())
 }
 
 /// Files that cannot be read, and why.
@@ -234,138 +238,14 @@ impl Bad {
         }
         Ok(())
     }
-}
 
-/// Height, width and channels that all pictures will have.
-fn target(pictures: &[Picture], options: &LoadOptions) -> Result<(usize, usize, usize)> {
-    let channels = match options.color {
-        Some(color) => color.channels(),
-        None if pictures.iter().any(|picture| picture.header.colored()) => Color::Rgb.channels(),
-        None => Color::Grey.channels(),
-    };
-    let Some(first) = pictures.first() else { return Err(Error::config("no PNG files")) };
-    let size = |picture: &Picture| (picture.header.height as usize, picture.header.width as usize);
-    let (height, width) = match options.size {
-        Some(size) => size,
-        None => {
-            if let Some(other) = pictures.iter().find(|picture| size(picture) != size(first)) {
-                let ((h, w), (other_h, other_w)) = (size(first), size(other));
-                let message = format!(
-                    "it is {h}×{w} while {} is {other_h}×{other_w}; --size HxW brings all images to one size",
-                    other.path.display()
-                );
-                return Err(Error::data(&first.path, message));
-            }
-            size(first)
-        }
-    };
-    Ok((height, width, channels))
-}
-
-/// Decodes pictures in parallel, each into its place; what cannot be decoded is added to `bad` and closed up.
-fn decode_all<'a>(
-    pictures: &[&'a Picture],
-    shape: (usize, usize, usize),
-    options: &LoadOptions,
-    folder: &Path,
-    bad: &mut Bad,
-    progress: &(dyn Fn() + Sync),
-) -> Result<(Images, Vec<&'a Path>)> {
-    let (height, width, channels) = shape;
-    let size = height * width * channels;
-    let mut pixels: Vec<u8> = zeros(pictures.len() * size, folder)?;
-    let failures: Vec<Option<String>> = pictures
-        .par_iter()
-        .zip(pixels.par_chunks_exact_mut(size))
-        .map_init(Scratch::default, |scratch, (picture, out)| {
-            let result = File::open(&picture.path)
-                .map_err(|e| format!("cannot be read ({e})"))
-                .and_then(|file| scratch.decode(BufReader::new(file), picture.header, shape, options, out));
-            progress();
-            result.err()
-        })
-        .collect();
-    let mut kept = 0;
-    let mut files = Vec::with_capacity(pictures.len());
-    for (index, (picture, failure)) in pictures.iter().zip(failures).enumerate() {
-        match failure {
-            Some(reason) => bad.add(picture.path.clone(), reason),
-            None => {
-                if kept != index {
-                    pixels.copy_within(index * size..(index + 1) * size, kept * size);
-                }
-                files.push(picture.path.as_path());
-                kept += 1;
-            }
-        }
+    /// What was left out, for a person.
+    fn note(&self, total: usize) -> Option<String> {
+        let (path, reason) = self.0.first()?;
+        let bad = self.0.len();
+        let path = path.display();
+        Some(format!(
+            "{bad} of {total} PNG files could not be read and were left out; the first is {path}, which {reason}"
+        ))
     }
-    pixels.truncate(kept * size);
-    Ok((Images::from_bytes(pixels, kept, height, width, channels), files))
-}
-
-/// One thread's buffers: a picture as decoded, and in its final colours.
-#[derive(Default)]
-struct Scratch {
-    decoded: Vec<u8>,
-    colored: Vec<u8>,
-}
-
-impl Scratch {
-    /// Decodes a picture and brings it to the colours and the size of the data set.
-    fn decode(
-        &mut self,
-        reader: impl std::io::BufRead + Seek,
-        header: PngHeader,
-        (height, width, channels): (usize, usize, usize),
-        options: &LoadOptions,
-        out: &mut [u8],
-    ) -> std::result::Result<(), String> {
-        let found = decode(reader, header, &mut self.decoded)?;
-        let from = (header.height as usize, header.width as usize);
-        let convert = |to: &mut [u8]| {
-            convert_pixels(&self.decoded, found, to, channels, options.background, Range::BYTES);
-        };
-        if from == (height, width) {
-            convert(out);
-            return Ok(());
-        }
-        let colored = if found == channels {
-            &self.decoded
-        } else {
-            self.colored.clear();
-            self.colored.resize(from.0 * from.1 * channels, 0);
-            convert(&mut self.colored);
-            &self.colored
-        };
-        let plan = Plan::new(from, (height, width), channels);
-        plan.run(colored, out, &mut plan.scratch());
-        Ok(())
-    }
-}
-
-/// Reads one PNG file as a data set of one image, in its own colours unless told otherwise.
-pub(crate) fn single(
-    mut reader: impl Read + Seek,
-    length: u64,
-    path: &Path,
-    options: &LoadOptions,
-    budget: &mut Budget,
-) -> Result<Loaded> {
-    let io_error = |e| Error::io("read", path, e);
-    let mut first = Vec::with_capacity(HEADER_BYTES);
-    (&mut reader).take(HEADER_BYTES as u64).read_to_end(&mut first).map_err(io_error)?;
-    reader.seek(SeekFrom::Start(0)).map_err(io_error)?;
-    let bad = |reason: String| Error::data(path, format!("it {reason}"));
-    let header = PngHeader::parse(&first, length).map_err(bad)?;
-    let picture = Picture { path: path.to_path_buf(), header, test: false };
-    let shape = target(&[picture], options)?;
-    let (height, width, channels) = shape;
-    let size = checked_size(1, height, width, channels);
-    budget.take(size.map_or(u64::MAX, |n| n as u64), path)?;
-    let scratch = header.area().saturating_mul(7); // the picture as decoded, and in its final colours
-    budget.take(scratch, path)?;
-    budget.give_back(scratch);
-    let mut pixels = zeros(height * width * channels, path)?;
-    Scratch::default().decode(BufReader::new(reader), header, shape, options, &mut pixels).map_err(bad)?;
-    Ok(Loaded { images: Images::from_bytes(pixels, 1, height, width, channels), extent: None })
 }

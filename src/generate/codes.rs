@@ -55,8 +55,16 @@ impl<'m> Codec<'m> {
     /// # Panics
     /// Where the images are of another size than the model's (see [`check_size`]).
     pub fn encode(&mut self, images: &Images, indices: &[usize], binarize: Option<Binarize>) -> Codes {
+        self.encode_with(images, indices, &Filler { span: self.model.config().span(), binarize, seed: 0 })
+    }
+
+    /// [`encode`](Self::encode) with everything about filling batches chosen: images that were binarized by chance while training are to be seen
+    /// with the same draws.
+    ///
+    /// # Panics
+    /// As [`encode`](Self::encode).
+    pub fn encode_with(&mut self, images: &Images, indices: &[usize], filler: &Filler) -> Codes {
         let mut codes = Codes::default();
-        let filler = Filler { span: self.model.config().span(), binarize, seed: 0 };
         let (pixels, latent) = (self.model.config().pixels(), self.model.config().latent);
         for chunk in indices.chunks(BATCH) {
             let batch = &mut self.batch[..chunk.len() * pixels];

@@ -19,18 +19,24 @@ use crate::tensor::Element;
 /// Where a slice has another size than the geometry says.
 pub fn im2col<T: Element>(geometry: &Geometry, image: &[T], columns: &mut [T], row_stride: usize) {
     check(geometry, image.len(), columns.len(), row_stride);
-    let run = geometry.kernel_width * geometry.channels;
-    for_each_run(geometry, |place, kernel_row, runs| {
-        let row = &mut columns[place * row_stride + kernel_row * run..][..run];
-        match runs {
-            // The usual case: the whole kernel row lies inside.
-            Some(Run { pixel, from: 0, len }) if len == run => copy_run(row, &image[pixel..pixel + run]),
-            Some(Run { pixel, from, len }) => {
-                row[..from].fill(T::ZERO);
-                row[from..from + len].copy_from_slice(&image[pixel..pixel + len]);
-                row[from + len..].fill(T::ZERO);
-            }
-            None => row.fill(T::ZERO),
+    let (run, step) = (geometry.kernel_width * geometry.channels, geometry.stride * geometry.channels);
+    for_each_row(geometry, |row| {
+        let columns = &mut columns[row.place * row_stride + row.kernel_row * run..];
+        let Some(image_row) = row.image_row else {
+            // This row of the kernel lies above or below the image.
+            return (0..geometry.small_width).for_each(|x| columns[x * row_stride..][..run].fill(T::ZERO));
+        };
+        let image_row = &image[image_row..][..geometry.width * geometry.channels];
+        let (first, last) = row.whole;
+        if first < last {
+            let inside = &image_row[(first * geometry.stride - geometry.padding) * geometry.channels..];
+            copy_runs(&mut columns[first * row_stride..], row_stride, inside, step, run, last - first);
+        }
+        for place_x in (0..first).chain(last..geometry.small_width) {
+            let Cut { pixel, from, len } = cut(geometry, place_x);
+            let patch = &mut columns[place_x * row_stride..][..run];
+            patch.fill(T::ZERO);
+            patch[from..from + len].copy_from_slice(&image_row[pixel..pixel + len]);
         }
     });
 }
@@ -41,66 +47,139 @@ pub fn im2col<T: Element>(geometry: &Geometry, image: &[T], columns: &mut [T], r
 /// Where a slice has another size than the geometry says.
 pub fn col2im<T: Element>(geometry: &Geometry, columns: &[T], row_stride: usize, image: &mut [T]) {
     check(geometry, image.len(), columns.len(), row_stride);
-    let run = geometry.kernel_width * geometry.channels;
-    for_each_run(geometry, |place, kernel_row, runs| {
-        let Some(Run { pixel, from, len }) = runs else { return };
-        let row = &columns[place * row_stride + kernel_row * run..][..run];
-        if len == run {
-            add_run(&mut image[pixel..pixel + run], row);
-        } else {
-            add_run(&mut image[pixel..pixel + len], &row[from..from + len]);
+    let (run, step) = (geometry.kernel_width * geometry.channels, geometry.stride * geometry.channels);
+    for_each_row(geometry, |row| {
+        let columns = &columns[row.place * row_stride + row.kernel_row * run..];
+        let Some(image_row) = row.image_row else { return };
+        let image_row = &mut image[image_row..][..geometry.width * geometry.channels];
+        let (first, last) = row.whole;
+        if first < last {
+            let inside = &mut image_row[(first * geometry.stride - geometry.padding) * geometry.channels..];
+            add_runs(inside, step, &columns[first * row_stride..], row_stride, run, last - first);
+        }
+        for place_x in (0..first).chain(last..geometry.small_width) {
+            let Cut { pixel, from, len } = cut(geometry, place_x);
+            add_run(&mut image_row[pixel..pixel + len], &columns[place_x * row_stride + from..][..len]);
         }
     });
 }
 
-/// The part of one kernel row that lies inside the image: `len` numbers of the image from `pixel` on, `from` numbers
-/// after the row's start.
-struct Run {
+/// One row of the kernel along one row of places.
+struct Row {
+    /// The first place of the row of places.
+    place: usize,
+    /// The row of the kernel.
+    kernel_row: usize,
+    /// Where the row of the image that it sees begins; `None` where that is above or below the image.
+    image_row: Option<usize>,
+    /// The places of the row, from the first up to the last, at which the kernel's whole width lies inside.
+    whole: (usize, usize),
+}
+
+/// Calls `visit` for each row of places and each row of the kernel.
+#[inline(always)]
+fn for_each_row(geometry: &Geometry, mut visit: impl FnMut(Row)) {
+    let g = geometry;
+    // place·S ≥ P on the left, place·S + K − P ≤ W on the right.
+    let first = g.padding.div_ceil(g.stride).min(g.small_width);
+    let last = (g.width + g.padding).checked_sub(g.kernel_width).map_or(0, |room| room / g.stride + 1);
+    let whole = (first, last.clamp(first, g.small_width));
+    for place_y in 0..g.small_height {
+        let (top, bottom) = g.taps_inside(place_y, g.kernel_height, g.height);
+        for kernel_row in 0..g.kernel_height {
+            let is_inside = (top..bottom).contains(&kernel_row);
+            let image_row =
+                is_inside.then(|| (place_y * g.stride + kernel_row - g.padding) * g.width * g.channels);
+            visit(Row { place: place_y * g.small_width, kernel_row, image_row, whole });
+        }
+    }
+}
+
+/// What is left of a kernel row that an edge of the image cuts: `len` numbers of the image's row from `pixel` on, `from` numbers
+/// after the kernel row's start.
+struct Cut {
     pixel: usize,
     from: usize,
     len: usize,
 }
 
-/// Calls `visit(place, kernel_row, run)` for each place of the kernel and each of its rows.
+fn cut(geometry: &Geometry, place_x: usize) -> Cut {
+    let (left, right) = geometry.taps_inside(place_x, geometry.kernel_width, geometry.width);
+    // left ≥ P − place_x·S, so the first pixel's column is not negative where any tap is inside.
+    let column = (place_x * geometry.stride + left).saturating_sub(geometry.padding);
+    let pixel = if left < right { column * geometry.channels } else { 0 };
+    Cut { pixel, from: left * geometry.channels, len: (right - left) * geometry.channels }
+}
+
+/// Copies `count` runs, `step` apart in the image, `row_stride` apart in the columns.
+///
+/// Images of few channels have short runs, for which a call of `memcpy` costs more than the copy. The lengths of common ones (4×4 and
+/// 3×3 kernels on grey and RGB) are known to the compiler here and become a few moves: 3.4 µs an image of 28×28×1 became 1.0.
 #[inline(always)]
-fn for_each_run(geometry: &Geometry, mut visit: impl FnMut(usize, usize, Option<Run>)) {
-    let g = geometry;
-    for place_y in 0..g.small_height {
-        let (top, bottom) = g.taps_inside(place_y, g.kernel_height, g.height);
-        for place_x in 0..g.small_width {
-            let (left, right) = g.taps_inside(place_x, g.kernel_width, g.width);
-            let place = place_y * g.small_width + place_x;
-            // left ≥ P − place_x·S, so the pixel's column is not negative; nor is its row where top ≤ kernel_row < bottom.
-            let first_column = place_x * g.stride + left - g.padding.min(place_x * g.stride + left);
-            for kernel_row in 0..g.kernel_height {
-                let run = (top..bottom).contains(&kernel_row).then(|| Run {
-                    pixel: ((place_y * g.stride + kernel_row - g.padding) * g.width + first_column)
-                        * g.channels,
-                    from: left * g.channels,
-                    len: (right - left) * g.channels,
-                });
-                visit(place, kernel_row, run);
-            }
-        }
+fn copy_runs<T: Element>(to: &mut [T], row_stride: usize, from: &[T], step: usize, run: usize, count: usize) {
+    match run {
+        3 => copy_fixed::<T, 3>(to, row_stride, from, step, count),
+        4 => copy_fixed::<T, 4>(to, row_stride, from, step, count),
+        9 => copy_fixed::<T, 9>(to, row_stride, from, step, count),
+        12 => copy_fixed::<T, 12>(to, row_stride, from, step, count),
+        _ => (0..count).for_each(|i| to[i * row_stride..][..run].copy_from_slice(&from[i * step..][..run])),
     }
 }
 
-/// `copy_from_slice`, with the short runs of images of few channels as moves of a fixed size rather than calls.
-#[inline(always)]
-fn copy_run<T: Element>(to: &mut [T], from: &[T]) {
-    match <&mut [T; 4]>::try_from(&mut *to) {
-        Ok(to) => to.copy_from_slice(&from[..4]),
-        Err(_) => to.copy_from_slice(from),
+fn copy_fixed<T: Element, const N: usize>(
+    to: &mut [T],
+    row_stride: usize,
+    from: &[T],
+    step: usize,
+    count: usize,
+) {
+    for i in 0..count {
+        to[i * row_stride..][..N].copy_from_slice(&from[i * step..][..N]);
     }
 }
 
-/// `to += from`, with short runs of a fixed size, as in [`copy_run`].
+/// Adds `count` runs of the columns, `row_stride` apart, to the image, `step` apart: as [`copy_runs`].
+///
+/// Neighbours overlap in the image, and a load that overlaps the store just before it waits for that store to reach the cache. So
+/// runs are added in rounds that skip as many places as overlap: 5.1 µs an image of 28×28×1 one by one, 1.7 in rounds.
+#[inline(always)]
+fn add_runs<T: Element>(to: &mut [T], step: usize, from: &[T], row_stride: usize, run: usize, count: usize) {
+    let rounds = run.div_ceil(step);
+    for round in 0..rounds.min(count) {
+        let (to, from) = (&mut to[round * step..], &from[round * row_stride..]);
+        let count = (count - round).div_ceil(rounds);
+        add_round(to, rounds * step, from, rounds * row_stride, run, count);
+    }
+}
+
+#[inline(always)]
+fn add_round<T: Element>(to: &mut [T], step: usize, from: &[T], row_stride: usize, run: usize, count: usize) {
+    match run {
+        3 => add_fixed::<T, 3>(to, step, from, row_stride, count),
+        4 => add_fixed::<T, 4>(to, step, from, row_stride, count),
+        9 => add_fixed::<T, 9>(to, step, from, row_stride, count),
+        12 => add_fixed::<T, 12>(to, step, from, row_stride, count),
+        _ => (0..count).for_each(|i| add_run(&mut to[i * step..][..run], &from[i * row_stride..][..run])),
+    }
+}
+
+fn add_fixed<T: Element, const N: usize>(
+    to: &mut [T],
+    step: usize,
+    from: &[T],
+    row_stride: usize,
+    count: usize,
+) {
+    for i in 0..count {
+        add_run(&mut to[i * step..][..N], &from[i * row_stride..][..N]);
+    }
+}
+
+/// to += from.
 #[inline(always)]
 fn add_run<T: Element>(to: &mut [T], from: &[T]) {
-    let add = |(t, &f): (&mut T, &T)| *t += f;
-    match (<&mut [T; 4]>::try_from(&mut *to), <&[T; 4]>::try_from(from)) {
-        (Ok(to), Ok(from)) => to.iter_mut().zip(from).for_each(add),
-        _ => to.iter_mut().zip(from).for_each(add),
+    for (t, &f) in to.iter_mut().zip(from) {
+        *t += f;
     }
 }
 

@@ -126,19 +126,24 @@ impl<'a, T: Element> MatrixMut<'a, T> {
     /// One row as a slice.
     pub fn row(&mut self, row: usize) -> &mut [T] {
         assert!(row < self.rows, "row {row} of {}", self.rows);
-        // SAFETY: row < rows, so by the assertion made in `strided` (kept by `split_at_column`) the elements
-        // row·row_stride .. + columns lie inside the slice that `self` borrows. They belong to no other MatrixMut, and
-        // the borrow of `self` keeps a second slice of them from being made.
-        unsafe { std::slice::from_raw_parts_mut(self.pointer.add(row * self.row_stride), self.columns) }
+        // Without columns there may be no element to point at: `strided` then asks for none.
+        let offset = if self.columns == 0 { 0 } else { row * self.row_stride };
+        // SAFETY: with no columns, the slice is empty and its pointer that of a borrowed slice, so aligned and not null. Else
+        // row < rows, and `strided` asserted that (rows−1)·row_stride + columns elements, a product that does not overflow, lie inside
+        // the slice that `self` borrows (`split_at_column` keeps this: it moves the pointer by as many elements as it takes from
+        // the columns). So the elements offset .. offset + columns do. They belong to no other MatrixMut, and the borrow of `self`
+        // keeps a second slice of them from being made while this one lives.
+        unsafe { std::slice::from_raw_parts_mut(self.pointer.add(offset), self.columns) }
     }
 
     /// The columns before `at`, and those from `at` on.
     pub fn split_at_column(self, at: usize) -> (Self, Self) {
         assert!(at <= self.columns, "column {at} of {}", self.columns);
-        // With no rows there may be no element to point at.
+        // With no rows, or no columns on the right, there may be no element to point at.
         let offset = if self.rows == 0 || at == self.columns { 0 } else { at };
-        // SAFETY: offset < columns ≤ row_stride in the first row, which lies inside the slice where there is one. The
-        // two halves have disjoint columns of the same rows, and `self` is consumed.
+        // SAFETY: with offset 0 the pointer stays where it is. Else offset = at < columns, and there is a first row, all of
+        // which `strided` asserted to lie inside the slice: so does the element `offset`. The halves have disjoint columns of the
+        // same rows, and `self` is consumed, so no element has two owners.
         let right = unsafe { self.pointer.add(offset) };
         (Self { columns: at, ..self }, Self { pointer: right, columns: self.columns - at, ..self })
     }
@@ -164,10 +169,16 @@ pub fn gemm<T: Element>(a: Matrix<'_, T>, b: Matrix<'_, T>, beta: T, c: &mut Mat
     let (rsb, csb) = (stride(b.row_stride), stride(b.column_stride));
     let rsc = stride(c.row_stride);
     let (pa, pb, pc) = (a.data.as_ptr(), b.data.as_ptr(), c.pointer);
-    // SAFETY: the three matrices were checked to lie inside their slices when they were made, and keep that on being
-    // transposed, cut and split; their shapes fit by the assertion above. A and B are borrowed for reading and C
-    // exclusively, so C overlaps neither. C's elements don't alias each other: column stride 1, row stride ≥ columns.
-    // T is f32 or f64 (Element is sealed), and each pointer is cast to the type that it has already.
+    // SAFETY: what the two functions ask of their caller, point by point.
+    // - A and B can be read at i·rs + j·cs for all i < rows, j < columns: `Matrix::strided` asserted that the last of these is
+    //   inside the slice; `transposed` exchanges the pairs and so the same elements; `column_range` asserts its columns to be
+    //   among those that were there, and slices safely.
+    // - C can be read and written at i·rsc + j: asserted by `MatrixMut::strided`, kept by `split_at_column`.
+    // - A is m × k, B k × n, C m × n: asserted above.
+    // - No element of C has two places: its column stride is 1, and `strided` asserted row_stride ≥ columns.
+    // - C overlaps neither A nor B: these are shared borrows and C is an exclusive one, all alive during the call.
+    // - Strides fit isize (checked above), and so does every offset, which lies inside a slice.
+    // - The casts change no type: T is f32 or f64, as `Element` is sealed, and each branch has the one it has tested for.
     unsafe {
         if TypeId::of::<T>() == TypeId::of::<f32>() {
             let beta = beta.to_f64() as f32;
@@ -203,10 +214,10 @@ pub fn product<T: Element>(
 /// What [`product`] takes where there is nothing left to do on a piece.
 pub fn nothing<T>(_: MatrixMut<'_, T>, _: usize) {}
 
-/// Eight pieces, of a multiple of 8 columns (the width of a packed panel) and at least 64 (below which packing A anew
-/// costs more than the parallelism gives: 64 columns ran at 71 GFLOP/s, 128 at 76, 392 at 84).
+/// Eight pieces, of a multiple of 8 columns (the width of a packed panel) and at least 128 (each piece packs A anew: 64
+/// columns ran at 71 GFLOP/s, 128 at 76, 392 at 84).
 pub fn piece_width(columns: usize) -> usize {
-    columns.div_ceil(8).next_multiple_of(8).max(64)
+    columns.div_ceil(8).next_multiple_of(8).max(128)
 }
 
 /// Calls `task(piece, first_column)` in parallel for each range of `width` columns.
@@ -317,6 +328,20 @@ mod tests {
     #[should_panic(expected = "does not fit")]
     fn a_matrix_longer_than_its_slice_is_refused() {
         let _ = Matrix::strided(&[0.0_f32; 10], 3, 2, 5);
+    }
+
+    #[test]
+    fn a_matrix_without_elements_has_empty_rows_and_splits() {
+        let mut matrix = MatrixMut::<f32>::strided(&mut [], 3, 0, 5);
+        assert!(matrix.row(2).is_empty());
+        let (mut left, mut right) = matrix.split_at_column(0);
+        assert!(left.row(2).is_empty() && right.row(1).is_empty());
+        let (left, right) = MatrixMut::<f32>::strided(&mut [], 0, 4, 4).split_at_column(2);
+        assert_eq!((left.columns, right.columns), (2, 2));
+        // The right half of a matrix that ends with its slice.
+        let mut numbers = [1.0_f32; 8];
+        let (_, mut right) = MatrixMut::strided(&mut numbers, 2, 3, 5).split_at_column(3);
+        assert!(right.row(1).is_empty());
     }
 
     #[test]

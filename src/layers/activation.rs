@@ -10,6 +10,7 @@
 //! | sigmoid | 1/(1 + e⁻ˣ) | y(1 − y) |
 //! | tanh | tanh x | 1 − y² |
 
+use super::BLOCK;
 use crate::tensor::Element;
 
 /// What is applied to a layer's output.
@@ -45,7 +46,7 @@ impl Activation {
         let pairs = d.iter_mut().zip(y);
         match self {
             Self::Identity => {}
-            Self::Relu => pairs.for_each(|(d, &y)| *d = if y > T::ZERO { *d } else { T::ZERO }),
+            Self::Relu => pairs.for_each(|(d, &y)| *d *= step(y)),
             Self::Sigmoid => pairs.for_each(|(d, &y)| *d *= y * (T::ONE - y)),
             Self::Tanh => pairs.for_each(|(d, &y)| *d *= T::ONE - y * y),
         }
@@ -57,7 +58,16 @@ impl Activation {
     /// Where the rows don't come out even.
     pub fn forward_with_bias<T: Element>(self, rows: &mut [T], bias: &[T]) {
         assert!(rows.len().is_multiple_of(bias.len()), "{} numbers in rows of {}", rows.len(), bias.len());
-        for row in rows.chunks_exact_mut(bias.len()) {
+        // A short bias is written out several times, so that the loop below is long enough for vectors.
+        let mut repeated = [T::ZERO; BLOCK];
+        let bias = if bias.len() > BLOCK / 2 {
+            bias
+        } else {
+            let whole = &mut repeated[..BLOCK / bias.len() * bias.len()];
+            whole.chunks_exact_mut(bias.len()).for_each(|row| row.copy_from_slice(bias));
+            whole
+        };
+        for row in rows.chunks_mut(bias.len()) {
             let pairs = row.iter_mut().zip(bias);
             match self {
                 Self::Relu => pairs.for_each(|(v, &b)| *v = relu(*v + b)),
@@ -76,13 +86,20 @@ fn relu<T: Element>(x: T) -> T {
     if x < T::ZERO { T::ZERO } else { x }
 }
 
+/// 1 where y > 0 and 0 where y = 0, for the outputs of a ReLU: y·10³⁰⁰ (10³⁸), but at most 1. (A y below 10⁻³⁸ would be a little
+/// short of 1.) The plain choice `if y > 0 { d } else { 0 }` becomes masked stores, which took 400 µs where this takes 120.
+#[inline(always)]
+fn step<T: Element>(y: T) -> T {
+    (y * T::HUGE).min(T::ONE)
+}
+
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::gradient_check::{check, random_vec};
 
     #[test]
-    fn gradients_of_the_activations() {
+    pub(crate) fn gradients_of_the_activations() {
         for activation in [Activation::Identity, Activation::Relu, Activation::Sigmoid, Activation::Tanh] {
             // At least 0.05 away from ReLU's kink.
             let x: Vec<f64> = random_vec(3, 40).iter().map(|v| v + 0.05 * v.signum()).collect();

@@ -14,11 +14,13 @@
 //!
 //! (What deep learning calls a convolution is a cross-correlation: the kernel is not flipped.)
 //!
-//! W lies in memory as [O][KH][KW][C], so that its rows fit the columns' order. PyTorch's [O, C, KH, KW] is made on saving.
+//! W lies in memory as `[O][KH][KW][C]`, so that its rows fit the columns' order. PyTorch's `[O, C, KH, KW]` is made on saving.
 
 use rayon::prelude::*;
 
-use super::{Activation, Gradients, Work, add_rows, chunk_images, lane_images, reduce_lanes};
+use super::{
+    Activation, EVEN, Gradients, Work, add_rows, chunk_images, lane_images, most_images, reduce_lanes,
+};
 use crate::kernels::columns::{col2im, im2col};
 use crate::kernels::gemm::{Matrix, MatrixMut, gemm, padded_stride};
 use crate::kernels::geometry::Geometry;
@@ -37,7 +39,7 @@ impl Conv2d {
     /// Scratch for the columns of a chunk, and partial gradients for the lanes of a batch.
     pub fn work_len(&self) -> (usize, usize) {
         let columns = self.columns_len();
-        (chunk_images(columns) * columns, super::LANES * self.filters * (self.geometry.patch_len() + 1))
+        (most_images(columns) * columns, super::LANES * self.filters * (self.geometry.patch_len() + 1))
     }
 
     /// The numbers of one image's columns, with the gaps.
@@ -56,7 +58,7 @@ impl Conv2d {
         work: &Work<T>,
     ) {
         let (image, small) = (self.geometry.large_len(), self.geometry.places() * self.filters);
-        let chunk = chunk_images(self.columns_len());
+        let chunk = chunk_images(output.len() / small, most_images(self.columns_len()), EVEN);
         output.par_chunks_mut(chunk * small).zip(input.par_chunks(chunk * image)).for_each(|(y, x)| {
             self.with_columns(x, work, |columns| {
                 let rows = y.len() / self.filters;
@@ -102,7 +104,8 @@ impl Conv2d {
     ) {
         let (image, small) = (self.geometry.large_len(), self.geometry.places() * self.filters);
         let batch = output.len() / small;
-        let (lane, chunk) = (lane_images(batch), chunk_images(self.columns_len()));
+        let lane = lane_images(batch);
+        let chunk = chunk_images(lane, most_images(self.columns_len()), 1);
         let (weight_len, lane_len) = (gradients.weight.len(), gradients.weight.len() + gradients.bias.len());
         let mut partials = std::mem::take(&mut work.partials);
         let used = &mut partials[..batch.div_ceil(lane) * lane_len];
@@ -137,7 +140,7 @@ impl Conv2d {
     fn input_gradient<T: Element>(&self, weight: &[T], d_output: &[T], d_input: &mut [T], work: &Work<T>) {
         let (image, small) = (self.geometry.large_len(), self.geometry.places() * self.filters);
         let (columns_len, row_stride) = (self.columns_len(), padded_stride(self.geometry.patch_len()));
-        let chunk = chunk_images(columns_len);
+        let chunk = chunk_images(d_output.len() / small, most_images(columns_len), EVEN);
         d_input.par_chunks_mut(chunk * image).zip(d_output.par_chunks(chunk * small)).for_each(|(dx, dy)| {
             let rows = dy.len() / self.filters;
             work.scratch.with(rows * row_stride, |columns| {
@@ -183,7 +186,7 @@ pub(super) fn with_columns<T: Element>(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::gradient_check::{check, convolution_grid, random_vec};
 
@@ -237,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn gradients_over_kernels_strides_paddings_sizes_channels_and_batches() {
+    pub(crate) fn gradients_over_kernels_strides_paddings_sizes_channels_and_batches() {
         for (seed, (geometry, filters, batch)) in convolution_grid(48).into_iter().enumerate() {
             let layer = Conv2d { geometry, filters };
             let activation = [Activation::Identity, Activation::Tanh, Activation::Sigmoid][seed % 3];

@@ -18,12 +18,14 @@
 //! Where the kernel is the whole image (the article's first step up, from 1×1), every patch is an image and the layer is a plain
 //! product; then the weight is far larger than the batch, and the product is cut along the weight instead of the batch.
 //!
-//! W lies in memory as [S][KH][KW][C]; PyTorch's [S, C, KH, KW] is made on saving.
+//! W lies in memory as `[S][KH][KW][C]`; PyTorch's `[S, C, KH, KW]` is made on saving.
 
 use rayon::prelude::*;
 
 use super::conv2d::with_columns;
-use super::{Activation, Gradients, Work, add_rows, chunk_images, lane_images, reduce_lanes};
+use super::{
+    Activation, EVEN, Gradients, Work, add_rows, chunk_images, lane_images, most_images, reduce_lanes,
+};
 use crate::kernels::columns::col2im;
 use crate::kernels::gemm::{Matrix, MatrixMut, gemm, nothing, padded_stride, product};
 use crate::kernels::geometry::Geometry;
@@ -46,7 +48,7 @@ impl ConvTranspose2d {
         }
         let columns = self.columns_len();
         let lane = self.small_channels * self.geometry.patch_len() + self.geometry.channels;
-        (chunk_images(columns) * columns, super::LANES * lane)
+        (most_images(columns) * columns, super::LANES * lane)
     }
 
     /// The numbers of one image's columns, with the gaps.
@@ -78,7 +80,7 @@ impl ConvTranspose2d {
             return;
         }
         let (columns_len, row_stride) = (self.columns_len(), padded_stride(g.patch_len()));
-        let chunk = chunk_images(columns_len);
+        let chunk = chunk_images(output.len() / image, most_images(columns_len), EVEN);
         output.par_chunks_mut(chunk * image).zip(input.par_chunks(chunk * small)).for_each(|(y, x)| {
             let rows = x.len() / self.small_channels;
             work.scratch.with(rows * row_stride, |columns| {
@@ -111,7 +113,8 @@ impl ConvTranspose2d {
             self.backward_whole_image(batch, input, output, weight, activation, d_output, gradients, d_input);
             return;
         }
-        let (lane, chunk) = (lane_images(batch), chunk_images(self.columns_len()));
+        let lane = lane_images(batch);
+        let chunk = chunk_images(lane, most_images(self.columns_len()), 1);
         let (weight_len, lane_len) = (gradients.weight.len(), gradients.weight.len() + gradients.bias.len());
         let mut partials = std::mem::take(&mut work.partials);
         let used = &mut partials[..batch.div_ceil(lane) * lane_len];
@@ -178,7 +181,7 @@ impl ConvTranspose2d {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::gradient_check::{check, convolution_grid, random_vec};
 
@@ -226,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn gradients_over_kernels_strides_paddings_sizes_channels_and_batches() {
+    pub(crate) fn gradients_over_kernels_strides_paddings_sizes_channels_and_batches() {
         let mut grid = convolution_grid(48);
         // The whole-image case of the article's first step up.
         grid.push((Geometry::new((3, 4, 2), (3, 4), 1, 0).unwrap(), 5, 3));

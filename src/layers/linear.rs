@@ -131,12 +131,12 @@ impl Linear {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::gradient_check::{check, random_vec};
 
     #[test]
-    fn gradients_over_sizes_batches_and_activations() {
+    pub(crate) fn gradients_over_sizes_batches_and_activations() {
         let activations = [Activation::Identity, Activation::Relu, Activation::Sigmoid, Activation::Tanh];
         for (case, &(inputs, outputs, batch)) in
             [(1, 1, 1), (3, 5, 2), (7, 4, 3), (2, 70, 2)].iter().enumerate()

@@ -147,13 +147,13 @@ pub fn reparameterize_backward<T: Element>(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::gradient_check::{check, random_vec};
 
     /// Σ u·z + Σ v·μ² + Σ w·s of a draw with frozen noise: everything that reaches μ and s in training.
     #[test]
-    fn gradients_through_the_draw_and_beside_it() {
+    pub(crate) fn gradients_through_the_draw_and_beside_it() {
         for (seed, (features, latent, batch)) in [(1, 1, 1), (4, 3, 2), (6, 2, 5)].into_iter().enumerate() {
             let seed = 40 * seed as u64;
             let shared = Shared::new(features, latent);

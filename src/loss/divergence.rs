@@ -226,4 +226,4 @@ const INVERSE_FACTORIALS: [f64; 18] = {
 };
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -303,4 +303,4 @@ impl ObjectiveTerms {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

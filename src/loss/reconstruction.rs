@@ -383,4 +383,4 @@ fn sums_and_slopes<T: Element>(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

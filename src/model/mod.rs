@@ -6,6 +6,8 @@
 
 pub mod config;
 pub mod file;
+#[cfg(test)]
+pub(crate) mod gradients;
 pub mod network;
 pub mod parameters;
 pub mod presets;

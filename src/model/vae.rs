@@ -176,8 +176,9 @@ impl<T: Element> Vae<T> {
         self.backpropagate(images, noise, objective, terms, Half::Both, workspace)
     }
 
-    /// The second step of the alternating schedule: the gradient of the reconstruction with respect to the decoder alone. The
-    /// encoder's half of the gradient is left as it was.
+    /// The second step of the alternating schedule: the gradient of the reconstruction with respect to the decoder alone, in the
+    /// decoder's half of [`Workspace::gradient`]. What lies in the encoder's half is nothing to step by: the most of it is left as it was,
+    /// and the article's shared layer, whose way back is the decoder's first stage, has only that use's share there.
     pub fn decoder_gradients(
         &self,
         images: &[T],

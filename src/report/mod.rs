@@ -1,6 +1,38 @@
 //! What a person looks at: sheets of pictures, curves, the report of a run.
+//!
+//! Everything here is made of plain numbers and texts, and knows nothing of training. Reading order: [`sheet`]; for the report
+//! [`metrics`] and [`progress`] (what it is made of), [`curves`] and [`latent`] (its diagrams), [`html`], [`page`] (the whole).
+//!
+//! The diagrams are SVG that is written here: two kinds of them, some hundred lines each, are less to carry than a plotting package,
+//! and take their colours from the page, light or dark.
 
+pub mod curves;
+pub mod html;
+pub mod latent;
+pub mod metrics;
+pub mod page;
+pub mod progress;
 pub mod sheet;
 pub mod svg;
 
+pub use metrics::Metrics;
+pub use page::RunReport;
+pub use progress::Progress;
 pub use sheet::Picture;
+
+/// A count as a person reads it.
+///
+/// ```
+/// assert_eq!(elbo::report::grouped(1_234_567), "1,234,567");
+/// ```
+pub fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

@@ -32,6 +32,11 @@ pub fn to_byte(value: f32) -> u8 {
     (value * 255.0).round().clamp(0.0, 255.0) as u8
 }
 
+/// The whole factor by which pictures of this size are enlarged.
+fn zoom(height: usize, width: usize) -> usize {
+    LEGIBLE.div_ceil(height.min(width)).max(1)
+}
+
 impl Picture {
     /// A sheet of pictures with values in [0, 1], `count × H·W·C`, in rows of `columns`. Pictures with a number of channels that has no
     /// colours (not 1, 3 or 4) are drawn as one grey tile per channel, side by side.
@@ -47,7 +52,7 @@ impl Picture {
         let tiles = values.len() / len * per_picture;
         let columns = columns.max(1).min((tiles / per_picture).max(1)) * per_picture;
         let rows = tiles.div_ceil(columns).max(1);
-        let zoom = LEGIBLE.div_ceil(height.min(width)).max(1);
+        let zoom = zoom(height, width);
         let (cell_height, cell_width) = (height * zoom + GAP, width * zoom + GAP);
         let mut sheet = Self::blank(rows * cell_height + GAP, columns * cell_width + GAP, colors);
         for tile in 0..tiles {
@@ -65,6 +70,18 @@ impl Picture {
             }
         }
         sheet
+    }
+
+    /// The pixels from one row of pictures of this size to the next.
+    pub fn row_height((height, width): (usize, usize)) -> usize {
+        height * zoom(height, width) + GAP
+    }
+
+    /// The first `rows` rows of a sheet of pictures of this size.
+    pub fn first_rows(&self, image: (usize, usize), rows: usize) -> Self {
+        let height = (rows * Self::row_height(image) + GAP).min(self.height);
+        let bytes = self.bytes[..height * self.width * self.channels].to_vec();
+        Self { bytes, height, ..*self }
     }
 
     /// Originals and reconstructions, each pair side by side.
@@ -101,10 +118,10 @@ impl Picture {
         write_atomically(fs, path, |out| write_png(out, &self.bytes, self.height, self.width, self.channels))
     }
 
-    /// Writes a PNG under a name that must not be there yet.
+    /// Writes a PNG under a name that is free: what a person named is never replaced.
     ///
     /// # Errors
-    /// Where it is, or the system refuses.
+    /// Where something has that name already, or the system refuses.
     pub fn save_new(&self, fs: &dyn FileSystem, path: &Path) -> Result<()> {
         write_new(fs, path, |out| write_png(out, &self.bytes, self.height, self.width, self.channels))
     }

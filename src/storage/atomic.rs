@@ -126,6 +126,9 @@ pub fn create_folder(fs: &dyn FileSystem, path: &Path) -> Result<()> {
     let parent = folder_of(path);
     create_folder(fs, parent)?;
     match fs.create_folder(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !path.is_dir() => {
+            return Err(Error::data(path, "is a file, and a folder is needed there; choose another place"));
+        }
         // Another process may have been faster.
         Err(error) if !path.is_dir() => return Err(Error::io("create the folder", path, error)),
         _ => {}

@@ -42,6 +42,8 @@ pub trait Element:
     const ZERO: Self;
     /// 1.
     const ONE: Self;
+    /// A number near the largest, whose product with anything up to 1 is finite.
+    const HUGE: Self;
 
     /// The nearest number of this type.
     fn from_f64(value: f64) -> Self;
@@ -80,6 +82,7 @@ pub trait Element:
 impl Element for f32 {
     const ZERO: Self = 0.0;
     const ONE: Self = 1.0;
+    const HUGE: Self = 1e38;
 
     fn from_f64(value: f64) -> Self {
         value as Self
@@ -202,6 +205,7 @@ impl Element for f32 {
 impl Element for f64 {
     const ZERO: Self = 0.0;
     const ONE: Self = 1.0;
+    const HUGE: Self = 1e300;
 
     fn from_f64(value: f64) -> Self {
         value

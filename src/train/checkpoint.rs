@@ -8,7 +8,8 @@
 //! | `progress` | step, epoch, the sums of the running epoch, best value so far, patience |
 //! | `adam-steps` | t of each Adam state |
 //! | `norms` | the last gradient norms, for spikes |
-//! | `seed`, `data` | the seed, and a fingerprint of the images: data that changed is noticed |
+//! | `settings` | the run's options, but for those that may be given anew or are about this computer: a config.toml that was edited is noticed |
+//! | `data` | a fingerprint of the images: data that changed is noticed |
 //!
 //! No state of a random generator is here, because none is ever kept (see [`random`](crate::random)); no time, thread count or path
 //! either, so the same run gives the same bytes wherever and however it ran.
@@ -16,30 +17,56 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
+use super::config::Config;
 use super::trainer::{Progress, Trainer};
 use crate::error::{Error, Result};
 use crate::model::file::{description, from_tensors, parse_description, to_tensors};
 use crate::optim::{AdamState, SpikeDetector};
 use crate::storage::filesystem::FileSystem;
+use crate::storage::printable;
 use crate::storage::tensor_file::TensorFile;
 
 /// The part of a checkpoint's description that is not the model's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct State {
-    seed: u64,
+    settings: Map<String, Value>,
     data: String,
     progress: Progress,
     adam_steps: Vec<u64>,
     norms: Vec<f64>,
 }
 
+/// Options that a checkpoint does not hold a run to: what `--resume` takes anew, where the images lie (they have a fingerprint), and what
+/// this computer is given.
+const FREE: [&str; 7] =
+    ["epochs", "max-steps", "threads", "checkpoint-every", "data", "max-memory", "skip-bad"];
+
+/// The options that decide what a run computes, by name.
+fn settings(config: &Config) -> Map<String, Value> {
+    match serde_json::to_value(config.to_options()) {
+        Ok(Value::Object(mut options)) => {
+            options.retain(|key, _| !FREE.contains(&key.as_str()));
+            options
+        }
+        _ => unreachable!("options are a table of numbers and texts"),
+    }
+}
+
 /// Saves where a training stands; the previous checkpoint stays until the new one is safe.
 ///
 /// # Errors
-/// Where a number is not finite, or the system refuses.
+/// Where a number is not finite, or the system refuses. What was under `path` is then still there.
 pub fn save(trainer: &Trainer, fingerprint: u64, fs: &dyn FileSystem, path: &Path) -> Result<()> {
+    if !trainer.is_finite() {
+        return Err(Error::Training(format!(
+            "a parameter, or a number of Adam's, became infinite or NaN by step {}; nothing was saved, and the last checkpoint is \
+             good. A smaller --lr or --clip-norm often helps",
+            trainer.progress.step
+        )));
+    }
     let table = &trainer.model.architecture().table;
     let joined = |part: fn(&AdamState) -> &Vec<f32>| -> std::borrow::Cow<'_, [f32]> {
         match trainer.adam.as_slice() {
@@ -52,24 +79,45 @@ pub fn save(trainer: &Trainer, fingerprint: u64, fs: &dyn FileSystem, path: &Pat
     tensors.extend(to_tensors(table, &first, "adam.first."));
     tensors.extend(to_tensors(table, &second, "adam.second."));
     let state = State {
-        seed: trainer.config.seed,
+        settings: settings(&trainer.config),
         data: format!("{fingerprint:016x}"),
         progress: trainer.progress.clone(),
         adam_steps: trainer.adam.iter().map(|state| state.steps).collect(),
         norms: trainer.spikes.history().to_vec(),
     };
+    let written = serde_json::to_value(&state).expect("numbers and texts");
+    // JSON has no infinity and no NaN: they would be written as null, and the checkpoint could not be read.
+    if serde_json::from_value::<State>(written.clone()).ok().as_ref() != Some(&state) {
+        return Err(Error::Training(format!(
+            "a sum of losses or gradient norms became infinite or NaN by step {}; nothing was saved, and the last checkpoint is good",
+            trainer.progress.step
+        )));
+    }
     let mut description = description("checkpoint", trainer.model.config());
-    description["state"] = serde_json::to_value(state).expect("numbers and texts");
+    description["state"] = written;
     TensorFile { description, tensors }.save(fs, path)
 }
 
 /// Puts a new trainer where the checkpoint stands.
 ///
 /// # Errors
-/// Where it is no checkpoint or damaged, or is of another network, seed, schedule or data than the trainer's.
+/// Where it is no checkpoint or damaged, or is of another network, settings or data than the trainer's.
 pub fn restore(trainer: &mut Trainer, fingerprint: u64, path: &Path) -> Result<()> {
+    let file = TensorFile::load(path, trainer.config.load.max_memory)?;
+    restore_from(trainer, fingerprint, file, path)
+}
+
+/// [`restore`] from the contents of the file; `path` is for messages.
+///
+/// # Errors
+/// As [`restore`]. The trainer is then as it was.
+pub fn restore_from(
+    trainer: &mut Trainer,
+    fingerprint: u64,
+    mut file: TensorFile<'_>,
+    path: &Path,
+) -> Result<()> {
     let wrong = |message: String| Error::data(path, message);
-    let mut file = TensorFile::load(path, trainer.config.load.max_memory)?;
     let config = parse_description(&file.description, "checkpoint", path)?;
     let state: State = serde_json::from_value(file.description["state"].take())
         .map_err(|error| wrong(format!("its state cannot be read: {error}")))?;
@@ -80,10 +128,16 @@ pub fn restore(trainer: &mut Trainer, fingerprint: u64, path: &Path) -> Result<(
             "its network is not that of the run's config.toml; one of the two was changed".into(),
         ));
     }
-    if state.seed != trainer.config.seed {
+    let own = settings(&trainer.config);
+    let key = own.keys().chain(state.settings.keys()).find(|&key| own.get(key) != state.settings.get(key));
+    if let Some(key) = key {
+        let shown =
+            |value: Option<&Value>| value.map_or("none".to_string(), |value| printable(value.to_string()));
         let message = format!(
-            "has seed {}, and config.toml {}; one of the two was changed",
-            state.seed, trainer.config.seed
+            "has {} {}, and config.toml {}; one of the two was changed, and a run goes on only as it began",
+            printable(key.as_str()),
+            shown(state.settings.get(key)),
+            shown(own.get(key))
         );
         return Err(wrong(message));
     }
@@ -94,9 +148,8 @@ pub fn restore(trainer: &mut Trainer, fingerprint: u64, path: &Path) -> Result<(
         )));
     }
     if state.adam_steps.len() != trainer.adam.len() {
-        return Err(wrong(
-            "was made with another schedule than config.toml has; one of the two was changed".into(),
-        ));
+        let (found, needed) = (state.adam_steps.len(), trainer.adam.len());
+        return Err(wrong(format!("has {found} states of Adam, and its schedule needs {needed}")));
     }
     let p = &state.progress;
     let steps = trainer.steps_per_epoch();

@@ -178,6 +178,12 @@ impl Config {
         self.terms(0.0).validate()?;
         ObjectiveTerms { beta: self.beta.to, free_bits: self.free_bits, capacity: self.capacity }
             .validate()?;
+        if self.lr_warmup > self.epochs as f64 {
+            return Err(Error::config(format!(
+                "a learning-rate warm-up of {} epochs is longer than the run's {}; --lr-warmup must be at most that",
+                self.lr_warmup, self.epochs
+            )));
+        }
         self.learning_rate(1).validate()?;
         // Everything about the network that does not depend on the images is known now.
         self.model((64, 64, 1)).validate()?;
@@ -548,7 +554,7 @@ mod tests {
             ("range = \"1,1\"", "no range"),
             ("max-memory = \"lots\"", "no amount"),
             ("grey = true\nrgb = true", "exclude"),
-            ("lr-warmup = 20.0", "longer than"),
+            ("lr-warmup = 20.0", "20 epochs is longer than the run's 10"),
         ] {
             let error = refused(text);
             assert!(error.contains(expected), "{text}: {error}");

@@ -33,6 +33,11 @@ impl Judgement {
     pub fn active_units(&self) -> usize {
         self.mean_variance.iter().filter(|&&variance| variance > ACTIVE_VARIANCE).count()
     }
+
+    /// Whether fewer than a tenth of the dimensions are active: what is called posterior collapse here.
+    pub fn has_collapsed(&self) -> bool {
+        self.active_units() * 10 < self.mean_variance.len()
+    }
 }
 
 /// Memory for judging models of one shape, made once.

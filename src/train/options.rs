@@ -235,7 +235,15 @@ impl TrainOptions {
                 nearest(unknown, keys()).map_or(String::new(), |near| format!("; did you mean {near}?"));
             return Err(Error::data(path, format!("no option is called {}{near}", printable(unknown))));
         }
-        toml::Value::Table(table).try_into().map_err(not_toml)
+        table.clone().try_into().map_err(|error: toml::de::Error| {
+            // The error does not say which option it is about: it is the one that is refused alone, too.
+            let alone = |(key, value): (&String, &toml::Value)| {
+                toml::Table::from_iter([(key.clone(), value.clone())])
+            };
+            let refused = |entry: &(&String, &toml::Value)| alone(*entry).try_into::<Self>().is_err();
+            let key = table.iter().find(refused).map_or("", |(key, _)| key.as_str());
+            Error::data(path, format!("{key}: {}", error.message().replace('\n', " ")))
+        })
     }
 
     /// The text of a config file with these options.
@@ -256,7 +264,8 @@ pub(crate) fn nearest<S: AsRef<str>>(word: &str, names: impl IntoIterator<Item =
     let distances = names.into_iter().map(|name| {
         let name = name.as_ref().to_string();
         let begins = name.starts_with(&word) || (word.starts_with(&name) && name.len() > 2);
-        (if begins && !word.is_empty() { 1 } else { edit_distance(&word, &name) }, name)
+        let distance = edit_distance(&word, &name);
+        (if begins && !word.is_empty() { distance.min(1) } else { distance }, name)
     });
     let (distance, name) = distances.min_by_key(|(distance, _)| *distance)?;
     (distance <= (name.len().max(word.len())).div_ceil(3)).then_some(name)
@@ -312,7 +321,7 @@ mod tests {
 
     #[test]
     fn wrong_kinds_versions_and_depths_are_refused_with_their_place() {
-        assert!(parse("epochs = \"ten\"").unwrap_err().to_string().starts_with("c.toml: "));
+        assert!(parse("lr = 0.1\nepochs = \"ten\"").unwrap_err().to_string().starts_with("c.toml: epochs: "));
         assert!(parse("\nlr = = 3").unwrap_err().to_string().contains("line 2"));
         assert!(parse("config-version = 99").unwrap_err().to_string().contains("newer elbo"));
         assert!(parse(&format!("data = {}", "[".repeat(30_000))).is_err());

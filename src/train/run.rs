@@ -8,13 +8,15 @@
 //!   checkpoint.safetensors    where the run stands; written before the first step, after each epoch and every few minutes
 //!   samples/epoch-0001.png    what the model dreams up from always the same noise
 //!   reconstructions/…         originals beside what comes back
+//!   report.html               all of it on a page, written anew after each epoch
 //!   lock                      while a process writes here
 //! ```
 //!
 //! # Order of writing at the end of an epoch
 //!
-//! Sheets, then the model, then the row of metrics, then the checkpoint. Whatever moment a crash picks, the checkpoint on disk is one
-//! from which all that came after it is made again, the same to the bit; rows of metrics past it are dropped on resuming.
+//! Sheets, then the model, then the row of metrics, then the checkpoint, then the report. Whatever moment a crash picks, the checkpoint
+//! on disk is one from which all that came after it is made again, the same to the bit; rows of metrics past it are dropped on
+//! resuming. The report is made of what is on the disk by then; resuming a run that has nothing left to do writes it again.
 //!
 //! A run that is ended by `--max-steps` in the middle of an epoch is judged as it stands, but the checkpoint is of the middle of the
 //! epoch, and only whole epochs compete for the best model: so resuming goes on as if there had been no end.
@@ -126,19 +128,31 @@ pub struct Run {
 }
 
 impl Run {
+    /// An error if there is something where a new run's folder is to be: to be asked before images are read.
+    ///
+    /// # Errors
+    /// If there is.
+    pub fn refuse_existing(folder: &Path) -> Result<()> {
+        folder.symlink_metadata().map_or(Ok(()), |_| Err(is_there(folder)))
+    }
+
     /// Starts a run in a folder that is not there yet.
     ///
     /// # Errors
     /// Where it is there already, cannot be written, or configuration and images do not fit each other (then nothing is written).
     pub fn start(fs: &'static dyn FileSystem, folder: &Path, config: Config, data: Dataset) -> Result<Self> {
-        if folder.symlink_metadata().is_ok() {
-            return Err(Error::data(
-                folder,
-                "is there already, and a run never overwrites anything; choose another --out, or go on with train --resume",
-            ));
-        }
+        Self::refuse_existing(folder)?;
         let trainer = Trainer::new(config, data)?;
-        create_folder(fs, folder)?;
+        let parent = create_own_folder(fs, folder)?;
+        let synced = fs.sync_folder(&parent).map_err(|error| Error::io("sync the folder", &parent, error));
+        // What fails here fails before the first step: there is nothing to go on with, so nothing is left lying about.
+        synced.and_then(|()| Self::fill(fs, folder, trainer)).inspect_err(|_| {
+            let _ = std::fs::remove_dir_all(folder);
+        })
+    }
+
+    /// Writes the files of a new run. The checkpoint comes last, so that whatever has one has everything.
+    fn fill(fs: &'static dyn FileSystem, folder: &Path, trainer: Trainer) -> Result<Self> {
         let lock = RunLock::acquire(folder)?;
         for name in ["samples", "reconstructions"] {
             create_folder(fs, &folder.join(name))?;
@@ -146,9 +160,9 @@ impl Run {
         save_config(fs, folder, &trainer.config)?;
         let journal = Journal::create(fs, &folder.join("metrics.csv"), &COLUMNS)?;
         let run = Self::new(folder, fs, trainer, journal, lock);
-        run.save_checkpoint()?;
-        // So that a run always has a model that can be used, however early it ends.
+        // A run always has a model that can be used, however early it ends.
         run.trainer.model.save(fs, &folder.join("model.safetensors"))?;
+        run.save_checkpoint()?;
         Ok(run)
     }
 
@@ -164,7 +178,12 @@ impl Run {
         load: impl FnOnce(&Config) -> Result<Dataset>,
     ) -> Result<Self> {
         if !folder.join("checkpoint.safetensors").is_file() {
-            return Err(Error::data(folder, "is no run: there is no checkpoint.safetensors in it"));
+            let message = if folder.join("config.toml").is_file() {
+                "has no checkpoint.safetensors: the run was ended before its first step; remove the folder, and start anew"
+            } else {
+                "is no run: there is no checkpoint.safetensors in it"
+            };
+            return Err(Error::data(folder, message));
         }
         let lock = RunLock::acquire(folder)?;
         for name in ["", "samples", "reconstructions"] {
@@ -176,11 +195,17 @@ impl Run {
             create_folder(fs, &part)?;
             remove_stale(fs, &part)?;
         }
+        let end_is_given = options.model.max_steps.is_some();
         let config = resumed_config(folder, options)?;
         let data = load(&config)?;
         let mut trainer = Trainer::new(config, data)?;
         let fingerprint = trainer.data.fingerprint();
         checkpoint::restore(&mut trainer, fingerprint, &folder.join("checkpoint.safetensors"))?;
+        // An end that was reached is over, and the run goes on to its last epoch; one that is still ahead is the run's own.
+        let is_over = |end: u64| end <= trainer.progress.step;
+        if !end_is_given && trainer.config.max_steps.is_some_and(is_over) {
+            trainer.config.max_steps = None;
+        }
         // A row in the middle of an epoch belongs to an end that is taken back by going on.
         let epoch_start = trainer.progress.step - trainer.progress.step_in_epoch;
         let (journal, _) = Journal::resume(fs, &folder.join("metrics.csv"), &COLUMNS, epoch_start)?;
@@ -213,6 +238,7 @@ impl Run {
     pub fn train(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Outcome> {
         let mut saved = Instant::now();
         let mut timer = EpochTimer::default();
+        let begin = self.trainer.progress.step;
         // A checkpoint may have been written at the very end of an epoch, before the epoch was closed.
         while !self.trainer.is_done() {
             let started = Instant::now();
@@ -234,6 +260,9 @@ impl Run {
         }
         if self.trainer.progress.step_in_epoch > 0 {
             self.end_within_epoch(&timer, observer)?;
+        } else if self.trainer.progress.step == begin {
+            let judgement = self.judge_model();
+            super::report::save(&self.trainer, &judgement, self.fs, &self.folder)?;
         }
         Ok(if self.trainer.progress.ended_early { Outcome::EndedEarly } else { Outcome::Finished })
     }
@@ -241,7 +270,7 @@ impl Run {
     /// Everything at the end of a whole epoch, in the order that the module's header explains.
     fn finish_epoch(&mut self, timer: &EpochTimer, observer: &mut dyn Observer) -> Result<()> {
         self.trainer.settle_variance();
-        let mut report = self.judge(timer);
+        let mut report = self.judge(timer)?;
         let p = &mut self.trainer.progress;
         report.is_best =
             !report.held_out || p.best.is_none_or(|best| report.judgement.values.loss < best.loss);
@@ -256,6 +285,7 @@ impl Run {
         self.write_epoch(&report, &format!("epoch-{:04}", report.epoch))?;
         self.trainer.next_epoch();
         self.save_checkpoint()?;
+        super::report::save(&self.trainer, &report.judgement, self.fs, &self.folder)?;
         observer.epoch(&self.trainer, &report);
         Ok(())
     }
@@ -265,9 +295,10 @@ impl Run {
         self.save_checkpoint()?;
         let variance = self.trainer.model.config().likelihood;
         self.trainer.settle_variance();
-        let mut report = self.judge(timer);
+        let mut report = self.judge(timer)?;
         report.is_best = !report.held_out || self.trainer.progress.best.is_none();
         self.write_epoch(&report, &format!("step-{:06}", report.step))?;
+        super::report::save(&self.trainer, &report.judgement, self.fs, &self.folder)?;
         if let crate::loss::Likelihood::OptimalGaussian { variance: Some(variance) } = variance {
             self.trainer.model.set_optimal_variance(variance);
         }
@@ -284,14 +315,32 @@ impl Run {
         self.journal.sync()
     }
 
-    fn judge(&mut self, timer: &EpochTimer) -> EpochReport {
+    fn judge_model(&mut self) -> Judgement {
+        let t = &self.trainer;
+        let (filler, terms, objective) = (t.filler(), t.config.final_terms(), t.config.objective);
+        self.evaluator.judge(&t.model, &t.data.train, watched(&t.split), &filler, &objective, &terms)
+    }
+
+    /// The model as it stands, on the images that are watched.
+    ///
+    /// # Errors
+    /// Where the loss on them is not finite: such a model is not saved, nor is a checkpoint with it.
+    fn judge(&mut self, timer: &EpochTimer) -> Result<EpochReport> {
+        let judgement = self.judge_model();
         let t = &self.trainer;
         let held_out = !t.split.validation.is_empty();
-        let (filler, terms) = (t.filler(), t.config.final_terms());
-        let watched = watched(&t.split);
-        let objective = t.config.objective;
-        let judgement = self.evaluator.judge(&t.model, &t.data.train, watched, &filler, &objective, &terms);
-        EpochReport {
+        let values = &judgement.values;
+        let sum = values.loss + values.negative_elbo + values.reconstruction + values.divergence + values.kl;
+        if !sum.is_finite() {
+            return Err(Error::Training(format!(
+                "after step {} the loss on the {} images is {}; the model was not saved, and the last checkpoint is good. A \
+                 smaller --lr or --clip-norm often helps",
+                t.progress.step,
+                if held_out { "validation" } else { "training" },
+                values.loss
+            )));
+        }
+        Ok(EpochReport {
             epoch: t.progress.epoch + 1,
             step: t.progress.step,
             train: t.epoch_means(),
@@ -300,7 +349,7 @@ impl Run {
             is_best: false,
             time: timer.time,
             images_per_second: timer.images as f64 / timer.time.as_secs_f64().max(1e-9),
-        }
+        })
     }
 
     fn row(&self, report: &EpochReport) -> Vec<String> {
@@ -349,18 +398,32 @@ impl Run {
     }
 
     fn save_checkpoint(&self) -> Result<()> {
-        if !self.trainer.parameters_are_finite() {
-            return Err(Error::Training(format!(
-                "a parameter became infinite or NaN by step {}; nothing was saved, and the last checkpoint is good",
-                self.trainer.progress.step
-            )));
-        }
         checkpoint::save(
             &self.trainer,
             self.fingerprint,
             self.fs,
             &self.folder.join("checkpoint.safetensors"),
         )
+    }
+}
+
+fn is_there(folder: &Path) -> Error {
+    Error::data(
+        folder,
+        "is there already, and a run never overwrites anything; choose another --out, or go on with train --resume",
+    )
+}
+
+/// Creates the folder of a run, and gives the one above it. One that another process makes in this very moment is that one's.
+fn create_own_folder(fs: &dyn FileSystem, folder: &Path) -> Result<PathBuf> {
+    let absolute =
+        std::path::absolute(folder).map_err(|error| Error::io("create the folder", folder, error))?;
+    let parent = absolute.parent().unwrap_or(&absolute);
+    create_folder(fs, parent)?;
+    match fs.create_folder(folder) {
+        Ok(()) => Ok(parent.to_path_buf()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(is_there(folder)),
+        Err(error) => Err(Error::io("create the folder", folder, error)),
     }
 }
 
@@ -409,8 +472,7 @@ fn resumed_config(folder: &Path, options: TrainOptions) -> Result<Config> {
     let mut merged = own;
     let (m, o) = (&mut merged.model, options.model);
     m.epochs = o.epochs.or(m.epochs);
-    // An end that was asked for is over; without a new one the run goes on to its last epoch.
-    m.max_steps = o.max_steps;
+    m.max_steps = o.max_steps.or(m.max_steps);
     m.threads = o.threads.or(m.threads);
     m.checkpoint_every = o.checkpoint_every.or(m.checkpoint_every.take());
     Config::new(&merged)

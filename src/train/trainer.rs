@@ -201,15 +201,18 @@ impl Trainer {
         match (self.config.schedule, scale) {
             (_, None) => {}
             (Schedule::Joint, Some(scale)) => self.take_step(0, 0..self.model.parameters.len(), rate, scale),
-            (Schedule::Alternating, Some(scale)) => {
+            (Schedule::Alternating, Some(_)) => {
                 let decoder = self.model.architecture().table.decoder_start;
+                // Each half is clipped by its own norm: what it is the other has no part in.
+                let (_, scale) = self.clip(0..decoder, values.loss)?;
                 self.take_step(0, 0..decoder, rate, scale);
                 let (batch, noise) = (&self.batch[..pixels], &self.noise[..codes]);
                 let second =
                     self.model.decoder_gradients(batch, noise, &objective, &terms, &mut self.workspace);
                 // The encoder has moved by now, in memory only: what fails here leaves the checkpoint as it was.
-                let (_, scale) = self.clip(decoder, second.reconstruction)?;
-                self.take_step(1, decoder..self.model.parameters.len(), rate, scale);
+                let half = decoder..self.model.parameters.len();
+                let (_, scale) = self.clip(half.clone(), second.reconstruction)?;
+                self.take_step(1, half, rate, scale);
             }
         }
         let report = StepReport { values, images, norm, learning_rate: rate };
@@ -227,9 +230,9 @@ impl Trainer {
         self.config.adam.step(p, g, &mut self.adam[state], rate, scale);
     }
 
-    /// The norm of the gradient from parameter `from` on, and the factor that clips it.
-    fn clip(&mut self, from: usize, loss: f64) -> Result<(f64, f64)> {
-        let norm = gradient_norm([&self.workspace.gradient()[from..]], &mut self.norm_space);
+    /// The norm of the gradient of some parameters, and the factor that clips it.
+    fn clip(&mut self, range: std::ops::Range<usize>, loss: f64) -> Result<(f64, f64)> {
+        let norm = gradient_norm([&self.workspace.gradient()[range]], &mut self.norm_space);
         let step = self.progress.step + 1;
         if !loss.is_finite() {
             return Err(Error::Training(format!(
@@ -248,7 +251,7 @@ impl Trainer {
 
     /// The gradient's norm, and the factor for it, `None` to leave the step out.
     fn judge_gradient(&mut self, loss: f64) -> Result<(f64, Option<f64>)> {
-        let (norm, scale) = self.clip(0, loss)?;
+        let (norm, scale) = self.clip(0..self.model.parameters.len(), loss)?;
         let Verdict::Spike { median } = self.spikes.observe(norm) else { return Ok((norm, Some(scale))) };
         self.progress.spikes += 1;
         match self.config.on_spike {
@@ -297,12 +300,12 @@ impl Trainer {
         p.norm_sum = 0.0;
     }
 
-    /// The parameters are all finite. (A step from finite gradients can still overflow one.)
-    pub fn parameters_are_finite(&self) -> bool {
-        self.model
-            .parameters
-            .par_chunks(64 * 1024)
-            .all(|piece| piece.iter().fold(true, |all, x| all & x.is_finite()))
+    /// Whether parameters and moments are all finite. (A step from finite gradients can still overflow one.)
+    pub fn is_finite(&self) -> bool {
+        let moments = self.adam.iter().flat_map(|state| [&state.first, &state.second]);
+        moments.chain([&self.model.parameters]).all(|numbers| {
+            numbers.par_chunks(64 * 1024).all(|piece| piece.iter().fold(true, |all, x| all & x.is_finite()))
+        })
     }
 }
 

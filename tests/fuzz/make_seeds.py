@@ -194,3 +194,8 @@ write("png/palette8_transparent.png", png(3, 8, extra=[palette(8), (b"tRNS", byt
 write("png/grey8_transparent.png", png(0, 8, extra=[(b"tRNS", struct.pack(">H", 29))]))
 write("png/rgb8_transparent.png", png(2, 8, extra=[(b"tRNS", struct.pack(">3H", 29, 100, 171))]))
 write("png/grey8_text.png", png(0, 8, extra=[(b"tEXt", b"Comment\0nothing"), (b"gAMA", struct.pack(">I", 45455))]))
+# Not what it should be: a palette of one colour and a third (png 0.18.1 panics).
+write("png/palette_cut.png", png(3, 8, extra=[(b"PLTE", bytes(4))]))
+# A header whose nesting is hidden by closing brackets in a string: npyz took seconds.
+hidden = "{'" + ")" * 40 + "': '<f8', 'fortran_order': False, " + "{" * 11 + "'shape': (3, 5), }"
+write("npy/hidden_nesting.npy", b"\x93NUMPY\1\0" + struct.pack("<H", len(hidden)) + hidden.encode())

@@ -58,6 +58,8 @@ fn subfolders_are_labels() {
     let labels = data.labels.unwrap();
     assert_eq!(labels.names, ["cat", "cat/x", "dog"]);
     assert_eq!(labels.ids, [0, 1, 2]);
+    let files = ["cat/2.png", "cat/x/1.png", "dog/1.png"].map(|name| folder.path(name));
+    assert_eq!(data.files, files);
     assert_eq!(bytes(&data.train).iter().step_by(64).copied().collect::<Vec<_>>(), [3, 2, 1]);
     folder.png("0.png", 9, (8, 8), 1);
     assert_eq!(folder.load(&LoadOptions::default()).unwrap().labels.unwrap().names[0], ".");
@@ -74,6 +76,14 @@ fn train_and_test_are_parts() {
     assert_eq!(data.test_labels.unwrap().ids, [1]);
     let data = folder.load(&LoadOptions { part: Part::Test, ..LoadOptions::default() }).unwrap();
     assert_eq!((data.train.count, data.test.unwrap().count), (0, 1));
+    assert_eq!(data.test_labels.unwrap().ids, [1], "a class has its number whatever part is read");
+    folder.file("test/b/1.png", b"damaged");
+    let skip = LoadOptions { skip_bad: true, ..LoadOptions::default() };
+    let message = message(folder.load(&skip));
+    assert!(
+        message.ends_with("it is no PNG file; no picture that can be read is left in train or in test"),
+        "{message}"
+    );
 }
 
 #[cfg(unix)]

@@ -111,6 +111,11 @@ fn hostile_pictures() {
     for length in 0..whole.len() - 12 {
         assert!(parse(&whole[..length], Path::new("x"), &options).is_err(), "{length} bytes");
     }
+    let cut = std::fs::read(seed("png/palette_cut.png")).unwrap();
+    assert_eq!(
+        refused(&cut, &options),
+        "x: it has a palette that is not made of up to 256 colours of 3 bytes"
+    );
     let small = LoadOptions { max_memory: 100, ..options };
     assert_eq!(
         refused(&whole, &small),

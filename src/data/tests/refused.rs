@@ -16,7 +16,7 @@ fn hostile_arrays() {
     assert!(refused(&whole[..20], &options).contains("in the middle: it was cut off or damaged"));
     assert_eq!(
         header(&"[".repeat(40)),
-        "x: its header nests its brackets more than three deep, which no array of numbers needs"
+        "x: its header opens more than 4 brackets, and that of an array of numbers opens two"
     );
     assert_eq!(
         header(&" ".repeat(20_000)),
@@ -95,6 +95,54 @@ fn hostile_arrays() {
         refused(&archive[..archive.len() - 30], &options).contains("it is no zip archive, or a damaged one")
     );
     assert!(start.elapsed().as_secs() < 2, "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_directory_that_promises_too_much() {
+    // A stored member whose sizes, in the directory, are those that its own header asks for.
+    let text = "{'descr': '|u1', 'fortran_order': False, 'shape': (4000, 1000, 1000), }";
+    let huge = npy_with_header(text, &[0; 500]);
+    let size = (huge.len() as u32).to_le_bytes();
+    let promised = (10 + text.len() as u32 + 4_000_000_000).to_le_bytes();
+    let mut file = std::fs::read(seed("npz/keras_stored.npz")).unwrap();
+    let start = file.windows(6).position(|bytes| bytes == b"\x93NUMPY").unwrap();
+    let old = (128u32 + 360).to_le_bytes();
+    assert!(huge.len() > 488);
+    file.splice(start..start + 488, huge);
+    let directory = file.windows(4).position(|bytes| bytes == b"PK\x01\x02").unwrap();
+    assert_eq!((&file[directory + 20..directory + 24], size.len()), (&old[..], 4));
+    file[directory + 20..directory + 24].copy_from_slice(&promised);
+    file[directory + 24..directory + 28].copy_from_slice(&promised);
+    // What follows has moved: the last record says by how much.
+    let end = file.len() - 22;
+    let moved =
+        u32::from_le_bytes(file[end + 16..end + 20].try_into().unwrap()) + u32::from_le_bytes(size) - 488;
+    file[end + 16..end + 20].copy_from_slice(&moved.to_le_bytes());
+    let message = refused(&file, &LoadOptions { part: Part::Train, ..LoadOptions::default() });
+    assert!(message.contains("bytes where its header promises 4000000"), "{message}");
+}
+
+/// npyz's grammar takes exponential time for some texts; none may get to it.
+#[test]
+fn no_header_takes_long() {
+    let tokens = [
+        "(", ")", "[", "]", "{", "}", "'", "\"", ",", ":", "1", "-", "+", "j", "True", "\\", " ", "b'",
+        "'a':", "(1,),", "\n", "#", "1.5e3",
+    ];
+    let hidden = npy_with_header(&format!("{{'{}': {}", ")".repeat(40), "{".repeat(40)), &[]);
+    assert!(refused(&hidden, &LoadOptions::default()).contains("opens more than 4 brackets"));
+    for first in tokens {
+        for second in tokens {
+            for (open, close) in
+                [("", ""), ("{{{(", ""), ("{'descr': ", "}"), ("{'descr': '|u1', 'shape': (", ")}")]
+            {
+                let middle = [first, second].concat();
+                let count = (9_900 - open.len() - close.len()) / middle.len();
+                let file = npy_with_header(&format!("{open}{}{close}", middle.repeat(count)), &[0; 16]);
+                refused(&file, &LoadOptions::default());
+            }
+        }
+    }
 }
 
 #[test]

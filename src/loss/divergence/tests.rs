@@ -80,7 +80,7 @@ fn sums_go_over_dimensions_and_means_over_images() {
 }
 
 #[test]
-fn gradients_are_those_of_finite_differences() {
+pub(crate) fn gradients_are_those_of_finite_differences() {
     let seed = 32;
     println!("seed {seed}");
     let mut random = ChaCha8Rng::seed_from_u64(seed);

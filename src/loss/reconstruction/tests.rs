@@ -66,7 +66,7 @@ fn nats_are_those_of_the_densities() {
 }
 
 #[test]
-fn gradients_are_those_of_finite_differences() {
+pub(crate) fn gradients_are_those_of_finite_differences() {
     for likelihood in ALL {
         for (images, pixels) in [(1, 1), (1, 5), (4, 3), (3, 16), (2, 19)] {
             let (mut output, target) = batch(42, images * pixels);

@@ -1,0 +1,259 @@
+//! A model judged on a data set: which images it is judged on, and everything that `elbo eval` reports about them.
+//!
+//! A data set's own test images are what a model is judged on. Where there are none, the images that its run held out for validation; where there are none of
+//! these either, all images, which the model has then seen: [`Judged::which`] says so.
+
+use super::bounds::{VaeLikelihood, importance_weighted, mean_and_error};
+use super::codes::{BATCH, Codec, Codes};
+use super::frechet::{FEATURES, FeatureSpace, Moments};
+use super::neighbours::{NEIGHBOURS, accuracy, classify};
+use super::prior::Prior;
+use super::quality::{Quality, QualitySums};
+use crate::data::{Dataset, Filler, Images, Labels, Span, Split};
+use crate::error::{Error, Result};
+use crate::model::Vae;
+
+/// Which images a model is judged on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The data set's own test images.
+    Test,
+    /// The images that the run held out.
+    Validation,
+    /// All images, those that the model was trained on included.
+    All,
+}
+
+impl Which {
+    /// A word for it: "test", "validation", "all".
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Test => "test",
+            Self::Validation => "validation",
+            Self::All => "all",
+        }
+    }
+}
+
+/// The images that a model is judged on, and those that it is compared with.
+#[derive(Clone, Debug)]
+pub struct Judged<'d> {
+    /// Which they are.
+    pub which: Which,
+    /// Where they are.
+    pub images: &'d Images,
+    /// Which of them.
+    pub indices: Vec<usize>,
+    /// The labels of `images`.
+    pub labels: Option<&'d Labels>,
+    /// The training images' indices in `train_images`; with [`Which::All`] the same images.
+    pub train: Vec<usize>,
+    /// Where the training images are.
+    pub train_images: &'d Images,
+    /// The labels of `train_images`.
+    pub train_labels: Option<&'d Labels>,
+}
+
+impl<'d> Judged<'d> {
+    /// Chooses from a data set. `run` is the seed and the number of validation images of the run that was trained on these data, `None` where it was none.
+    ///
+    /// # Errors
+    /// Where there are no images.
+    pub fn choose(data: &'d Dataset, run: Option<(u64, usize)>) -> Result<Self> {
+        let count = data.train.count;
+        let split = run
+            .filter(|&(_, valid)| valid < count)
+            .map(|(seed, valid)| Split::new(seed, count, valid))
+            .unwrap_or_else(|| Split { train: (0..count).collect(), validation: Vec::new() });
+        let all = |images: &Images| (0..images.count).collect::<Vec<usize>>();
+        let (which, images, indices, labels) = match &data.test {
+            Some(test) if test.count > 0 => (Which::Test, test, all(test), data.test_labels.as_ref()),
+            _ if !split.validation.is_empty() => {
+                (Which::Validation, &data.train, split.validation, data.labels.as_ref())
+            }
+            _ => (Which::All, &data.train, all(&data.train), data.labels.as_ref()),
+        };
+        if indices.is_empty() {
+            return Err(Error::data(&data.path, "there are no images to judge a model on"));
+        }
+        let (train_images, train_labels) = (&data.train, data.labels.as_ref());
+        Ok(Self { which, images, indices, labels, train: split.train, train_images, train_labels })
+    }
+}
+
+/// MSE, PSNR and SSIM of the reconstructions from μ, with values in [0, 1].
+///
+/// # Panics
+/// Where the images are of another size than the model's, or there are not as many codes as indices.
+pub fn reconstruction_quality(
+    codec: &mut Codec<'_>,
+    codes: &Codes,
+    images: &Images,
+    indices: &[usize],
+    filler: &Filler,
+) -> Quality {
+    let c = codec.model().config();
+    let (latent, pixels) = (c.latent, c.pixels());
+    let mut sums = QualitySums::new((c.height, c.width, c.channels));
+    let mut originals = vec![0.0; BATCH * pixels];
+    for (chunk, mu) in indices.chunks(BATCH).zip(codes.mu.chunks(BATCH * latent)) {
+        let originals = &mut originals[..chunk.len() * pixels];
+        Filler { span: Span::Unit, ..*filler }.fill(images, chunk, 0, originals);
+        sums.add(originals, &codec.decode(mu));
+    }
+    sums.mean()
+}
+
+/// What the importance-weighted bound is over some images.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ImportanceBound {
+    /// K.
+    pub samples: usize,
+    /// The mean over the images of L_K, in nats per image: a lower bound on ln p(x).
+    pub bound: f64,
+    /// Its standard error, over images and draws; `None` for one image.
+    pub standard_error: Option<f64>,
+}
+
+/// The importance-weighted bound with K samples.
+pub fn importance_bound(
+    model: &Vae<f32>,
+    codes: &Codes,
+    images: &Images,
+    indices: &[usize],
+    filler: &Filler,
+    samples: usize,
+) -> ImportanceBound {
+    let mut likelihood = VaeLikelihood::new(model, images, *filler);
+    let bounds = importance_weighted(&mut likelihood, codes, indices, samples, filler.seed);
+    let (bound, standard_error) = mean_and_error(&bounds);
+    ImportanceBound { samples, bound, standard_error }
+}
+
+/// How well a nearest-neighbour classifier on μ finds the labels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NeighbourAccuracy {
+    /// Neighbours that vote.
+    pub neighbours: usize,
+    /// Images whose labels were known to it.
+    pub references: usize,
+    /// The share of images whose label it finds.
+    pub accuracy: f64,
+}
+
+/// Classifies the judged images by the training images nearest to them; where they are the same images, by the others. `None` without labels, or
+/// without images to compare with.
+pub fn neighbour_accuracy(
+    codec: &mut Codec<'_>,
+    judged: &Judged<'_>,
+    codes: &Codes,
+    filler: &Filler,
+) -> Option<NeighbourAccuracy> {
+    let labels = judged.labels?;
+    let latent = codec.model().config().latent;
+    let ids =
+        |labels: &Labels, indices: &[usize]| indices.iter().map(|&i| labels.ids[i]).collect::<Vec<u32>>();
+    let truths = ids(labels, &judged.indices);
+    let (found, references) = if judged.which == Which::All {
+        if truths.len() < 2 {
+            return None;
+        }
+        (classify(&codes.mu, &truths, &codes.mu, latent, NEIGHBOURS, true), truths.len() - 1)
+    } else {
+        let classes = ids(judged.train_labels?, &judged.train);
+        if classes.is_empty() {
+            return None;
+        }
+        let references = codec.encode_with(judged.train_images, &judged.train, filler);
+        (classify(&references.mu, &classes, &codes.mu, latent, NEIGHBOURS, false), classes.len())
+    };
+    Some(NeighbourAccuracy { neighbours: NEIGHBOURS, references, accuracy: accuracy(&found, &truths) })
+}
+
+/// How far pictures are from the judged images, each as [`Moments::relative_distance`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SampleDistances {
+    /// Samples that were drawn.
+    pub samples: usize,
+    /// Training images: what real pictures get. `None` where the judged images are the training images.
+    pub floor: Option<f64>,
+    /// Reconstructions of these training images: what samples from the best of all priors would get.
+    pub reconstructions: f64,
+    /// Samples from N(0, I).
+    pub normal: f64,
+    /// Samples from the fitted mixture, where there is one.
+    pub mixture: Option<f64>,
+}
+
+/// Draws samples and takes all distances.
+///
+/// # Errors
+/// Where there are fewer than two judged images or samples, or the judged images are all alike.
+pub fn sample_distances(
+    codec: &mut Codec<'_>,
+    judged: &Judged<'_>,
+    filler: &Filler,
+    mixture: Option<Prior>,
+    samples: usize,
+) -> Result<SampleDistances> {
+    if samples < 2 || judged.indices.len() < 2 {
+        return Err(Error::config(format!(
+            "a distance of {samples} samples from {} images; both must be at least 2",
+            judged.indices.len()
+        )));
+    }
+    let c = codec.model().config();
+    let (latent, pixels) = (c.latent, c.pixels());
+    let mut space = FeatureSpace::new((c.height, c.width, c.channels))?;
+    let filler_in_unit = Filler { span: Span::Unit, ..*filler };
+    let mut of_images = |images: &Images, indices: &[usize]| {
+        let mut pictures = vec![0.0; BATCH * pixels];
+        let mut features = Vec::new();
+        for chunk in indices.chunks(BATCH) {
+            let pictures = &mut pictures[..chunk.len() * pixels];
+            filler_in_unit.fill(images, chunk, 0, pictures);
+            features.extend(space.features(pictures));
+        }
+        Moments::of(&features, FEATURES)
+    };
+    let real = of_images(judged.images, &judged.indices);
+    if !(real.total_variance() > 0.0) {
+        return Err(Error::config(
+            "the images are all alike, so nothing can be said about how far others are from them",
+        ));
+    }
+    // As many as samples, spread evenly over the training images, which may be sorted.
+    let (train, count) = (&judged.train, judged.train.len().min(samples));
+    let spread: Vec<usize> = (0..count).map(|i| train[i * train.len() / count]).collect();
+    let enough = spread.len() > 1;
+    let floor = (judged.which != Which::All && enough)
+        .then(|| real.relative_distance(&of_images(judged.train_images, &spread)));
+    let mut of_codes = |codes: &[f32]| {
+        let mut features = Vec::new();
+        for chunk in codes.chunks(BATCH * latent) {
+            features.extend(space.features(&codec.decode(chunk)));
+        }
+        real.relative_distance(&Moments::of(&features, FEATURES))
+    };
+    let draw = |prior: &Prior| prior.draw(samples, latent, filler.seed, 1.0);
+    let normal = of_codes(&draw(&Prior::Normal));
+    let mixture = mixture.map(|mixture| of_codes(&draw(&mixture)));
+    // Draws of the posteriors, as the decoder knows them.
+    let codes = codec_draws(codec, judged, filler, &spread);
+    let mut features = Vec::new();
+    for chunk in codes.chunks(BATCH * latent) {
+        features.extend(space.features(&codec.decode(chunk)));
+    }
+    let reconstructions =
+        if enough { real.relative_distance(&Moments::of(&features, FEATURES)) } else { f64::NAN };
+    Ok(SampleDistances { samples, floor, reconstructions, normal, mixture })
+}
+
+/// A draw of q(z|x) for each of some training images.
+fn codec_draws(codec: &mut Codec<'_>, judged: &Judged<'_>, filler: &Filler, indices: &[usize]) -> Vec<f32> {
+    let posteriors = codec.encode_with(judged.train_images, indices, filler);
+    let noise = Prior::Normal.draw(indices.len(), codec.model().config().latent, filler.seed, 1.0);
+    let mut codes = vec![0.0; noise.len()];
+    crate::layers::shared::reparameterize(&posteriors.mu, &posteriors.log_variance, &noise, &mut codes);
+    codes
+}

@@ -1,0 +1,310 @@
+//! `report.html`: a run on one page, one file without any outside reference.
+//!
+//! No script, no font, no picture from elsewhere: style and diagrams are in the page, pictures are `data:` addresses. So it opens from
+//! the file system, can be sent to somebody, and shows the same in ten years. It has no date in it; the run's folder is its name.
+
+use std::fmt::Write;
+
+use super::curves::{self, Curve};
+use super::html::{escape, png_uri, shell_word};
+use super::latent;
+use super::metrics::Metrics;
+use super::progress::{Progress, Shown};
+
+/// What a report says. Texts are plain: they are escaped when the page is made.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RunReport {
+    /// The name of the run's folder.
+    pub name: String,
+    /// The run's folder as commands take it.
+    pub folder: String,
+    /// The network and its images in a sentence.
+    pub network: String,
+    /// Where the run stands, in a sentence.
+    pub status: String,
+    /// What a person should know, a sentence each.
+    pub warnings: Vec<String>,
+    /// metrics.csv.
+    pub metrics: Metrics,
+    /// Steps of an epoch.
+    pub steps_per_epoch: u64,
+    /// The epochs that were asked for.
+    pub epochs: u64,
+    /// The epoch of the best model; `None` where no images are held out, or none is better than another yet.
+    pub best_epoch: Option<u64>,
+    /// The likelihood's name.
+    pub likelihood: String,
+    /// The divergence's name.
+    pub divergence: String,
+    /// The images that the latent dimensions were judged on: "5,000 validation images".
+    pub judged_on: String,
+    /// KL(q‖p) of each latent dimension in nats, mean over those images.
+    pub kl_per_dimension: Vec<f64>,
+    /// The variance of μ over those images, of each latent dimension.
+    pub mean_variance: Vec<f64>,
+    /// The variance above which a dimension is called active.
+    pub active_variance: f64,
+    /// Sheets of samples.
+    pub samples: Progress,
+    /// Sheets of reconstructions.
+    pub reconstructions: Progress,
+    /// config.toml.
+    pub config: String,
+}
+
+const STYLE: &str = include_str!("page.css");
+
+impl RunReport {
+    /// The page.
+    ///
+    /// ```
+    /// use elbo::report::{Metrics, RunReport};
+    /// let metrics = Metrics::parse("step,epoch,train_negative_elbo\n430,1,131.5\n");
+    /// let report = RunReport { name: "<my run>".into(), metrics, steps_per_epoch: 430, ..Default::default() };
+    /// assert!(report.to_html().contains("<h1>&lt;my run&gt;</h1>"));
+    /// ```
+    pub fn to_html(&self) -> String {
+        let name = escape(&self.name);
+        let mut page = format!(
+            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
+             <title>{name} · elbo</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n\
+             <header>\n<p class=\"kicker\">elbo · report of a training run</p>\n<h1>{name}</h1>\n"
+        );
+        for text in [&self.network, &self.status].into_iter().filter(|text| !text.is_empty()) {
+            let _ = writeln!(page, "<p>{}</p>", escape(text));
+        }
+        page.push_str("</header>\n");
+        for warning in &self.warnings {
+            let _ = writeln!(page, "<p class=\"warning\"><strong>Warning:</strong> {}</p>", escape(warning));
+        }
+        self.tiles(&mut page);
+        self.curves(&mut page);
+        self.latent(&mut page);
+        self.pictures(&mut page);
+        self.epochs(&mut page);
+        self.repeat(&mut page);
+        page.push_str(
+            "<footer>Written by elbo. The file is complete in itself: nothing is loaded from anywhere.</footer>\n\
+             </main>\n</body>\n</html>\n",
+        );
+        page
+    }
+
+    /// The row of the best epoch.
+    fn best_row(&self) -> Option<usize> {
+        let best = self.best_epoch? as f64;
+        (0..self.metrics.len()).find(|&row| self.metrics.get(row, "epoch") == Some(best))
+    }
+
+    fn active(&self) -> usize {
+        self.mean_variance.iter().filter(|variance| **variance > self.active_variance).count()
+    }
+
+    fn tiles(&self, page: &mut String) {
+        let m = &self.metrics;
+        let nats = |value: Option<f64>| value.map(|v| format!("{v:.2}"));
+        let mut all: Vec<(&str, String, String)> = Vec::new();
+        let epoch = m.last("epoch").unwrap_or(0.0);
+        if let Some(value) = nats(m.last("valid_negative_elbo")) {
+            all.push(("−ELBO, validation", value, format!("nats per image, epoch {epoch}")));
+        }
+        if let Some(value) = nats(m.last("train_negative_elbo")) {
+            all.push(("−ELBO, training", value, format!("nats per image, mean over epoch {epoch}")));
+        }
+        if let (Some(row), Some(best)) = (self.best_row(), self.best_epoch)
+            && let Some(value) = nats(m.get(row, "valid_negative_elbo"))
+        {
+            all.push(("Best epoch", best.to_string(), format!("validation −ELBO {value}; the saved model")));
+        }
+        if !self.mean_variance.is_empty() {
+            let value = format!("{} of {}", self.active(), self.mean_variance.len());
+            all.push(("Active units", value, format!("Var(μ) above {}", self.active_variance)));
+        }
+        if let Some(value) = m.last("images_per_second") {
+            let seconds: f64 = (0..m.len()).filter_map(|row| m.get(row, "seconds")).sum();
+            all.push((
+                "Images per second",
+                format!("{value:.0}"),
+                format!("{} in training steps", duration(seconds)),
+            ));
+        }
+        page.push_str("<div class=\"tiles\">\n");
+        for (title, value, below) in all {
+            let _ = writeln!(
+                page,
+                "<div class=\"tile\"><span>{title}</span><b>{value}</b><small>{below}</small></div>"
+            );
+        }
+        page.push_str("</div>\n");
+    }
+
+    fn curves(&self, page: &mut String) {
+        if self.metrics.is_empty() {
+            return;
+        }
+        let figure = |title: &str, column: &str| {
+            let curve = |name, class, prefix: &str| Curve {
+                name,
+                class,
+                points: self.metrics.over_epochs(&format!("{prefix}_{column}"), self.steps_per_epoch),
+            };
+            let curves = [curve("training", "train", "train"), curve("validation", "valid", "valid")];
+            curves::figure(title, &curves, self.best_epoch.map(|epoch| epoch as f64))
+        };
+        page.push_str("<h2>How it learned</h2>\n<div class=\"charts\">\n");
+        page.push_str(&figure("−ELBO", "negative_elbo"));
+        page.push_str(&figure(&format!("Reconstruction ({})", self.likelihood), "reconstruction"));
+        page.push_str(&figure(&format!("Divergence ({})", self.divergence), "divergence"));
+        // β, free bits, capacity or a likelihood without its normalizer: training lowers something else than the −ELBO.
+        let differs = |row| {
+            let (a, b) = (self.metrics.get(row, "train_loss"), self.metrics.get(row, "train_negative_elbo"));
+            a.zip(b).is_some_and(|(a, b)| (a - b).abs() > 1e-6 * b.abs())
+        };
+        if (0..self.metrics.len()).any(differs) {
+            page.push_str(&figure("Loss: what training lowers", "loss"));
+        }
+        let mark = if self.best_epoch.is_some() { " The dashed line is the best epoch." } else { "" };
+        let _ = writeln!(
+            page,
+            "</div>\n<p class=\"note\">Nats per image: summed over pixels and latent dimensions, averaged over images. Training values \
+             are means over an epoch, while the model moved; validation follows at its end, which is why it can be the lower \
+             one.{mark}</p>"
+        );
+    }
+
+    fn latent(&self, page: &mut String) {
+        let drawn = latent::figure(&self.kl_per_dimension, &self.mean_variance, self.active_variance);
+        if drawn.is_empty() {
+            return;
+        }
+        let (active, all) = (self.active(), self.kl_per_dimension.len());
+        let total: f64 = self.kl_per_dimension.iter().sum();
+        let cut = if all > latent::MOST {
+            format!(" The {} with the largest KL are drawn.", latent::MOST)
+        } else {
+            String::new()
+        };
+        let _ = writeln!(
+            page,
+            "<h2>What the latent dimensions are used for</h2>\n<figure><figcaption><strong>KL per dimension</strong> \
+             <span class=\"key active\">{active} active</span> <span class=\"key idle\">{} not active</span> {total:.2} nats in \
+             all</figcaption><div class=\"wide\">{drawn}</div></figure>\n<p class=\"note\">On {}, sorted by KL(q‖p). Below each bar the \
+             variance of its μ over the images; above the dashed line, {}, a dimension counts as active. One that is not has the prior \
+             as its posterior whatever the image, and says nothing.{cut}</p>",
+            all - active,
+            escape(&self.judged_on),
+            self.active_variance
+        );
+    }
+
+    fn pictures(&self, page: &mut String) {
+        let kinds = [
+            ("Samples", "decoded from always the same draws of the prior", &self.samples),
+            ("Reconstructions", "originals, each with what comes back", &self.reconstructions),
+        ];
+        if kinds.iter().all(|(_, _, progress)| progress.newest.is_none()) {
+            return;
+        }
+        page.push_str("<h2>What it makes</h2>\n<div class=\"pictures\">\n");
+        for (title, what, progress) in kinds {
+            let Some(newest) = &progress.newest else { continue };
+            let _ = write!(
+                page,
+                "<figure><figcaption><strong>{title}</strong> {}: {what}</figcaption>{}",
+                escape(&newest.label),
+                image(title, newest)
+            );
+            if !progress.rows.is_empty() {
+                page.push_str("<div class=\"rows\">");
+                for row in &progress.rows {
+                    let _ = write!(page, "<span>{}</span>{}", escape(&row.label), image(title, row));
+                }
+                page.push_str("</div>");
+            }
+            page.push_str("</figure>\n");
+        }
+        page.push_str("</div>\n");
+        if kinds.iter().any(|(_, _, progress)| !progress.rows.is_empty()) {
+            page.push_str(
+                "<p class=\"note\">Below each sheet its first row as it was at earlier epochs: one column is one code, or one image, \
+                 all along.</p>\n",
+            );
+        }
+    }
+
+    fn epochs(&self, page: &mut String) {
+        const COLUMNS: [(&str, &str, usize); 10] = [
+            ("epoch", "epoch", 0),
+            ("train_negative_elbo", "−ELBO train", 2),
+            ("valid_negative_elbo", "valid", 2),
+            ("train_reconstruction", "reconstruction train", 2),
+            ("valid_reconstruction", "valid", 2),
+            ("train_kl", "KL train", 2),
+            ("valid_kl", "valid", 2),
+            ("active_units", "active", 0),
+            ("learning_rate", "learning rate", 6),
+            ("images_per_second", "images/s", 0),
+        ];
+        if self.metrics.is_empty() {
+            return;
+        }
+        page.push_str("<h2>Epoch by epoch</h2>\n<details><summary>All numbers</summary>\n<div class=\"wide\"><table>\n<tr>");
+        for (_, heading, _) in COLUMNS {
+            let _ = write!(page, "<th>{heading}</th>");
+        }
+        page.push_str("</tr>\n");
+        let best = self.best_row();
+        for row in 0..self.metrics.len() {
+            page.push_str(if best == Some(row) { "<tr class=\"best\">" } else { "<tr>" });
+            for (column, _, decimals) in COLUMNS {
+                match self.metrics.get(row, column) {
+                    Some(value) => drop(write!(page, "<td>{value:.decimals$}</td>")),
+                    None => page.push_str("<td>–</td>"),
+                }
+            }
+            page.push_str("</tr>\n");
+        }
+        page.push_str("</table></div>\n<p class=\"note\">metrics.csv in the run folder has all columns.</p></details>\n");
+    }
+
+    fn repeat(&self, page: &mut String) {
+        let word = |name: &str| escape(&shell_word(&format!("{}{name}", self.folder)));
+        let _ = writeln!(
+            page,
+            "<h2>Again, and further</h2>\n<pre>elbo train --config {config} --out again   # the same run, from the start\n\
+             elbo train --resume {run} --epochs {more}   # this run, on to epoch {more}\n\
+             elbo sample {run}\nelbo eval {run}</pre>\n\
+             <p class=\"note\">With the same images and the same build on the same kind of processor a repetition gives the same \
+             model to the bit, with any number of threads. Inside the source folder, <code>cargo run --release --</code> stands for \
+             <code>elbo</code>.</p>",
+            config = word("/config.toml"),
+            more = self.epochs.saturating_mul(2),
+            run = word("")
+        );
+        if !self.config.is_empty() {
+            let _ = writeln!(
+                page,
+                "<h2>Configuration</h2>\n<p class=\"note\">config.toml, complete: with the defaults in it.</p>\n<pre>{}</pre>",
+                escape(self.config.trim_end())
+            );
+        }
+    }
+}
+
+fn image(title: &str, shown: &Shown) -> String {
+    format!("<img alt=\"{title}, {}\" src=\"{}\"/>", escape(&shown.label), png_uri(&shown.png))
+}
+
+/// 75 seconds as 1 min 15 s.
+fn duration(seconds: f64) -> String {
+    let s = seconds.round() as u64;
+    match s {
+        0..60 => format!("{s} s"),
+        60..3600 => format!("{} min {} s", s / 60, s % 60),
+        _ => format!("{} h {} min", s / 3600, s / 60 % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests;

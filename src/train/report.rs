@@ -1,0 +1,127 @@
+//! What a run's report is made of: the trainer, its last judgement, and the files of the run folder.
+//!
+//! The history is metrics.csv, which outlasts an end and a resumption; the latent dimensions are those of the last judgement. So
+//! the report needs no memory of its own, and a resumed run's shows everything that an uninterrupted one's does.
+
+use std::path::Path;
+
+use super::evaluate::{ACTIVE_VARIANCE, Judgement};
+use super::trainer::Trainer;
+use crate::error::Result;
+use crate::report::{Metrics, Progress, RunReport, grouped};
+use crate::storage::atomic::write_atomically;
+use crate::storage::filesystem::FileSystem;
+
+/// Writes `report.html` into the run's folder, in place of the one that is there.
+///
+/// # Errors
+/// Where the system refuses to write. What cannot be read is left out of the report.
+pub fn save(trainer: &Trainer, judgement: &Judgement, fs: &dyn FileSystem, folder: &Path) -> Result<()> {
+    let page = gather(trainer, judgement, folder).to_html();
+    write_atomically(fs, &folder.join("report.html"), |out| out.write_all(page.as_bytes()))
+}
+
+/// The report of a run as it stands.
+pub fn gather(trainer: &Trainer, judgement: &Judgement, folder: &Path) -> RunReport {
+    let (t, p, c) = (trainer, &trainer.progress, trainer.model.config());
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap_or_default();
+    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.into());
+    let name = absolute.file_name().unwrap_or(absolute.as_os_str()).to_string_lossy().into_owned();
+    let steps = t.steps_per_epoch();
+    let sheets = |kind: &str| Progress::read(&folder.join(kind), (c.height, c.width), steps, p.step);
+    let judged = if t.split.validation.is_empty() { "training" } else { "validation" };
+    RunReport {
+        name,
+        folder: folder.to_string_lossy().into_owned(),
+        network: network(t),
+        status: status(t),
+        warnings: warnings(t, judgement),
+        metrics: Metrics::parse(&read("metrics.csv")),
+        steps_per_epoch: steps,
+        epochs: t.config.epochs,
+        best_epoch: p.best.map(|best| best.epoch),
+        likelihood: c.likelihood.name().into(),
+        divergence: t.config.objective.divergence.name().into(),
+        judged_on: format!("{} {judged} images", grouped(judgement.images as usize)),
+        kl_per_dimension: judgement.kl_per_dimension.clone(),
+        mean_variance: judgement.mean_variance.clone(),
+        active_variance: ACTIVE_VARIANCE,
+        samples: sheets("samples"),
+        reconstructions: sheets("reconstructions"),
+        config: read("config.toml"),
+    }
+}
+
+fn network(t: &Trainer) -> String {
+    let c = t.model.config();
+    format!(
+        "Preset {} with {} parameters and {} latent dimensions, for images of {}×{}×{}; {} likelihood, {} divergence. {} images to \
+         train on, {} to validate on, {} to a step, seed {}.",
+        c.preset.name(),
+        grouped(t.model.parameters.len()),
+        c.latent,
+        c.height,
+        c.width,
+        c.channels,
+        c.likelihood.name(),
+        t.config.objective.divergence.name(),
+        grouped(t.split.train.len()),
+        grouped(t.split.validation.len()),
+        t.batch_size(),
+        t.config.seed
+    )
+}
+
+fn status(t: &Trainer) -> String {
+    let (p, epochs) = (&t.progress, t.config.epochs);
+    if p.ended_early {
+        format!(
+            "Ended after epoch {} of {epochs}, because {} epochs brought nothing better.",
+            p.epoch, p.stale
+        )
+    } else if p.epoch >= epochs {
+        format!("Finished: {epochs} epochs, {} steps.", grouped(p.step as usize))
+    } else if t.is_done() {
+        format!("Finished: the {} steps that were asked for, of {epochs} epochs.", p.step)
+    } else {
+        format!(
+            "{} of {epochs} epochs are done, {} steps. While training runs, this page is written anew after each epoch: reload it.",
+            p.epoch, p.step
+        )
+    }
+}
+
+/// What a person should know about a run.
+pub fn warnings(t: &Trainer, judgement: &Judgement) -> Vec<String> {
+    let (p, latent) = (&t.progress, t.model.config().latent);
+    let mut warnings = Vec::new();
+    if judgement.has_collapsed() {
+        warnings.push(format!(
+            "only {} of {latent} latent dimensions are active (variance of μ above {ACTIVE_VARIANCE}): the posterior has collapsed to \
+             the prior. --beta-warmup or --free-bits often help.",
+            judgement.active_units()
+        ));
+    }
+    if !t.config.beta.ends_within(t.config.epochs as f64) {
+        warnings.push(format!(
+            "β warms up over {} epochs, and the run has {}: it never reaches {}, by which models are judged.",
+            t.config.beta.epochs, t.config.epochs, t.config.beta.to
+        ));
+    }
+    if p.spikes > 0 {
+        let one = if p.spikes == 1 { "spike" } else { "spikes" };
+        warnings.push(format!(
+            "{} {one} of the gradient's norm, far above the usual; {} steps were left out. A smaller --lr, --lr-warmup or --clip-norm \
+             often help.",
+            p.spikes, p.skipped
+        ));
+    }
+    if let Some(best) = p.best.filter(|_| p.stale >= 3) {
+        warnings.push(format!(
+            "the validation loss was best at epoch {} and has not been lower in the {} epochs since; the saved model is that of epoch \
+             {0}.",
+            best.epoch, p.stale
+        ));
+    }
+    warnings
+}
