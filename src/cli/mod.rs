@@ -35,8 +35,6 @@ struct Arguments {
     command: Command,
 }
 
-// One value, made once.
-#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Subcommand)]
 // One is made in a program's life.
 #[allow(clippy::large_enum_variant)]
