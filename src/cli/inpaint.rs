@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args};
 
 use super::Ending;
-use super::common::{Opened, load_images};
+use super::common::Opened;
 use super::pictures::{Output, Shown, interleave, size_of};
 use crate::data::{Color, LoadOptions};
 use crate::error::{Error, Result};
@@ -67,7 +67,7 @@ impl Inpaint {
                     max_memory: load.max_memory,
                     ..LoadOptions::default()
                 };
-                let data = load_images(path, &options)?;
+                let data = crate::data::load(path, &options, &|_, _| ())?;
                 Mask::from_images(&data.train, (height, width))
                     .map_err(|error| Error::data(path, error.to_string()))?
             }

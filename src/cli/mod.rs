@@ -90,3 +90,14 @@ pub fn main() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    /// Clap checks the definition of a command when it is first used; here all of them are: two options of one name, for example.
+    #[test]
+    fn every_command_is_well_defined() {
+        super::Arguments::command().debug_assert();
+    }
+}

@@ -75,8 +75,8 @@ impl Reconstruct {
     }
 }
 
-/// Pictures with noise on them, each from a stream of its own. Nothing is cut off at black and white: that would make a black background
-/// brighter on average, which no filter of the encoder could average away.
+/// Pictures with noise on them, each from a stream of its own. Nothing is cut off at black and white: that would make a black
+/// background brighter on average, which no filter of the encoder could average away.
 fn add_noise(pictures: &[f32], len: usize, sigma: f32, seed: u64) -> Vec<f32> {
     let mut noise = vec![0.0; len];
     let mut noisy = pictures.to_vec();

@@ -27,12 +27,12 @@ pub(super) struct Traverse {
     /// What makes a dimension active: its mean KL, or the variance of its μ
     #[arg(long, value_enum, default_value_t = Measure::Kl)]
     by: Measure,
-    /// Values in a row, from −range to range
+    /// Values in a row, from −reach to reach
     #[arg(long, value_name = "N", default_value_t = 11)]
     steps: usize,
     /// How far a dimension is moved, in standard deviations of the prior
     #[arg(long, value_name = "F", default_value_t = 3.0, allow_negative_numbers = true)]
-    range: f64,
+    reach: f64,
     /// How many images activity is measured on
     #[arg(long, value_name = "N", default_value_t = 1000)]
     count: usize,
@@ -46,7 +46,7 @@ pub(super) struct Traverse {
 impl Traverse {
     pub(super) fn run(self) -> Result<Ending> {
         let output = Output::new(&self.out)?;
-        let values = values(self.range, self.steps)?;
+        let values = values(self.reach, self.steps)?;
         if self.rows == Some(0) {
             return Err(Error::config("--rows 0 shows nothing; it must be at least 1"));
         }

@@ -5,8 +5,8 @@
 //! x′ = decode(μ(x) + s·a),   s the strength: 0 the plain reconstruction, 1 the whole difference, negative the opposite
 //! ```
 //!
-//! The difference of means as an attribute is from Larsen et al. 2016 ("Autoencoding beyond pixels using a learned similarity metric"),
-//! who add glasses and beards to faces with it.
+//! The difference of means as an attribute is from Larsen et al. 2016 ("Autoencoding beyond pixels using a learned similarity
+//! metric"), who add glasses and beards to faces with it.
 
 use crate::data::Labels;
 use crate::error::{Error, Result};

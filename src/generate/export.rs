@@ -66,8 +66,8 @@ pub fn python_source(model: &Vae<f32>) -> String {
     python::write(model)
 }
 
-/// Inputs and what becomes of them: images (noise, then draws of the model's own) with μ, ln σ² and reconstructions; codes with their
-/// pictures. Images are N×C×H×W in the network's range.
+/// Inputs and what becomes of them: images (noise, then draws of the model's own) with μ, ln σ² and reconstructions; codes with
+/// their pictures. Images are N×C×H×W in the network's range.
 fn check(model: &Vae<f32>) -> TensorFile<'static> {
     let c = model.config();
     let (count, pixels) = (2 * CHECKED, c.pixels());

@@ -7,9 +7,9 @@
 //! x_m ← E[x_m | z]           decode, and take the missing pixels from there
 //! ```
 //!
-//! This is the Markov chain of Rezende, Mohamed & Wierstra 2014 (appendix F), whose steady state is near p(x_m | x_o) if the posterior is good;
-//! they draw x_m from p(x_m | z), here its mean is taken, so that pictures come without pixel noise. With [`Inpaint::draw`] off the
-//! chain follows z = μ, forgets its noise, and comes to rest.
+//! This is the Markov chain of Rezende, Mohamed & Wierstra 2014 (appendix F), whose steady state is near p(x_m | x_o) if the
+//! posterior is good; they draw x_m from p(x_m | z), here its mean is taken, so that pictures come without pixel noise. With
+//! [`Inpaint::draw`] off the chain follows z = μ, forgets its noise, and comes to rest.
 
 use super::codes::{Codec, Codes};
 use crate::data::{Images, Pixels, Range};
@@ -93,7 +93,7 @@ impl Mask {
         Self::from_box((height, width), rectangle)
     }
 
-    /// The first of these images, made black and white: white pixels are the missing ones.
+    /// The first of these images: pixels lighter than half of its lightest one are missing.
     ///
     /// # Errors
     /// Where it is of another size, or all black, or all white.
@@ -105,7 +105,9 @@ impl Mask {
             )));
         }
         let bytes = images.to_bytes(0);
-        Self::new(bytes.chunks_exact(images.channels).map(|pixel| pixel[0] > 127).collect())
+        // Masks of 0 and 1 are as usual as masks of 0 and 255.
+        let half = bytes.iter().max().map_or(0, |largest| largest / 2);
+        Self::new(bytes.chunks_exact(images.channels).map(|pixel| pixel[0] > half).collect())
     }
 
     /// Whether pixel `at` (y·W + x) is missing.
@@ -143,8 +145,8 @@ impl Inpaint {
         stages
     }
 
-    /// Fills in `pictures` (N × H·W·C, values in [0, 1]) and returns them as they stand after each of the [`stages`](Self::stages). Known
-    /// pixels are left as they are.
+    /// Fills in `pictures` (N × H·W·C, values in [0, 1]) and returns them as they stand after each of the
+    /// [`stages`](Self::stages). Known pixels are left as they are.
     ///
     /// # Errors
     /// Where there are no steps.

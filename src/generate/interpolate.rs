@@ -5,9 +5,9 @@
 //! spherical   z(t) = sin((1−t)Ω)/sin Ω · a + sin(tΩ)/sin Ω · b,     Ω the angle between a and b
 //! ```
 //!
-//! The spherical path is Shoemake's (1985, "Animating rotation with quaternion curves"), applied to latent codes as White 2016 ("Sampling
-//! generative networks") does: in many dimensions nearly all of the prior lies at a distance of about √Z from the origin, and the
-//! middle of a straight path between two such codes is nearer to it than any image of the data.
+//! The spherical path is Shoemake's (1985, "Animating rotation with quaternion curves"), applied to latent codes as White 2016
+//! ("Sampling generative networks") does: in many dimensions nearly all of the prior lies at a distance of about √Z from the
+//! origin, and the middle of a straight path between two such codes is nearer to it than any image of the data.
 
 use crate::error::{Error, Result};
 

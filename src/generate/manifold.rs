@@ -14,8 +14,8 @@ use super::principal::Components;
 use super::quantile::inverse_normal;
 use crate::error::{Error, Result};
 
-/// The codes of a grid of `side × side` pictures over two axes of the latent space; all other dimensions are 0. The first axis grows to the right,
-/// the second upwards: rows from the top, side² × Z. A model with one dimension has one row.
+/// The codes of a grid of `side × side` pictures over two axes of the latent space; all other dimensions are 0. The first axis
+/// grows to the right, the second upwards: rows from the top, side² × Z. A model with one dimension has one row.
 ///
 /// ```
 /// let codes = elbo::generate::manifold::grid(2, (0, 1), 2)?;

@@ -1,13 +1,14 @@
-//! Principal components: the directions in which codes vary most (Pearson 1901; Hotelling 1933), to look at Z dimensions on paper.
+//! Principal components: the directions in which codes vary most (Pearson 1901; Hotelling 1933), to look at Z dimensions on
+//! paper.
 //!
 //! ```text
 //! C = 1/N · Σ (μ_n − m)(μ_n − m)ᵀ     the covariance, Z×Z
 //! C = V·diag(λ)·Vᵀ                     its eigenvectors are the components, its eigenvalues the variances along them
 //! ```
 //!
-//! The eigenvectors are found by Jacobi's method (1846; Golub & Van Loan, "Matrix Computations", the section on Jacobi methods): rotate
-//! two axes at a time so that their covariance becomes zero, until all are. It is slower than the best methods for large matrices, very accurate, and twenty
-//! lines; Z is some dozens.
+//! The eigenvectors are found by Jacobi's method ([`symmetric`](super::symmetric)).
+
+use super::symmetric::jacobi;
 
 /// The components of some codes, those of the largest variance first.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,12 +17,10 @@ pub struct Components {
     pub mean: Vec<f64>,
     /// The variance along each component, descending.
     pub variances: Vec<f64>,
-    /// The components, unit vectors of Z numbers. The largest entry of each is positive, since a direction has no sign of its own.
+    /// The components, unit vectors of Z numbers. The largest entry of each is positive, since a direction has no sign of its
+    /// own.
     pub directions: Vec<Vec<f64>>,
 }
-
-/// Sweeps over all pairs of axes: each about squares what is left off the diagonal, so a dozen is plenty.
-const SWEEPS: usize = 50;
 
 impl Components {
     /// The components of `values`, N × `columns`.
@@ -42,19 +41,19 @@ impl Components {
         for row in values.chunks_exact(columns) {
             mean.iter_mut().zip(row).for_each(|(mean, &v)| *mean += f64::from(v) / count);
         }
-        let mut covariance = vec![vec![0.0; columns]; columns];
+        let mut covariance = vec![0.0; columns * columns];
         let mut centred = vec![0.0; columns];
         for row in values.chunks_exact(columns) {
             centred.iter_mut().zip(row).zip(&mean).for_each(|((c, &v), mean)| *c = f64::from(v) - mean);
-            for (line, &a) in covariance.iter_mut().zip(&centred) {
+            for (line, &a) in covariance.chunks_exact_mut(columns).zip(&centred) {
                 line.iter_mut().zip(&centred).for_each(|(sum, &b)| *sum += a * b / count);
             }
         }
-        let (variances, vectors) = eigen(covariance);
+        let (variances, vectors) = jacobi(&covariance, columns);
         let mut order: Vec<usize> = (0..columns).collect();
         order.sort_by(|&a, &b| variances[b].total_cmp(&variances[a]));
         let direction = |&at: &usize| {
-            let mut direction: Vec<f64> = vectors.iter().map(|row| row[at]).collect();
+            let mut direction: Vec<f64> = vectors[at..].iter().step_by(columns).copied().collect();
             let largest =
                 direction.iter().copied().fold(0.0, |a: f64, b| if b.abs() > a.abs() { b } else { a });
             if largest < 0.0 {
@@ -74,38 +73,6 @@ impl Components {
         let terms = code.iter().zip(&self.mean).zip(&self.directions[index]);
         terms.map(|((&z, mean), direction)| (f64::from(z) - mean) * direction).sum()
     }
-}
-
-/// The eigenvalues of a symmetric matrix, and its eigenvectors as the columns of another.
-fn eigen(mut a: Vec<Vec<f64>>) -> (Vec<f64>, Vec<Vec<f64>>) {
-    let n = a.len();
-    let mut v: Vec<Vec<f64>> =
-        (0..n).map(|i| (0..n).map(|j| f64::from(u8::from(i == j))).collect()).collect();
-    let scale: f64 = a.iter().flatten().map(|x| x * x).sum();
-    for _ in 0..SWEEPS {
-        let off: f64 = (0..n).flat_map(|p| (0..p).map(move |q| (p, q))).map(|(p, q)| a[p][q] * a[p][q]).sum();
-        if off <= scale * 1e-30 {
-            break;
-        }
-        for (p, q) in (0..n).flat_map(|p| (p + 1..n).map(move |q| (p, q))) {
-            if a[p][q] == 0.0 {
-                continue;
-            }
-            // tan of the angle that makes a[p][q] zero: the smaller root of t² + 2θt − 1 = 0.
-            let theta = (a[q][q] - a[p][p]) / (2.0 * a[p][q]);
-            let t = 1.0_f64.copysign(theta) / (theta.abs() + (theta * theta + 1.0).sqrt());
-            let cos = 1.0 / (t * t + 1.0).sqrt();
-            let sin = t * cos;
-            // A ← JᵀAJ and V ← VJ: first the columns p and q of both, then A's rows.
-            for row in a.iter_mut().chain(&mut v) {
-                (row[p], row[q]) = (cos * row[p] - sin * row[q], sin * row[p] + cos * row[q]);
-            }
-            for k in 0..n {
-                (a[p][k], a[q][k]) = (cos * a[p][k] - sin * a[q][k], sin * a[p][k] + cos * a[q][k]);
-            }
-        }
-    }
-    ((0..n).map(|i| a[i][i]).collect(), v)
 }
 
 #[cfg(test)]

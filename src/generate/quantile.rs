@@ -1,8 +1,8 @@
 //! The quantiles of the standard normal distribution: Φ⁻¹(p), the z below which a draw falls with probability p.
 //!
-//! There is no closed form. This is algorithm AS 241 (PPND16) of Wichura 1988, "The percentage points of the normal distribution", Applied
-//! Statistics 37(3): quotients of two polynomials of degree 7, one for the centre, two for the tails. Its relative error is about
-//! 10⁻¹⁶, so in double precision nothing is left to improve.
+//! There is no closed form. This is algorithm AS 241 (PPND16) of Wichura 1988, "The percentage points of the normal
+//! distribution", Applied Statistics 37(3): quotients of two polynomials of degree 7, one for the centre, two for the tails.
+//! Its relative error is about 10⁻¹⁶, so in double precision nothing is left to improve.
 
 /// Two polynomials, highest power first.
 struct Quotient {

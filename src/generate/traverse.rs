@@ -1,7 +1,8 @@
 //! What each latent dimension does: one number of a code is moved, all others stay, and the pictures show what changes.
 //!
-//! Most dimensions of a large code may do nothing: a dimension that does not pay for its KL is switched off (its posterior is the prior
-//! whatever the image). So the dimensions are shown in the order of their activity over some images, which has two usual measures:
+//! Most dimensions of a large code may do nothing: a dimension that does not pay for its KL is switched off (its posterior is
+//! the prior whatever the image). So the dimensions are shown in the order of their activity over some images, which has two
+//! usual measures:
 //!
 //! ```text
 //! variance   Var over images of μ_j                  (Burda, Grosse & Salakhutdinov 2016: above 0.01 a dimension is active)
@@ -67,7 +68,7 @@ pub fn values(range: f64, steps: usize) -> Result<Vec<f32>> {
         return Err(Error::config(format!("a row of {steps} steps; there must be at least 2")));
     }
     if !(range.is_finite() && range > 0.0) {
-        return Err(Error::config(format!("a range of {range}; it must be a positive number")));
+        return Err(Error::config(format!("a reach of {range}; it must be a positive number")));
     }
     Ok((0..steps).map(|i| (range * (2.0 * i as f64 / (steps - 1) as f64 - 1.0)) as f32).collect())
 }

@@ -1,7 +1,7 @@
 //! A scatter of points as SVG: one self-contained file, readable by any browser, with axes and a legend.
 //!
-//! All points of a class are one path of strokes without length, whose round ends are the dots: ten bytes a point, so that the 10,000 test
-//! images of MNIST make a file of 120 kB.
+//! All points of a class are one path of strokes without length, whose round ends are the dots: ten bytes a point, so that the
+//! 10,000 test images of MNIST make a file of 120 kB.
 
 use std::fmt::Write;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! The network as Python text: each stage becomes a line where it is made and a line where it is used.
 //!
-//! A transposed convolution in PyTorch starts from its small side, and several large sides lead to the same small one; `output_padding` says which
-//! was meant. Here the large side H is known, so it is what is missing: H − ((h − 1)·S − 2P + K).
+//! A transposed convolution in PyTorch starts from its small side, and several large sides lead to the same small one;
+//! `output_padding` says which was meant. Here the large side H is known, so it is what is missing: H − ((h − 1)·S − 2P + K).
 //!
 //! A decoder layer that uses an encoder's weight has a bias only, as in the model file, and calls the function
 //! (`F.linear`, `F.conv_transpose2d`) with that weight.
