@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The text is parsed by the npyz crate, which trusts what it is given. So it gets it only after a look: at most 10,000 bytes,
-//! at most four brackets, and no product of numbers that could overflow.
+//! at most two brackets, and no product of numbers that could overflow.
 
 use super::LoadOptions;
 use super::array::{self, Header, Kind, Loaded};
@@ -19,8 +19,8 @@ use std::path::Path;
 
 /// A header of an array of numbers has about 100 bytes.
 const LONGEST_HEADER: usize = 10_000;
-/// One for the dictionary, one for the shape, and some for structured elements, so that these get a message of their own.
-const MOST_BRACKETS: usize = 4;
+/// One for the dictionary and one for the shape. Elements that are records open more, and are no pixels.
+const MOST_BRACKETS: usize = 2;
 
 /// Reads a header, and leaves the source at the first value.
 pub(crate) fn read_header(source: &mut Source<'_>) -> Result<Header> {

