@@ -238,6 +238,39 @@ fn data_are_described() {
 }
 
 #[test]
+fn a_contact_sheet_shows_classes_that_take_turns() {
+    let folder = TempDir::new().unwrap();
+    let at = folder.path();
+    let bytes: Vec<u8> = (0..200).flat_map(|image| [if image % 2 == 0 { 0 } else { 200 }; 64]).collect();
+    elbo::data::write_npy_u8(std::fs::File::create(at.join("x.npy")).unwrap(), &[200, 8, 8], &bytes).unwrap();
+    works(at, &["info", "x.npy", "--sheet", "sheet.png"]);
+    let sheet =
+        elbo::data::load(at, &elbo::data::LoadOptions::default(), &|_, _| ()).unwrap().train.to_bytes(0);
+    let white = sheet.iter().filter(|&&byte| byte == 200).count();
+    assert!(white > sheet.len() / 3, "{white} of {}", sheet.len());
+}
+
+#[test]
+fn what_info_calls_best_is_the_saved_model() {
+    let folder = TempDir::new().unwrap();
+    let at = folder.path();
+    make_images(&at.join("images"), (8, 8, 1), 12);
+    // Two whole epochs of three steps, and a step of the third.
+    let options = ["--preset", "mlp", "--hidden", "8", "--latent", "2", "--batch", "8", "--max-steps", "7"];
+    let text = works(at, &[&["train", "--data", "images"], &options[..]].concat());
+    let best = text.lines().find(|line| line.starts_with("best on the validation images")).unwrap();
+    assert!(best.contains("epoch 2, loss ") && best.ends_with("(only whole epochs compete)"), "{text}");
+    let loss = best.split_once("loss ").unwrap().1.split_once(' ').unwrap().0;
+    let info = works(at, &["info"]);
+    assert!(info.contains(&format!("best     epoch 2, held-out loss {loss}")), "{best}\n{info}");
+    assert!(text.lines().filter(|line| line.starts_with("warning: only")).count() <= 1, "{text}");
+    // The table of epochs fits on a terminal of 80 columns.
+    let table: Vec<_> =
+        text.lines().filter(|line| line.starts_with("epoch ") || line.starts_with("    ")).collect();
+    assert!(table.len() == 4 && table.iter().all(|line| line.chars().count() <= 80), "{text}");
+}
+
+#[test]
 fn what_cannot_be_is_refused_in_a_sentence() {
     let folder = trained("mlp", (8, 8, 1), &["--hidden", "8", "--latent", "3"]);
     let at = folder.path();
@@ -298,6 +331,18 @@ fn what_cannot_be_is_refused_in_a_sentence() {
     refused(at, &["reconstruct", "--count", "0"], "at least 1");
     refused(at, &["reconstruct", "--noise", "-1"], "--noise -1");
     refused(at, &["export", "--out", "one"], "is there already");
+    // What opens nowhere, or would be written half.
+    refused(at, &["encode", "--out", "codes.png"], "as .npy, not as .png");
+    refused(at, &["encode", "--log-variance", "s.txt"], "as .npy, not as .txt");
+    refused(at, &["encode", "--out", "x.npy", "--log-variance", "x.npy"], "the same file");
+    refused(at, &["score", "--out", "table.png"], "as .csv, not as .png");
+    refused(at, &["score", "--sheet", "sheet.jpg"], "as .png, not as .jpg");
+    refused(at, &["info", "images", "--sheet", "sheet.txt"], "as .png, not as .txt");
+    refused(at, &["decode", "wide.npy", "--columns", "0"], "--columns 0");
+    refused(at, &["sample", "--out", "nowhere/x.png"], "cannot create nowhere/x.png:");
+    refused(at, &["sample", "--count", "1000000000000"], "TiB");
+    let run = std::fs::read_dir(at.join("runs")).unwrap().next().unwrap().unwrap().path();
+    refused(at, &["sample", run.join("checkpoint.safetensors").to_str().unwrap()], "model.safetensors");
 
     let edit = ["edit", "--from-label", "left", "--to-label"];
     refused(at, &[&edit[..], &["left"]].concat(), "the same");

@@ -33,6 +33,9 @@ pub(super) struct Decode {
 
 impl Decode {
     pub(super) fn run(self) -> Result<Ending> {
+        if self.columns == 0 {
+            return Err(Error::config("--columns 0 leaves no room for pictures; it must be at least 1"));
+        }
         let output = Output::new(&self.out)?;
         let options = DataOptions { max_memory: self.max_memory, ..DataOptions::default() };
         let max_memory = options.load_options()?.max_memory;

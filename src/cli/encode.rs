@@ -6,10 +6,9 @@ use clap::Args;
 
 use super::Ending;
 use super::common::Opened;
-use super::pictures::{Shown, write_numbers};
-use crate::error::Result;
+use super::pictures::{Shown, refuse_other, write_numbers};
+use crate::error::{Error, Result};
 use crate::generate::Codec;
-use crate::storage::atomic::refuse_existing;
 use crate::train::DataOptions;
 
 /// Turn images into codes: μ, and ln σ² if asked for, as .npy
@@ -35,8 +34,12 @@ pub(super) struct Encode {
 
 impl Encode {
     pub(super) fn run(self) -> Result<Ending> {
-        for path in [Some(&self.out), self.log_variance.as_ref()].into_iter().flatten() {
-            refuse_existing(path)?;
+        refuse_other("--out", &self.out, "npy")?;
+        if let Some(path) = &self.log_variance {
+            refuse_other("--log-variance", path, "npy")?;
+            if *path == self.out {
+                return Err(Error::config("--out and --log-variance are the same file; each needs its own"));
+            }
         }
         let opened = Opened::new(self.run.as_deref(), self.data.load_options()?.max_memory)?;
         let shown = Shown::new(&opened, &self.data)?.take(self.count)?;

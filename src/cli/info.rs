@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::Ending;
 use super::common::{Opened, load_images, newest_run};
-use super::pictures::pictures;
+use super::pictures::{pictures, refuse_other};
 use crate::data::{Dataset, Images, Labels, LoadOptions, Part, Pixels};
 use crate::error::{Error, Result};
 use crate::layers::Activation;
@@ -17,7 +17,6 @@ use crate::model::Vae;
 use crate::model::network::{Layer, Stage};
 use crate::report::Picture;
 use crate::report::grouped;
-use crate::storage::atomic::refuse_existing;
 use crate::storage::filesystem::system;
 use crate::storage::printable;
 use crate::train::{Config, DataOptions};
@@ -44,7 +43,7 @@ const ROW: usize = 10;
 impl Info {
     pub(super) fn run(self) -> Result<Ending> {
         let load = LoadOptions { part: Part::Both, ..self.data.load_options()? };
-        self.sheet.as_deref().map_or(Ok(()), refuse_existing)?;
+        self.sheet.as_deref().map_or(Ok(()), |sheet| refuse_other("--sheet", sheet, "png"))?;
         let path = match (&self.path, &self.data.data) {
             (Some(_), Some(_)) => {
                 return Err(Error::config("both PATH and --data were given; info is about one thing"));
@@ -248,8 +247,14 @@ fn run_facts(folder: &Path, config: &Config) -> Value {
         })
         .collect();
     let loss = |row: &Map<String, Value>| row.get("valid_loss").and_then(Value::as_f64);
+    // A run that ended within an epoch has a row of it, but only whole epochs compete for the best model.
+    let place = |row: &Map<String, Value>| Some((row.get("step")?.as_u64()?, row.get("epoch")?.as_u64()?));
+    let per_epoch = |(step, epoch): (u64, u64)| step as f64 / epoch as f64;
+    let steps_per_epoch = rows.iter().filter_map(place).map(per_epoch).fold(0.0, f64::max);
+    let is_whole = |row: &&Map<String, Value>| place(row).is_some_and(|at| per_epoch(at) == steps_per_epoch);
     let best = rows
         .iter()
+        .filter(is_whole)
         .filter_map(|row| Some((loss(row)?, row.get("epoch")?.as_u64()?)))
         .min_by(|a, b| a.0.total_cmp(&b.0));
     json!({
@@ -335,7 +340,9 @@ fn print_data(facts: &Value) {
 fn contact_sheet(data: &Dataset) -> Picture {
     let images = if data.train.count > 0 { &data.train } else { data.test.as_ref().unwrap_or(&data.train) };
     let shown = images.count.min(CONTACTS);
-    let indices: Vec<usize> = (0..shown).map(|i| i * images.count / shown).collect();
+    // A step of just count/shown would show one class only where classes take turns.
+    let turn = (images.count / shown.max(1)).max(1);
+    let indices: Vec<usize> = (0..shown).map(|i| i * images.count / shown + i % turn).collect();
     let size = (images.height, images.width, images.channels);
     Picture::sheet(&pictures(images, &indices, None), size, ROW)
 }

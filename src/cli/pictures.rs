@@ -193,6 +193,22 @@ impl Output {
     }
 }
 
+/// An error if `path`, given by an option, is there already or has another ending than the file's kind: a table in a file called .png
+/// opens nowhere. A name without an ending is fine.
+///
+/// # Errors
+/// If so.
+pub(super) fn refuse_other(option: &str, path: &Path, kind: &str) -> Result<()> {
+    match path.extension() {
+        Some(ending) if !ending.eq_ignore_ascii_case(kind) => Err(Error::config(format!(
+            "{option} {}: the file is written as .{kind}, not as .{}",
+            path.display(),
+            crate::storage::printable(ending.to_string_lossy())
+        ))),
+        _ => refuse_existing(path),
+    }
+}
+
 /// Writes an .npy file that must not be there yet, and says so.
 pub(super) fn write_numbers(path: &Path, shape: &[usize], values: &[f32]) -> Result<()> {
     write_new(system(), path, |out| write_npy_f32(out, shape, values))?;

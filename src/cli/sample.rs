@@ -8,7 +8,7 @@ use super::Ending;
 use super::common::Opened;
 use super::eval::run_split;
 use super::pictures::Output;
-use crate::data::{Filler, Part};
+use crate::data::{Filler, Part, human_bytes};
 use crate::error::{Error, Result};
 use crate::generate::Codec;
 use crate::generate::evaluation::Judged;
@@ -27,7 +27,7 @@ pub(super) struct Sample {
     /// Pictures to draw
     #[arg(long, value_name = "N", default_value_t = 64)]
     count: usize,
-    /// FILE.png: one sheet; FILE.npy: an array of N×H×W×C floats from 0 to 1; any other name: a new folder of single PNG files
+    /// FILE.png: one sheet; FILE.npy: an array of N×H×W×C floats from 0 to 1; a name without an ending: a new folder of single PNG files
     /// [default: samples-SEED.png here, numbered where that is taken]
     #[arg(long, value_name = "PATH")]
     out: Option<PathBuf>,
@@ -73,9 +73,13 @@ impl Sample {
         let needed = (self.count as u64).saturating_mul(4 * (c.pixels() + c.latent) as u64);
         if needed > max_memory {
             return Err(Error::config(format!(
-                "{} pictures of {}×{}×{} take {needed} bytes, and the limit is {max_memory}; a smaller --count, or --max-memory, \
-                 helps",
-                self.count, c.height, c.width, c.channels
+                "{} pictures of {}×{}×{} take {} of memory, and the limit is {}; a smaller --count, or --max-memory, helps",
+                self.count,
+                c.height,
+                c.width,
+                c.channels,
+                human_bytes(needed),
+                human_bytes(max_memory)
             )));
         }
         let prior = self.prior(&opened, max_memory)?;

@@ -8,13 +8,14 @@ use clap::Args;
 use super::Ending;
 use super::common::Opened;
 use super::eval::run_split;
+use super::pictures::refuse_other;
 use super::sample::free_name;
 use crate::data::{Dataset, Filler, Images, Labels, Part, Span, Split};
 use crate::error::{Error, Result};
 use crate::generate::Codec;
 use crate::generate::bounds::{VaeLikelihood, importance_weighted, negative_elbos, quantile};
 use crate::report::Picture;
-use crate::storage::atomic::{refuse_existing, write_new};
+use crate::storage::atomic::write_new;
 use crate::storage::filesystem::system;
 use crate::train::DataOptions;
 
@@ -66,9 +67,9 @@ impl Score {
             return Err(Error::config("--importance 0 draws nothing; it must be at least 1"));
         }
         let out = self.out.clone().unwrap_or_else(|| free_name("scores", "csv"));
-        refuse_existing(&out)?;
+        refuse_other("--out", &out, "csv")?;
         if let Some(sheet) = &self.sheet {
-            refuse_existing(sheet)?;
+            refuse_other("--sheet", sheet, "png")?;
         }
         let opened = Opened::new(self.run.as_deref(), self.data.load_options()?.max_memory)?;
         let data = opened.images(&self.data, Part::Both)?;

@@ -186,7 +186,8 @@ fn conclude(run: &Run, folder: &Path, outcome: Outcome) {
         Outcome::Finished => {}
     }
     if let Some(best) = t.progress.best {
-        say!("best on the validation images: epoch {}, loss {:.2}", best.epoch, best.loss);
+        let within = if t.progress.step_in_epoch > 0 { " (only whole epochs compete)" } else { "" };
+        say!("best on the validation images: epoch {}, loss {:.2}{within}", best.epoch, best.loss);
     }
     if t.progress.spikes > 0 {
         say!("{} gradient spikes, {} steps left out", t.progress.spikes, t.progress.skipped);
@@ -204,6 +205,8 @@ struct Watcher {
     seconds: f64,
     last: Instant,
     heading: bool,
+    /// Whether the latent dimensions were collapsed after the epoch before.
+    collapsed: bool,
 }
 
 /// Time between plain lines within an epoch.
@@ -216,12 +219,14 @@ impl Watcher {
             let length = trainer.config.max_steps.unwrap_or(steps).min(steps);
             let bar =
                 ProgressBar::with_draw_target(Some(length), indicatif::ProgressDrawTarget::stdout_with_hz(8));
-            bar.set_style(ProgressStyle::with_template("{bar:28} {pos}/{len} {msg}").expect("a template"));
+            // One line also where the terminal is narrow: of two, Ctrl-C's message would be wiped out with the bar.
+            let template = "{bar:12} step {pos}/{len} {wide_msg}";
+            bar.set_style(ProgressStyle::with_template(template).expect("a template"));
             bar.set_position(trainer.progress.step);
             bar
         });
         let now = Instant::now();
-        Self { bar, shown: now, images: 0.0, seconds: 0.0, last: now, heading: true }
+        Self { bar, shown: now, images: 0.0, seconds: 0.0, last: now, heading: true, collapsed: false }
     }
 
     fn print(&self, line: &str) {
@@ -287,27 +292,27 @@ impl Observer for Watcher {
 
     fn epoch(&mut self, trainer: &Trainer, report: &EpochReport) {
         if self.heading {
-            self.print(
-                "epoch    train −ELBO   recon      KL    valid −ELBO   recon      KL   active   images/s",
-            );
+            self.print("epoch train −ELBO   recon     KL valid −ELBO   recon     KL active images/s");
             self.heading = false;
         }
         let (t, v) = (&report.train, &report.judgement.values);
         // The −ELBO's own reconstruction, with the normalizer that the squared error leaves out of the loss.
         let parts = |v: &crate::loss::LossValues| {
-            format!("{:11.2} {:7.2} {:7.2}", v.negative_elbo, v.negative_elbo - v.kl, v.kl)
+            format!("{:11.2} {:7.2} {:6.2}", v.negative_elbo, v.negative_elbo - v.kl, v.kl)
         };
-        let valid = if report.held_out { parts(v) } else { format!("{:>27}", "-") };
+        let valid = if report.held_out { parts(v) } else { format!("{:>26}", "-") };
         let latent = trainer.model.config().latent;
         let active = format!("{}/{latent}", report.judgement.active_units());
-        let best = if report.is_best && report.held_out { "  best" } else { "" };
+        let best = if report.is_best && report.held_out { " best" } else { "" };
         self.print(&format!(
-            "{:>5} {}    {valid} {active:>8} {:>10.0}{best}",
+            "{:>5} {} {valid} {active:>6} {:>8.0}{best}",
             report.epoch,
             parts(t),
             report.images_per_second
         ));
-        if report.judgement.has_collapsed() {
+        // Once is enough, until it is over and begins again.
+        let was_collapsed = std::mem::replace(&mut self.collapsed, report.judgement.has_collapsed());
+        if self.collapsed && !was_collapsed {
             let active = report.judgement.active_units();
             self.print(&format!(
                 "warning: only {active} of {latent} latent dimensions are active (variance of μ above 0.01): the posterior has \

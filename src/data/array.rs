@@ -226,7 +226,7 @@ fn read_floats(
                 let index = (at + i * stride) / image;
                 return Err(Error::data(
                     path,
-                    format!("image {index} has a pixel that is {value}, which is no number to learn from"),
+                    format!("image {index} has a value that is {value}, which is no number"),
                 ));
             }
             low = low.min(value);

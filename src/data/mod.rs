@@ -35,6 +35,7 @@ pub use labels::Labels;
 pub use npy::{Matrix, matrix_from_bytes, read_matrix, write_npy_f32, write_npy_u8};
 pub use options::{Color, Layout, LoadOptions, Part, parse_background, parse_range, parse_size};
 pub use png::write_png;
+pub(crate) use source::human_bytes;
 
 #[cfg(test)]
 mod tests;

@@ -145,14 +145,17 @@ fn parse_matrix(mut source: Source<'_>, max_memory: u64) -> Result<Matrix> {
             format!("its shape is {}; a matrix of rows×columns is expected", array::show(&header.shape));
         return Err(Error::data(path, message));
     };
-    if !float || rows == 0 || columns == 0 {
-        let message = format!(
-            "it is a matrix of {rows}×{columns}, not of f32 numbers or without any; f32 or f64 are expected"
-        );
-        return Err(Error::data(path, message));
+    if rows == 0 || columns == 0 {
+        return Err(Error::data(path, format!("its matrix of {rows}×{columns} is empty")));
     }
-    // A matrix is one grey image, as far as reading goes.
-    let header = Header { shape: vec![1, rows, columns], ..header };
+    if !float {
+        return Err(Error::data(
+            path,
+            "its matrix is not of floating-point numbers; f32 or f64 are expected",
+        ));
+    }
+    // As far as reading goes, its rows are grey images of one row: so there may be any number of them.
+    let header = Header { shape: vec![rows, 1, columns], ..header };
     let options = LoadOptions { max_memory, ..LoadOptions::default() };
     let loaded = array::read_images(source, &header, &options, &mut Budget::new(max_memory))?;
     match loaded.images.pixels {

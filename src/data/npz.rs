@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 
 /// An archive of arrays has a handful.
 const MOST_MEMBERS: usize = 1000;
+/// Names of an array of labels.
+const NAMES: [&str; 4] = ["labels", "label", "y", "targets"];
 /// Holds the longest record of the directory: 46 bytes and three fields of up to 65,535.
 const DIRECTORY_BUFFER: usize = 1 << 18;
 
@@ -83,6 +85,15 @@ pub(crate) fn read(
         );
         return Err(Error::data(path, message));
     };
+    // What is called so is meant to be the labels.
+    let named = |(m, h): &&(&Member, Header)| NAMES.contains(&m.name.as_str()) && array::is_labels(h);
+    if let Some((member, h)) = headers.iter().find(named).filter(|(_, h)| h.shape[0] != header.shape[0]) {
+        let message = format!(
+            "it has {} labels for {} images; there must be one for each",
+            h.shape[0], header.shape[0]
+        );
+        return Err(Error::data(&member.path, message));
+    }
     let fitting: Vec<_> =
         headers.iter().filter(|(_, h)| array::is_labels(h) && h.shape[0] == header.shape[0]).collect();
     let loaded = npy::read_images(open(&archive, images)?, options, budget)?;

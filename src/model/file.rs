@@ -64,7 +64,8 @@ pub fn description(kind: &str, config: &ModelConfig) -> Value {
 pub fn parse_description(description: &Value, kind: &str, path: &Path) -> Result<ModelConfig> {
     let found = description["kind"].as_str().unwrap_or("an unknown kind of file");
     if found != kind {
-        return Err(Error::data(path, format!("this is {found}, and a {kind} is needed")));
+        let hint = if kind == "model" { ", such as the model.safetensors of a run" } else { "" };
+        return Err(Error::data(path, format!("is of the kind {found}, and a {kind} is needed{hint}")));
     }
     match description["version"].as_u64() {
         Some(version) if version <= FORMAT_VERSION => {}

@@ -95,7 +95,7 @@ fn write_and_place(
     place: impl FnOnce(&Path) -> Result<()>,
 ) -> Result<()> {
     let temporary = temporary_path(path)?;
-    let file = fs.create_new(&temporary).map_err(|error| Error::io("create", &temporary, error))?;
+    let file = fs.create_new(&temporary).map_err(|error| Error::io("create", path, error))?;
     let mut writer = BufWriter::with_capacity(BLOCK, file);
     let filled = fill(&mut writer).and_then(|()| writer.flush());
     // The file stays open, and so locked, until it has its final name. Taken out of its buffer, because a buffer

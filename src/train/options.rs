@@ -242,7 +242,13 @@ impl TrainOptions {
             };
             let refused = |entry: &(&String, &toml::Value)| alone(*entry).try_into::<Self>().is_err();
             let key = table.iter().find(refused).map_or("", |(key, _)| key.as_str());
-            Error::data(path, format!("{key}: {}", error.message().replace('\n', " ")))
+            // The parser names types as Rust does.
+            let message = error.message().replace('\n', " ");
+            let message = ["usize", "u64", "f64"].into_iter().fold(message, |text, kind| {
+                let plain = if kind == "f64" { "a number" } else { "a whole number from 0" };
+                text.replace(&format!("expected {kind}"), &format!("expected {plain}"))
+            });
+            Error::data(path, format!("{key}: {message}"))
         })
     }
 
@@ -271,20 +277,23 @@ pub(crate) fn nearest<S: AsRef<str>>(word: &str, names: impl IntoIterator<Item =
     (distance <= (name.len().max(word.len())).div_ceil(3)).then_some(name)
 }
 
-/// Letters to insert, remove or replace to make one word of the other (Levenshtein 1966).
+/// Letters to insert, remove, replace, or swap with the next to make one word of the other (Levenshtein 1966, Damerau 1964).
 fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().take(100).enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, &y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(100).collect(), b.chars().collect());
+    let mut table = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for i in 0..=a.len() {
+        for j in 0..=b.len() {
+            table[i][j] = if i == 0 || j == 0 {
+                i + j
+            } else {
+                let replaced = table[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+                let least = replaced.min(table[i - 1][j] + 1).min(table[i][j - 1] + 1);
+                let is_swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+                if is_swapped { least.min(table[i - 2][j - 2] + 1) } else { least }
+            };
         }
     }
-    row[b.len()]
+    table[a.len()][b.len()]
 }
 
 #[cfg(test)]
@@ -321,11 +330,23 @@ mod tests {
 
     #[test]
     fn wrong_kinds_versions_and_depths_are_refused_with_their_place() {
-        assert!(parse("lr = 0.1\nepochs = \"ten\"").unwrap_err().to_string().starts_with("c.toml: epochs: "));
+        let ten = parse("lr = 0.1\nepochs = \"ten\"").unwrap_err().to_string();
+        assert!(
+            ten.starts_with("c.toml: epochs: ") && ten.ends_with("expected a whole number from 0"),
+            "{ten}"
+        );
         assert!(parse("\nlr = = 3").unwrap_err().to_string().contains("line 2"));
         assert!(parse("config-version = 99").unwrap_err().to_string().contains("newer elbo"));
         assert!(parse(&format!("data = {}", "[".repeat(30_000))).is_err());
         assert!(parse(&"#".repeat(100_000)).unwrap_err().to_string().contains("at most"));
+    }
+
+    #[test]
+    fn letters_that_changed_places_are_one_mistake() {
+        assert_eq!(nearest("mpl", ["conv", "article", "mlp"]), Some("mlp".into()));
+        assert_eq!(nearest("cnov", ["conv", "article", "mlp"]), Some("conv".into()));
+        assert_eq!(nearest("xyz", ["conv", "article", "mlp"]), None);
+        assert_eq!((edit_distance("", "ab"), edit_distance("kitten", "sitting")), (2, 3));
     }
 
     #[test]

@@ -116,6 +116,10 @@ fn archives() {
         refused(&npz_file(&[("x_train.npy", &x), ("y_train.npy", &labels)]), &train),
         "x: y_train.npy: it has 3 labels for 2 images; there must be one for each"
     );
+    assert_eq!(
+        refused(&npz_file(&[("images.npy", &x), ("labels.npy", &labels)]), &train),
+        "x: labels.npy: it has 3 labels for 2 images; there must be one for each"
+    );
     let f = npy_file("<f4", &[1, 2, 2], &[0; 16]);
     assert_eq!(
         refused(&npz_file(&[("x_train.npy", &x), ("x_test.npy", &f)]), &LoadOptions::default()),
@@ -221,11 +225,11 @@ fn ranges() {
     );
     assert_eq!(
         refusal([0.0, 0.0, f32::NAN, 1.0], None),
-        "x: image 1 has a pixel that is NaN, which is no number to learn from"
+        "x: image 1 has a value that is NaN, which is no number"
     );
     assert_eq!(
         refusal([0.0, f32::INFINITY, 0.0, 1.0], None),
-        "x: image 0 has a pixel that is inf, which is no number to learn from"
+        "x: image 0 has a value that is inf, which is no number"
     );
     let bytes = npy_file("|u1", &[1, 1, 2], &[0, 7]);
     assert_eq!(
@@ -234,7 +238,7 @@ fn ranges() {
     );
     // A double that no float can hold.
     let file = npy_file("<f8", &[1, 1, 1], &1e300f64.to_le_bytes());
-    assert!(refused(&file, &options(None)).contains("image 0 has a pixel that is inf"));
+    assert!(refused(&file, &options(None)).contains("image 0 has a value that is inf"));
     // Bytes as black and white.
     let file = npy_file("|u1", &[1, 1, 2], &[0, 1]);
     let data = parse(&file, Path::new("x"), &options(None)).unwrap();

@@ -204,8 +204,15 @@ fn what_is_written_can_be_read() {
     );
     let refused = |file: &[u8]| message(matrix_from_bytes(file, Path::new("z"), 1 << 20));
     assert_eq!(refused(&file), "z: its shape is 2×2×2×3; a matrix of rows×columns is expected");
-    assert!(refused(&npy_file("|u1", &[2, 2], &[0; 4])).contains("not of f32 numbers"));
-    assert!(refused(&npy_file("<f4", &[2, 1], &[0, 0, 0, 0, 0, 0, 0xc0, 0x7f])).contains("NaN"));
+    assert!(refused(&npy_file("|u1", &[2, 2], &[0; 4])).contains("not of floating-point numbers"));
+    assert!(refused(&npy_file("<f4", &[0, 2], &[])).contains("its matrix of 0×2 is empty"));
+    assert_eq!(
+        refused(&npy_file("<f4", &[2, 1], &[0, 0, 0, 0, 0, 0, 0xc0, 0x7f])),
+        "z: image 1 has a value that is NaN, which is no number"
+    );
+    // More rows than an image may have: a code for each of many images.
+    let many = npy_file("<f4", &[70_000, 1], &[0; 4 * 70_000]);
+    assert_eq!(matrix_from_bytes(&many, Path::new("z"), 1 << 20).unwrap().rows, 70_000);
 }
 
 #[test]
