@@ -66,6 +66,12 @@ impl Opened {
             Some(place) => place.to_path_buf(),
             None => newest_run()?,
         };
+        if !place.exists() {
+            return Err(Error::data(
+                place,
+                "there is no such run folder or model file; left out, RUN is the newest run in runs/",
+            ));
+        }
         let path = if place.is_dir() { place.join("model.safetensors") } else { place };
         let model = Vae::load(&path, max_memory)?;
         let folder = path.parent().unwrap_or(Path::new("."));

@@ -388,11 +388,13 @@ impl Run {
         let file = format!("{name}.png");
         Picture::sheet(&codec.decode(&z), size, 8).save(self.fs, &self.folder.join("samples").join(&file))?;
         let watched = watched(&t.split);
-        let shown = &watched[..watched.len().min(PAIRS)];
-        let codes = codec.encode(&t.data.train, shown, t.config.binarize);
+        // Folders of pictures come class by class: some of all, not the first.
+        let count = watched.len().min(PAIRS);
+        let shown: Vec<usize> = (0..count).map(|i| watched[i * watched.len() / count]).collect();
+        let codes = codec.encode(&t.data.train, &shown, t.config.binarize);
         let mut originals = vec![0.0; shown.len() * c.pixels()];
         let filler = crate::data::Filler { span: crate::data::Span::Unit, ..t.filler() };
-        filler.fill(&t.data.train, shown, 0, &mut originals);
+        filler.fill(&t.data.train, &shown, 0, &mut originals);
         let pairs = Picture::pairs(&originals, &codec.decode(&codes.mu), size, 4);
         pairs.save(self.fs, &self.folder.join("reconstructions").join(&file))
     }
