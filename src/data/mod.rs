@@ -25,7 +25,7 @@ mod pictures;
 mod png;
 mod png_folder;
 mod resize;
-mod source;
+pub(crate) mod source;
 
 pub use batches::{Binarize, Filler, Split, epoch_order};
 pub use dataset::{Dataset, find_bundled, load, parse};
@@ -35,7 +35,6 @@ pub use labels::Labels;
 pub use npy::{Matrix, matrix_from_bytes, read_matrix, write_npy_f32, write_npy_u8};
 pub use options::{Color, Layout, LoadOptions, Part, parse_background, parse_range, parse_size};
 pub use png::write_png;
-pub(crate) use source::human_bytes;
 
 #[cfg(test)]
 mod tests;
