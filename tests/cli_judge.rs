@@ -238,6 +238,7 @@ fn what_cannot_be_is_refused_in_a_sentence() {
     write_labelled(&folder.join("data"), 40, 10);
     train_in(folder, "one", "data", "mlp", &["--max-steps", "2"]);
     std::fs::write(folder.join("taken.png"), "mine").unwrap();
+    std::fs::write(folder.join("taken.csv"), "mine").unwrap();
     write_images(&folder.join("large.npy"), [4, 12, 12, 1]);
     write_images(&folder.join("colour.npy"), [4, 9, 8, 3]);
     write_npy(&folder.join("text.npy"), "|u1", &[4, 9, 8, 1], &[0; 7]);
@@ -252,7 +253,7 @@ fn what_cannot_be_is_refused_in_a_sentence() {
     refused_in(folder, &["eval", "--data", "text.npy"], &["text.npy"]);
     refused_in(folder, &["eval", "model.png"], &["model.png"]);
     refused_in(folder, &["sample", "--count", "0"], &["--count 0"]);
-    refused_in(folder, &["sample", "--count", "99999999999"], &["bytes", "--count"]);
+    refused_in(folder, &["sample", "--count", "99999999999"], &["27.3 TiB of memory", "--count"]);
     refused_in(folder, &["sample", "--temperature", "NaN"], &["--temperature", "NaN"]);
     refused_in(folder, &["sample", "--temperature", "-1"], &["--temperature", "-1"]);
     refused_in(folder, &["sample", "--components", "3"], &["--prior gmm"]);
@@ -266,7 +267,8 @@ fn what_cannot_be_is_refused_in_a_sentence() {
     refused_in(folder, &["score", "--quantile", "NaN"], &["--quantile"]);
     refused_in(folder, &["score", "--importance", "0"], &["--importance 0"]);
     refused_in(folder, &["score", "--sheet", "taken.png"], &["taken.png is there already"]);
-    refused_in(folder, &["score", "--out", "taken.png"], &["taken.png is there already"]);
+    refused_in(folder, &["score", "--out", "taken.csv"], &["taken.csv is there already"]);
+    refused_in(folder, &["score", "--out", "new.png"], &[".csv", ".png"]);
     refused_in(folder, &["score", "--data", "large.npy"], &["12×12×1"]);
     assert_eq!(run_in(folder, &["sample", "--prior", "uniform"]).status.code(), Some(2));
 
@@ -282,6 +284,7 @@ fn what_cannot_be_is_refused_in_a_sentence() {
 
     // Nothing was half-written, and nothing that was there is gone.
     assert_eq!(std::fs::read_to_string(folder.join("taken.png")).unwrap(), "mine");
+    assert_eq!(std::fs::read_to_string(folder.join("taken.csv")).unwrap(), "mine");
     let left: Vec<String> =
         support::files(folder).iter().map(|path| text(path).replace(text(folder), "")).collect();
     let expected = [
@@ -292,6 +295,7 @@ fn what_cannot_be_is_refused_in_a_sentence() {
         "/large.npy",
         "/model.png",
         "/runs",
+        "/taken.csv",
         "/taken.png",
         "/text.npy",
     ];
