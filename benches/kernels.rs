@@ -16,7 +16,7 @@ use support::layers::{group, preset_rows};
 use support::options::{Mode, Options};
 use support::peak::Peak;
 use support::table::{Row, time, where_the_time_goes};
-use support::{passes, steps};
+use support::{passes, products, steps};
 
 /// Images in a training step.
 const BATCH: usize = 128;
@@ -63,7 +63,7 @@ fn table(options: &Options, all: &ThreadPool) -> io::Result<()> {
         bench.peak = Peak::measure(all);
         one.install(|| passes::convolution_rows(&mut bench, config, BATCH));
     }
-    one.install(|| passes::product_rows(&mut bench));
+    one.install(|| products::product_rows(&mut bench));
     one.install(|| passes::elementwise_rows(&mut bench, BATCH));
     all.install(|| passes::loss_rows(&mut bench, BATCH));
     all.install(|| passes::data_rows(&mut bench, BATCH));

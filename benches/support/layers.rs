@@ -34,7 +34,6 @@ impl Buffers {
         let x = uniform(1, inputs).into_iter().map(|v| if images { v.abs() } else { v.max(0.0) }).collect();
         let (weight, bias) =
             (model.parameters[stage.weight.clone()].to_vec(), model.parameters[stage.bias.clone()].to_vec());
-        let (scratch, partials) = stage.layer.work_len();
         let upstream = uniform(2, outputs);
         Self {
             x,
@@ -46,7 +45,7 @@ impl Buffers {
             dy: upstream.clone(),
             upstream,
             dx: vec![0.0; inputs],
-            work: LayerWork::new(scratch, partials),
+            work: LayerWork::new(stage.layer.work_len()),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use elbo::data::{Binarize, Filler, Images, Span};
 use elbo::kernels::columns::{col2im, im2col};
-use elbo::kernels::gemm::{Matrix, MatrixMut, gemm, padded_stride};
+use elbo::kernels::gemm::{Matrix, MatrixMut, gemm, padded_stride, transpose};
 use elbo::kernels::geometry::Geometry;
 use elbo::layers::Activation;
 use elbo::loss::{Divergence, Likelihood};
@@ -72,10 +72,11 @@ fn data_set(
     (Images::from_bytes(bytes, count, height, width, channels), indices, vec![0.0; batch * len])
 }
 
-/// The numbers in a chunk of columns, about as many as the layers take.
+/// The numbers in a chunk of columns: about as many as the layers take at once.
 const CHUNK_NUMBERS: usize = 256 * 1024;
 
-/// im2col, col2im and the three products of every convolution, on one thread, chunk by chunk as the layers do it.
+/// im2col and col2im of every convolution, region by region as the layers do them, and its three products, which here take whole columns,
+/// zeros and all, on one thread, chunk by chunk.
 pub fn convolution_rows(bench: &mut Bench<'_>, config: &ModelConfig, batch: usize) {
     bench.begin(&format!("kernels of {}", super::layers::group(config)), 1);
     let model: Vae<f32> = Vae::new(config.clone(), 0).expect("a preset");
@@ -110,11 +111,14 @@ fn one_convolution(bench: &mut Bench<'_>, name: &str, g: &Geometry, filters: usi
         &mut columns,
         |_| (),
         |columns| {
-            for images in images.chunks(chunk * g.large_len()) {
-                for (image, columns) in
-                    images.chunks_exact(g.large_len()).zip(columns.chunks_exact_mut(columns_len))
-                {
-                    im2col(g, image, columns, stride);
+            for region in g.regions() {
+                for images in images.chunks(chunk * g.large_len()) {
+                    for (image, columns) in images
+                        .chunks_exact(g.large_len())
+                        .zip(columns.chunks_exact_mut(region.places() * stride))
+                    {
+                        im2col(g, &region, image, columns, stride);
+                    }
                 }
             }
         },
@@ -127,12 +131,15 @@ fn one_convolution(bench: &mut Bench<'_>, name: &str, g: &Geometry, filters: usi
         &mut sum,
         |_| (),
         |sum| {
-            for images in sum.chunks_mut(chunk * g.large_len()) {
-                for (image, columns) in
-                    images.chunks_exact_mut(g.large_len()).zip(columns.chunks_exact(columns_len))
-                {
-                    image.fill(0.0);
-                    col2im(g, columns, stride, image);
+            sum.fill(0.0);
+            for region in g.regions() {
+                for images in sum.chunks_mut(chunk * g.large_len()) {
+                    for (image, columns) in images
+                        .chunks_exact_mut(g.large_len())
+                        .zip(columns.chunks_exact(region.places() * stride))
+                    {
+                        col2im(g, &region, columns, stride, image);
+                    }
                 }
             }
         },
@@ -143,6 +150,8 @@ fn one_convolution(bench: &mut Bench<'_>, name: &str, g: &Geometry, filters: usi
     let dims = |m: usize, k: usize, n: usize| format!("{m}×{k}×{n}");
     let mut y = vec![0.0_f32; batch * places * filters];
     let w = Matrix::new(&weight, filters, patch);
+    let mut memory = vec![0.0_f32; weight.len()];
+    let transposed = transpose(w, &mut memory);
     let numbers = batch * places * (patch + filters) + weight.len();
     let work = Work::product(flops, numbers);
     let chunk_len = rows * filters;
@@ -157,7 +166,7 @@ fn one_convolution(bench: &mut Bench<'_>, name: &str, g: &Geometry, filters: usi
                 let m = y.len() / filters;
                 gemm(
                     Matrix::strided(&columns, m, patch, stride),
-                    w.transposed(),
+                    transposed,
                     0.0,
                     &mut MatrixMut::new(y, m, filters),
                 );
@@ -245,29 +254,6 @@ fn one_linear(bench: &mut Bench<'_>, config: &ModelConfig, batch: usize) {
             gemm(dy, w, 0.0, &mut MatrixMut::new(dx, batch, l.inputs));
         },
     );
-}
-
-/// What the product reaches on one thread where its shape leaves it no excuse: what other rows can hope for.
-pub fn product_rows(bench: &mut Bench<'_>) {
-    bench.begin("products", 1);
-    for n in [256, 512, 1024] {
-        let (a, b, mut c) = (uniform(1, n * n), uniform(2, n * n), vec![0.0_f32; n * n]);
-        let work = Work::product(2 * n * n * n, 3 * n * n);
-        let (a, b) = (Matrix::new(&a, n, n), Matrix::new(&b, n, n));
-        for (name, a, b) in [("A·B", a, b), ("Aᵀ·B", a.transposed(), b), ("A·Bᵀ", a, b.transposed())] {
-            let sizes = format!("{n}×{n}×{n}");
-            bench.row(
-                &format!("gemm {name} {n}"),
-                &sizes,
-                work,
-                &mut c,
-                |_| (),
-                |c| {
-                    gemm(a, b, 0.0, &mut MatrixMut::new(c, n, n));
-                },
-            );
-        }
-    }
 }
 
 /// Functions of one number, on one thread: they run inside the layers' tasks.

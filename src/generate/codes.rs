@@ -112,3 +112,28 @@ pub fn check_size(model: &Vae<f32>, images: &Images) -> Result<()> {
         c.height, c.width, c.channels, images.height, images.width, images.channels
     )))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ModelConfig, Preset};
+
+    #[test]
+    fn codes_and_pictures_have_the_same_bits_in_a_batch_of_any_size() {
+        for preset in [Preset::Conv, Preset::Mlp, Preset::Article] {
+            let model = Vae::new(ModelConfig::new(preset, (28, 28, 1)), 0).unwrap();
+            let mut codec = Codec::new(&model);
+            let bytes: Vec<u8> = (0..19 * 784).map(|i| (i * 31 % 251) as u8).collect();
+            let images = Images::from_bytes(bytes, 19, 28, 28, 1);
+            let indices: Vec<usize> = (0..19).collect();
+            let together = codec.encode(&images, &indices, None).mu;
+            let alone: Vec<f32> =
+                indices.iter().flat_map(|&i| codec.encode(&images, &[i], None).mu).collect();
+            assert!(together == alone, "{preset:?}: codes");
+            let pictures = codec.decode(&together);
+            let latent = model.config().latent;
+            let alone: Vec<f32> = together.chunks(latent).flat_map(|code| codec.decode(code)).collect();
+            assert!(pictures == alone, "{preset:?}: pictures");
+        }
+    }
+}

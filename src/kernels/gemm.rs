@@ -1,6 +1,10 @@
-//! C ← A·B + β·C: matrix products over `matrixmultiply`, on one thread ([`gemm`]) and cut into tasks ([`product`]).
+//! C ← A·B + β·C: matrix products, on one thread ([`gemm`]) and cut into tasks ([`product`]).
 //!
-//! # What a product costs
+//! # Two ways, and what they cost
+//!
+//! [`packed`] is `matrixmultiply`'s, which copies both factors first; [`unpacked`] is ours, which copies B alone. [`gemm`]
+//! takes the one that is faster for the shape: unpacked for what convolutions multiply, packed where both factors are large, and for
+//! the weight gradients of linear layers.
 //!
 //! `matrixmultiply` copies ("packs") blocks of A and B into panels of eight rows or columns before it multiplies them.
 //! That copy runs at full width where A's rows lie next to each other (row stride 1) or B's columns do (column
@@ -18,17 +22,19 @@
 
 use std::any::TypeId;
 use std::marker::PhantomData;
+use std::ops::Range;
 
+use super::unpacked;
 use crate::tensor::Element;
 
 /// A read-only matrix inside a slice: element (i, j) is `data[i * row_stride + j * column_stride]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Matrix<'a, T> {
-    data: &'a [T],
-    rows: usize,
-    columns: usize,
-    row_stride: usize,
-    column_stride: usize,
+    pub(super) data: &'a [T],
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    pub(super) row_stride: usize,
+    pub(super) column_stride: usize,
 }
 
 /// The number of slice elements that a matrix of these sizes reaches over; `None` where it overflows.
@@ -49,8 +55,9 @@ impl<'a, T: Element> Matrix<'a, T> {
     /// Row-major with `row_stride ≥ columns` elements from one row to the next.
     ///
     /// # Panics
-    /// Where the slice is too short for the matrix.
+    /// Where the slice is too short for the matrix, or rows would overlap.
     pub fn strided(data: &'a [T], rows: usize, columns: usize, row_stride: usize) -> Self {
+        assert!(row_stride >= columns, "a row of {columns} does not fit a row stride of {row_stride}");
         let needed = extent(rows, columns, row_stride, 1);
         assert!(
             needed.is_some_and(|n| n <= data.len()),
@@ -71,8 +78,20 @@ impl<'a, T: Element> Matrix<'a, T> {
         }
     }
 
-    /// The columns `from .. from + count`.
-    fn column_range(self, from: usize, count: usize) -> Self {
+    /// Some of its rows.
+    ///
+    /// # Panics
+    /// Where there are not as many.
+    pub fn row_range(self, range: Range<usize>) -> Self {
+        self.transposed().column_range(range).transposed()
+    }
+
+    /// Some of its columns.
+    ///
+    /// # Panics
+    /// Where there are not as many.
+    pub fn column_range(self, Range { start: from, end }: Range<usize>) -> Self {
+        let count = end - from;
         assert!(from + count <= self.columns, "columns {from}..{} of {}", from + count, self.columns);
         let offset = if count == 0 || self.rows == 0 { 0 } else { from * self.column_stride };
         Self { data: &self.data[offset..], columns: count, ..self }
@@ -136,6 +155,40 @@ impl<'a, T: Element> MatrixMut<'a, T> {
         unsafe { std::slice::from_raw_parts_mut(self.pointer.add(offset), self.columns) }
     }
 
+    /// R rows from `row` on, and of each the C numbers from `column` on.
+    ///
+    /// # Panics
+    /// Where the matrix has not as many.
+    #[inline(always)]
+    pub(super) fn tile<const R: usize, const C: usize>(
+        &mut self,
+        row: usize,
+        column: usize,
+    ) -> [&mut [T; C]; R] {
+        assert!(
+            self.rows >= R && row <= self.rows - R && self.columns >= C && column <= self.columns - C,
+            "{R} rows from {row} and {C} columns from {column} on of {} × {}",
+            self.rows,
+            self.columns
+        );
+        let first = row * self.row_stride + column;
+        // SAFETY: rows row .. row + R and columns column .. column + C exist, by the assertion, so as in `row` all these elements lie
+        // inside the slice that `self` borrows. Rows do not overlap (row_stride ≥ columns), so neither do the arrays, and the borrow of
+        // `self` keeps others from being made while they live.
+        std::array::from_fn(|r| unsafe {
+            &mut *self.pointer.add(first + r * self.row_stride).cast::<[T; C]>()
+        })
+    }
+
+    /// Some of its columns, for as long as `self` is not used.
+    ///
+    /// # Panics
+    /// Where there are not as many.
+    pub fn column_range(&mut self, Range { start, end }: Range<usize>) -> MatrixMut<'_, T> {
+        let all = MatrixMut { lifetime: PhantomData, ..*self };
+        all.split_at_column(end).0.split_at_column(start).1
+    }
+
     /// The columns before `at`, and those from `at` on.
     pub fn split_at_column(self, at: usize) -> (Self, Self) {
         assert!(at <= self.columns, "column {at} of {}", self.columns);
@@ -156,14 +209,45 @@ impl<'a, T: Element> MatrixMut<'a, T> {
 /// # Panics
 /// Where the shapes do not fit each other.
 pub fn gemm<T: Element>(a: Matrix<'_, T>, b: Matrix<'_, T>, beta: T, c: &mut MatrixMut<'_, T>) {
-    let (m, k, n) = (a.rows, a.columns, b.columns);
+    if is_better_unpacked(&a, &b) { unpacked::product(a, b, beta, c) } else { packed(a, b, beta, c) }
+}
+
+/// Where A's rows are contiguous, the unpacked product wins if B has few columns (A's copy would be used few times) or few rows (a tile
+/// is soon done), or is transposed (`matrixmultiply` would copy both number by number). Where A's columns are, as in a weight
+/// gradient, it wins if they are so short that a few cache lines hold one: else a tile's rows are a few numbers of each of many lines.
+///
+/// For the first kind this does not depend on A's rows, so that an image gives the same bits in a batch of any size.
+fn is_better_unpacked<T>(a: &Matrix<'_, T>, b: &Matrix<'_, T>) -> bool {
+    let rows_of_a_are_contiguous = a.column_stride == 1;
+    b.rows > 0
+        && if rows_of_a_are_contiguous {
+            b.columns <= 128 || b.rows <= 128 || b.column_stride != 1
+        } else {
+            a.rows <= 64
+        }
+}
+
+/// Asserts that A is m × k, B k × n and C m × n.
+pub(super) fn check_shapes<T>(a: &Matrix<'_, T>, b: &Matrix<'_, T>, c: &MatrixMut<'_, T>) {
     assert!(
-        b.rows == k && c.rows == m && c.columns == n,
-        "{m} × {k} times {} × {n} does not give {} × {}",
+        b.rows == a.columns && c.rows == a.rows && c.columns == b.columns,
+        "{} × {} times {} × {} does not give {} × {}",
+        a.rows,
+        a.columns,
         b.rows,
+        b.columns,
         c.rows,
         c.columns
     );
+}
+
+/// [`gemm`] by `matrixmultiply`.
+///
+/// # Panics
+/// Where the shapes do not fit each other.
+pub fn packed<T: Element>(a: Matrix<'_, T>, b: Matrix<'_, T>, beta: T, c: &mut MatrixMut<'_, T>) {
+    check_shapes(&a, &b, c);
+    let (m, k, n) = (a.rows, a.columns, b.columns);
     let stride = |s: usize| isize::try_from(s).expect("a stride within a slice fits isize");
     let (rsa, csa) = (stride(a.row_stride), stride(a.column_stride));
     let (rsb, csb) = (stride(b.row_stride), stride(b.column_stride));
@@ -206,9 +290,29 @@ pub fn product<T: Element>(
 ) {
     let width = piece_width(c.columns);
     for_column_pieces(c, width, 0, &|mut piece, first| {
-        gemm(a, b.column_range(first, piece.columns), beta, &mut piece);
+        gemm(a, b.column_range(first..first + piece.columns), beta, &mut piece);
         finish(piece, first);
     });
+}
+
+/// Writes the transposed matrix to `memory` without gaps and returns it: for a factor that many products copy, which copy by rows
+/// fastest.
+///
+/// # Panics
+/// Where `memory` is too short.
+pub fn transpose<'a, T: Element>(matrix: Matrix<'_, T>, memory: &'a mut [T]) -> Matrix<'a, T> {
+    const TILE: usize = 16; // the numbers of a cache line
+    let (rows, columns) = (matrix.columns, matrix.rows);
+    let memory = &mut memory[..rows * columns];
+    for first_row in (0..rows).step_by(TILE) {
+        for column in 0..columns {
+            for row in first_row..rows.min(first_row + TILE) {
+                memory[row * columns + column] =
+                    matrix.data[column * matrix.row_stride + row * matrix.column_stride];
+            }
+        }
+    }
+    Matrix::new(memory, rows, columns)
 }
 
 /// What [`product`] takes where there is nothing left to do on a piece.
@@ -247,133 +351,4 @@ pub fn padded_stride(columns: usize) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
-
-    fn random(rng: &mut ChaCha8Rng, count: usize) -> Vec<f64> {
-        (0..count).map(|_| rng.random_range(-1.0..1.0)).collect()
-    }
-
-    /// The definition: c[i][j] = Σ a[i][l]·b[l][j] + β·c[i][j].
-    fn naive(
-        m: usize,
-        k: usize,
-        n: usize,
-        a: &dyn Fn(usize, usize) -> f64,
-        b: &dyn Fn(usize, usize) -> f64,
-    ) -> Vec<f64> {
-        let mut c = vec![0.0; m * n];
-        for i in 0..m {
-            for j in 0..n {
-                c[i * n + j] = (0..k).map(|l| a(i, l) * b(l, j)).sum();
-            }
-        }
-        c
-    }
-
-    #[test]
-    fn products_of_random_shapes_equal_the_definition() {
-        let seed = 1;
-        println!("seed {seed}");
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        for case in 0..1500 {
-            let (m, k) = (rng.random_range(1..40), rng.random_range(1..40));
-            let n = if case % 10 == 0 { rng.random_range(60..300) } else { rng.random_range(1..40) };
-            let (gap_a, gap_b, gap_c) =
-                (rng.random_range(0..4), rng.random_range(0..4), rng.random_range(0..4));
-            let (ta, tb) = (rng.random_bool(0.5), rng.random_bool(0.5));
-            let beta = [0.0, 1.0, -0.5][case % 3];
-            let (ra, ca) = if ta { (k, m) } else { (m, k) };
-            let (rb, cb) = if tb { (n, k) } else { (k, n) };
-            let a = random(&mut rng, ra * (ca + gap_a));
-            let b = random(&mut rng, rb * (cb + gap_b));
-            let before = random(&mut rng, m * (n + gap_c));
-            let at = |i: usize, l: usize| if ta { a[l * (ca + gap_a) + i] } else { a[i * (ca + gap_a) + l] };
-            let bt = |l: usize, j: usize| if tb { b[j * (cb + gap_b) + l] } else { b[l * (cb + gap_b) + j] };
-            let expected = naive(m, k, n, &at, &bt);
-            let ma = Matrix::strided(&a, ra, ca, ca + gap_a);
-            let mb = Matrix::strided(&b, rb, cb, cb + gap_b);
-            let (ma, mb) = (if ta { ma.transposed() } else { ma }, if tb { mb.transposed() } else { mb });
-            let mut c = before.clone();
-            product(ma, mb, beta, MatrixMut::strided(&mut c, m, n, n + gap_c), &nothing);
-            for i in 0..m {
-                for j in 0..n + gap_c {
-                    let at = i * (n + gap_c) + j;
-                    let right = if j < n { expected[i * n + j] + beta * before[at] } else { before[at] };
-                    let difference = (c[at] - right).abs();
-                    assert!(
-                        difference <= 1e-12,
-                        "case {case}: {m}×{k}×{n} at ({i}, {j}): {} not {right}",
-                        c[at]
-                    );
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn beta_zero_overwrites_what_is_no_number() {
-        let mut c = [f32::NAN; 6];
-        gemm(
-            Matrix::new(&[1.0; 4], 2, 2),
-            Matrix::new(&[2.0; 6], 2, 3),
-            0.0,
-            &mut MatrixMut::new(&mut c, 2, 3),
-        );
-        assert_eq!(c, [4.0; 6]);
-    }
-
-    #[test]
-    #[should_panic(expected = "does not fit")]
-    fn a_matrix_longer_than_its_slice_is_refused() {
-        let _ = Matrix::strided(&[0.0_f32; 10], 3, 2, 5);
-    }
-
-    #[test]
-    fn a_matrix_without_elements_has_empty_rows_and_splits() {
-        let mut matrix = MatrixMut::<f32>::strided(&mut [], 3, 0, 5);
-        assert!(matrix.row(2).is_empty());
-        let (mut left, mut right) = matrix.split_at_column(0);
-        assert!(left.row(2).is_empty() && right.row(1).is_empty());
-        let (left, right) = MatrixMut::<f32>::strided(&mut [], 0, 4, 4).split_at_column(2);
-        assert_eq!((left.columns, right.columns), (2, 2));
-        // The right half of a matrix that ends with its slice.
-        let mut numbers = [1.0_f32; 8];
-        let (_, mut right) = MatrixMut::strided(&mut numbers, 2, 3, 5).split_at_column(3);
-        assert!(right.row(1).is_empty());
-    }
-
-    #[test]
-    #[should_panic(expected = "2 × 3 times 2 × 2")]
-    fn shapes_that_do_not_fit_are_refused() {
-        let mut c = [0.0_f32; 4];
-        gemm(
-            Matrix::new(&[0.0; 6], 2, 3),
-            Matrix::new(&[0.0; 4], 2, 2),
-            0.0,
-            &mut MatrixMut::new(&mut c, 2, 2),
-        );
-    }
-
-    #[test]
-    fn pieces_cover_every_column_once() {
-        for columns in [1, 63, 64, 65, 127, 400, 513, 3136, 6272] {
-            let mut data = vec![0.0_f32; 2 * columns];
-            for_column_pieces(
-                MatrixMut::new(&mut data, 2, columns),
-                piece_width(columns),
-                0,
-                &|mut piece, first| {
-                    for row in 0..piece.rows() {
-                        for (j, value) in piece.row(row).iter_mut().enumerate() {
-                            *value += (first + j) as f32 + 1.0;
-                        }
-                    }
-                },
-            );
-            let right: Vec<f32> = (0..2).flat_map(|_| (0..columns).map(|j| j as f32 + 1.0)).collect();
-            assert_eq!(data, right);
-        }
-    }
-}
+mod tests;

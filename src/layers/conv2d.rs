@@ -12,17 +12,17 @@
 //! These are the passes of a [`Linear`](super::Linear) layer on X̂; what is new is only that a pixel's gradient collects from every
 //! patch that the pixel was part of, which is what col2im adds up.
 //!
+//! The three products are in `patches`, since [`ConvTranspose2d`](super::ConvTranspose2d) is made of the same ones.
+//!
 //! (What deep learning calls a convolution is a cross-correlation: the kernel is not flipped.)
 //!
 //! W lies in memory as `[O][KH][KW][C]`, so that its rows fit the columns' order. PyTorch's `[O, C, KH, KW]` is made on saving.
 
 use rayon::prelude::*;
 
-use super::{
-    Activation, EVEN, Gradients, Work, add_rows, chunk_images, lane_images, most_images, reduce_lanes,
-};
-use crate::kernels::columns::{col2im, im2col};
-use crate::kernels::gemm::{Matrix, MatrixMut, gemm, padded_stride};
+use super::patches::{for_each_group, work_len};
+use super::{Activation, Gradients, Work, WorkLen, add_rows, reduce_lanes, task_images};
+use crate::kernels::gemm::{Matrix, MatrixMut, transpose};
 use crate::kernels::geometry::Geometry;
 use crate::tensor::Element;
 
@@ -36,15 +36,9 @@ pub struct Conv2d {
 }
 
 impl Conv2d {
-    /// Scratch for the columns of a chunk, and partial gradients for the lanes of a batch.
-    pub fn work_len(&self) -> (usize, usize) {
-        let columns = self.columns_len();
-        (most_images(columns) * columns, super::LANES * self.filters * (self.geometry.patch_len() + 1))
-    }
-
-    /// The numbers of one image's columns, with the gaps.
-    fn columns_len(&self) -> usize {
-        self.geometry.places() * padded_stride(self.geometry.patch_len())
+    /// The working memory that it needs.
+    pub fn work_len(&self) -> WorkLen {
+        work_len(&self.geometry, self.filters, self.filters)
     }
 
     /// output ← activation(conv(input) + bias): B·H·W·C → B·H′·W′·O.
@@ -55,21 +49,19 @@ impl Conv2d {
         bias: &[T],
         activation: Activation,
         output: &mut [T],
-        work: &Work<T>,
+        work: &mut Work<T>,
     ) {
-        let (image, small) = (self.geometry.large_len(), self.geometry.places() * self.filters);
-        let chunk = chunk_images(output.len() / small, most_images(self.columns_len()), EVEN);
-        output.par_chunks_mut(chunk * small).zip(input.par_chunks(chunk * image)).for_each(|(y, x)| {
-            self.with_columns(x, work, |columns| {
-                let rows = y.len() / self.filters;
-                gemm(
-                    columns,
-                    self.weight(weight).transposed(),
-                    T::ZERO,
-                    &mut MatrixMut::new(y, rows, self.filters),
-                );
+        let (g, image, small) = (&self.geometry, self.geometry.large_len(), self.small_len());
+        let Work { scratch, transposed, .. } = work;
+        let (wt, task) = (transpose(self.weight(weight), transposed), task_images(output.len() / small));
+        output.par_chunks_mut(task * small).zip(input.par_chunks(task * image)).for_each(|(y, x)| {
+            for_each_group(g, self.filters, x.len() / image, scratch, |mut columns, mut rows| {
+                columns.im2col(x);
+                rows.write(y, |y| {
+                    columns.times(wt, &mut MatrixMut::new(y, y.len() / self.filters, self.filters));
+                    activation.forward_with_bias(y, bias);
+                });
             });
-            activation.forward_with_bias(y, bias);
         });
     }
 
@@ -86,103 +78,53 @@ impl Conv2d {
         d_input: Option<&mut [T]>,
         work: &mut Work<T>,
     ) {
-        self.parameter_gradients(input, output, activation, d_output, gradients, work);
-        if let Some(d_input) = d_input {
-            self.input_gradient(weight, d_output, d_input, work);
-        }
-    }
-
-    /// dW = dYᵀ·X̂ and db = Σ dY. Each lane of images adds up its own; the lanes are added in order.
-    fn parameter_gradients<T: Element>(
-        &self,
-        input: &[T],
-        output: &[T],
-        activation: Activation,
-        d_output: &mut [T],
-        gradients: &mut Gradients<'_, T>,
-        work: &mut Work<T>,
-    ) {
-        let (image, small) = (self.geometry.large_len(), self.geometry.places() * self.filters);
+        let (g, image, small) = (&self.geometry, self.geometry.large_len(), self.small_len());
         let batch = output.len() / small;
-        let lane = lane_images(batch);
-        let chunk = chunk_images(lane, most_images(self.columns_len()), 1);
+        let (w, task) = (self.weight(weight), task_images(batch));
         let (weight_len, lane_len) = (gradients.weight.len(), gradients.weight.len() + gradients.bias.len());
-        let mut partials = std::mem::take(&mut work.partials);
-        let used = &mut partials[..batch.div_ceil(lane) * lane_len];
-        let inputs = input.par_chunks(lane * image).zip(output.par_chunks(lane * small));
-        let lanes = used.par_chunks_mut(lane_len).zip(d_output.par_chunks_mut(lane * small)).zip(inputs);
-        lanes.for_each(|((sums, d), (x, y))| {
-            let (dw, db) = sums.split_at_mut(weight_len);
-            let mut dw = MatrixMut::new(dw, self.filters, self.geometry.patch_len());
-            db.fill(T::ZERO);
-            let mut beta = T::ZERO; // the first chunk overwrites what the lane held
-            let chunks =
-                d.chunks_mut(chunk * small).zip(y.chunks(chunk * small)).zip(x.chunks(chunk * image));
-            for ((d, y), x) in chunks {
-                activation.backward(y, d);
-                add_rows(d, db);
-                self.with_columns(x, work, |columns| {
-                    gemm(
-                        Matrix::new(d, d.len() / self.filters, self.filters).transposed(),
-                        columns,
-                        beta,
-                        &mut dw,
-                    );
-                });
-                beta = T::ONE;
-            }
-        });
-        reduce_lanes(used, gradients);
-        work.partials = partials;
-    }
+        let Work { scratch, partials, .. } = work;
+        let used = &mut partials[..batch.div_ceil(task) * lane_len];
 
-    /// dX = col2im(dY·W).
-    fn input_gradient<T: Element>(&self, weight: &[T], d_output: &[T], d_input: &mut [T], work: &Work<T>) {
-        let (image, small) = (self.geometry.large_len(), self.geometry.places() * self.filters);
-        let (columns_len, row_stride) = (self.columns_len(), padded_stride(self.geometry.patch_len()));
-        let chunk = chunk_images(d_output.len() / small, most_images(columns_len), EVEN);
-        d_input.par_chunks_mut(chunk * image).zip(d_output.par_chunks(chunk * small)).for_each(|(dx, dy)| {
-            let rows = dy.len() / self.filters;
-            work.scratch.with(rows * row_stride, |columns| {
-                let mut c = MatrixMut::strided(columns, rows, self.geometry.patch_len(), row_stride);
-                gemm(Matrix::new(dy, rows, self.filters), self.weight(weight), T::ZERO, &mut c);
-                for (dx, columns) in dx.chunks_exact_mut(image).zip(columns.chunks_exact(columns_len)) {
-                    dx.fill(T::ZERO);
-                    col2im(&self.geometry, columns, row_stride, dx);
+        // Each task adds up dW = dYᵀ·X̂ and db = Σ dY of its own images, and makes dX = col2im(dY·W) of them.
+        let one_task = |sums: &mut [T], d: &mut [T], y: &[T], x: &[T], mut dx: Option<&mut [T]>| {
+            sums.fill(T::ZERO);
+            let (dw, db) = sums.split_at_mut(weight_len);
+            let mut dw = MatrixMut::new(dw, self.filters, g.patch_len());
+            activation.backward(y, d);
+            add_rows(d, db);
+            if let Some(dx) = &mut dx {
+                dx.fill(T::ZERO);
+            }
+            for_each_group(g, self.filters, x.len() / image, scratch, |mut columns, mut rows| {
+                let dy = rows.gather(d);
+                columns.im2col(x);
+                columns.add_weight_gradient(dy, &mut dw);
+                if let Some(dx) = &mut dx {
+                    columns.assign_product(dy, w);
+                    columns.col2im(dx);
                 }
             });
-        });
+        };
+        let inputs = input.par_chunks(task * image).zip(output.par_chunks(task * small));
+        let tasks = used.par_chunks_mut(lane_len).zip(d_output.par_chunks_mut(task * small)).zip(inputs);
+        match d_input {
+            Some(d_input) => tasks
+                .zip(d_input.par_chunks_mut(task * image))
+                .for_each(|(((sums, d), (x, y)), dx)| one_task(sums, d, y, x, Some(dx))),
+            None => tasks.for_each(|((sums, d), (x, y))| one_task(sums, d, y, x, None)),
+        }
+        reduce_lanes(used, gradients);
+    }
+
+    /// The numbers of one image on the small side.
+    fn small_len(&self) -> usize {
+        self.geometry.places() * self.filters
     }
 
     /// W as a matrix `[O × K·K·C]`.
     fn weight<'a, T: Element>(&self, weight: &'a [T]) -> Matrix<'a, T> {
         Matrix::new(weight, self.filters, self.geometry.patch_len())
     }
-
-    /// Lends `task` the columns of some images, in the thread's scratch.
-    fn with_columns<T: Element>(&self, images: &[T], work: &Work<T>, task: impl FnOnce(Matrix<'_, T>)) {
-        with_columns(&self.geometry, images, work, task);
-    }
-}
-
-/// Lends `task` the columns of some images, `[images·places × K·K·C]`, in the thread's scratch.
-pub(super) fn with_columns<T: Element>(
-    geometry: &Geometry,
-    images: &[T],
-    work: &Work<T>,
-    task: impl FnOnce(Matrix<'_, T>),
-) {
-    let row_stride = padded_stride(geometry.patch_len());
-    let columns_len = geometry.places() * row_stride;
-    let count = images.len() / geometry.large_len();
-    work.scratch.with(count * columns_len, |columns| {
-        for (image, columns) in
-            images.chunks_exact(geometry.large_len()).zip(columns.chunks_exact_mut(columns_len))
-        {
-            im2col(geometry, image, columns, row_stride);
-        }
-        task(Matrix::strided(columns, count * geometry.places(), geometry.patch_len(), row_stride));
-    });
 }
 
 #[cfg(test)]
@@ -228,8 +170,7 @@ pub(crate) mod tests {
             let w = random_vec(seed + 1, filters * geometry.patch_len());
             let b = random_vec(seed + 2, filters);
             let mut y = vec![f64::NAN; batch * geometry.places() * filters];
-            let (scratch, partials) = layer.work_len();
-            layer.forward(&x, &w, &b, Activation::Identity, &mut y, &Work::new(scratch, partials));
+            layer.forward(&x, &w, &b, Activation::Identity, &mut y, &mut Work::new(layer.work_len()));
             for (found, expected) in y.iter().zip(naive(&layer, batch, &x, &w, &b)) {
                 let difference = (found - expected).abs();
                 assert!(difference <= 1e-11, "{layer:?}: {found} not {expected}");
@@ -245,22 +186,21 @@ pub(crate) mod tests {
             let layer = Conv2d { geometry, filters };
             let activation = [Activation::Identity, Activation::Tanh, Activation::Sigmoid][seed % 3];
             let seed = 9000 + 4 * seed as u64;
-            let (scratch, partials) = layer.work_len();
-            let mut work = Work::new(scratch, partials);
+            let mut work = Work::new(layer.work_len());
             let x = random_vec(seed, batch * geometry.large_len());
             let w = random_vec(seed + 1, filters * geometry.patch_len());
             let b = random_vec(seed + 2, filters);
             let upstream = random_vec(seed + 3, batch * geometry.places() * filters);
             let mut y = vec![0.0; upstream.len()];
-            layer.forward(&x, &w, &b, activation, &mut y, &work);
+            layer.forward(&x, &w, &b, activation, &mut y, &mut work);
             let (mut d, mut dx) = (upstream.clone(), vec![f64::NAN; x.len()]);
             let (mut dw, mut db) = (vec![1.0; w.len()], vec![f64::NAN; b.len()]);
             let mut gradients = Gradients { weight: &mut dw, bias: &mut db, accumulate: true };
             layer.backward(&x, &y, &w, activation, &mut d, &mut gradients, Some(&mut dx), &mut work);
             dw.iter_mut().for_each(|v| *v -= 1.0);
-            let objective = |x: &[f64], w: &[f64], b: &[f64]| -> f64 {
+            let mut objective = |x: &[f64], w: &[f64], b: &[f64]| -> f64 {
                 let mut y = vec![0.0; upstream.len()];
-                layer.forward(x, w, b, activation, &mut y, &work);
+                layer.forward(x, w, b, activation, &mut y, &mut work);
                 y.iter().zip(&upstream).map(|(y, u)| y * u).sum()
             };
             let name = format!("{layer:?} batch {batch} {activation:?}");

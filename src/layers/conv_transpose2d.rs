@@ -13,7 +13,8 @@
 //! bias gradient    db [C]          = Σ over pixels and images of dY
 //! ```
 //!
-//! Nothing is multiplied by inserted zeros, and odd sizes come back exactly, with no `output_padding` to guess.
+//! The products are the convolution's own, in `patches`. Nothing is multiplied by inserted zeros, and odd sizes come back exactly, with
+//! no `output_padding` to guess.
 //!
 //! Where the kernel is the whole image (the article's first step up, from 1×1), every patch is an image and the layer is a plain
 //! product; then the weight is far larger than the batch, and the product is cut along the weight instead of the batch.
@@ -22,12 +23,9 @@
 
 use rayon::prelude::*;
 
-use super::conv2d::with_columns;
-use super::{
-    Activation, EVEN, Gradients, Work, add_rows, chunk_images, lane_images, most_images, reduce_lanes,
-};
-use crate::kernels::columns::col2im;
-use crate::kernels::gemm::{Matrix, MatrixMut, gemm, nothing, padded_stride, product};
+use super::patches::{for_each_group, work_len};
+use super::{Activation, Gradients, Work, WorkLen, add_rows, reduce_lanes, task_images};
+use crate::kernels::gemm::{Matrix, MatrixMut, nothing, product, transpose};
 use crate::kernels::geometry::Geometry;
 use crate::tensor::Element;
 
@@ -41,19 +39,12 @@ pub struct ConvTranspose2d {
 }
 
 impl ConvTranspose2d {
-    /// Scratch for the columns of a chunk, and partial gradients for the lanes of a batch.
-    pub fn work_len(&self) -> (usize, usize) {
+    /// The working memory that it needs.
+    pub fn work_len(&self) -> WorkLen {
         if self.geometry.is_whole_image() {
-            return (0, 0);
+            return WorkLen::default();
         }
-        let columns = self.columns_len();
-        let lane = self.small_channels * self.geometry.patch_len() + self.geometry.channels;
-        (most_images(columns) * columns, super::LANES * lane)
-    }
-
-    /// The numbers of one image's columns, with the gaps.
-    fn columns_len(&self) -> usize {
-        self.geometry.places() * padded_stride(self.geometry.patch_len())
+        work_len(&self.geometry, self.small_channels, self.geometry.channels)
     }
 
     /// The numbers of one image on the small side.
@@ -69,7 +60,7 @@ impl ConvTranspose2d {
         bias: &[T],
         activation: Activation,
         output: &mut [T],
-        work: &Work<T>,
+        work: &mut Work<T>,
     ) {
         let (g, image, small) = (&self.geometry, self.geometry.large_len(), self.small_len());
         if g.is_whole_image() {
@@ -79,19 +70,14 @@ impl ConvTranspose2d {
             output.par_chunks_mut(image).for_each(|y| activation.forward_with_bias(y, bias));
             return;
         }
-        let (columns_len, row_stride) = (self.columns_len(), padded_stride(g.patch_len()));
-        let chunk = chunk_images(output.len() / image, most_images(columns_len), EVEN);
-        output.par_chunks_mut(chunk * image).zip(input.par_chunks(chunk * small)).for_each(|(y, x)| {
-            let rows = x.len() / self.small_channels;
-            work.scratch.with(rows * row_stride, |columns| {
-                let mut c = MatrixMut::strided(columns, rows, g.patch_len(), row_stride);
-                gemm(Matrix::new(x, rows, self.small_channels), self.weight(weight), T::ZERO, &mut c);
-                for (y, columns) in y.chunks_exact_mut(image).zip(columns.chunks_exact(columns_len)) {
-                    y.fill(T::ZERO);
-                    col2im(g, columns, row_stride, y);
-                    activation.forward_with_bias(y, bias);
-                }
+        let (w, task, scratch) = (self.weight(weight), task_images(output.len() / image), &work.scratch);
+        output.par_chunks_mut(task * image).zip(input.par_chunks(task * small)).for_each(|(y, x)| {
+            y.fill(T::ZERO);
+            for_each_group(g, self.small_channels, x.len() / small, scratch, |mut columns, mut rows| {
+                columns.assign_product(rows.gather(x), w);
+                columns.col2im(y);
             });
+            activation.forward_with_bias(y, bias);
         });
     }
 
@@ -113,34 +99,29 @@ impl ConvTranspose2d {
             self.backward_whole_image(batch, input, output, weight, activation, d_output, gradients, d_input);
             return;
         }
-        let lane = lane_images(batch);
-        let chunk = chunk_images(lane, most_images(self.columns_len()), 1);
+        let Work { scratch, partials, transposed } = work;
+        let (wt, task) = (transpose(self.weight(weight), transposed), task_images(batch));
         let (weight_len, lane_len) = (gradients.weight.len(), gradients.weight.len() + gradients.bias.len());
-        let mut partials = std::mem::take(&mut work.partials);
-        let used = &mut partials[..batch.div_ceil(lane) * lane_len];
-        let large = d_output.par_chunks_mut(lane * image).zip(output.par_chunks(lane * image));
-        let smalls = d_input.par_chunks_mut(lane * small).zip(input.par_chunks(lane * small));
+        let used = &mut partials[..batch.div_ceil(task) * lane_len];
+        let large = d_output.par_chunks_mut(task * image).zip(output.par_chunks(task * image));
+        let smalls = d_input.par_chunks_mut(task * small).zip(input.par_chunks(task * small));
+        // Each task adds up dW = Xᵀ·D̂ and db = Σ dY of its own images, and makes dX = D̂·Wᵀ of them.
         used.par_chunks_mut(lane_len).zip(large).zip(smalls).for_each(|((sums, (d, y)), (dx, x))| {
+            sums.fill(T::ZERO);
             let (dw, db) = sums.split_at_mut(weight_len);
             let mut dw = MatrixMut::new(dw, self.small_channels, g.patch_len());
-            db.fill(T::ZERO);
-            let mut beta = T::ZERO; // the first chunk overwrites what the lane held
-            let large = d.chunks_mut(chunk * image).zip(y.chunks(chunk * image));
-            let smalls = dx.chunks_mut(chunk * small).zip(x.chunks(chunk * small));
-            for ((d, y), (dx, x)) in large.zip(smalls) {
-                activation.backward(y, d);
-                add_rows(d, db);
-                let rows = x.len() / self.small_channels;
-                with_columns(g, d, work, |columns| {
-                    gemm(Matrix::new(x, rows, self.small_channels).transposed(), columns, beta, &mut dw);
-                    let mut dx = MatrixMut::new(dx, rows, self.small_channels);
-                    gemm(columns, self.weight(weight).transposed(), T::ZERO, &mut dx);
+            activation.backward(y, d);
+            add_rows(d, db);
+            for_each_group(g, self.small_channels, x.len() / small, scratch, |mut columns, mut rows| {
+                columns.im2col(d);
+                columns.add_weight_gradient(rows.gather(x), &mut dw);
+                rows.write(dx, |dx| {
+                    let rows = dx.len() / self.small_channels;
+                    columns.times(wt, &mut MatrixMut::new(dx, rows, self.small_channels));
                 });
-                beta = T::ONE;
-            }
+            });
         });
         reduce_lanes(used, gradients);
-        work.partials = partials;
     }
 
     /// The same where im2col(dY) is dY itself.
@@ -219,8 +200,7 @@ pub(crate) mod tests {
             let w = random_vec(seed + 1, small_channels * geometry.patch_len());
             let b = random_vec(seed + 2, geometry.channels);
             let mut y = vec![f64::NAN; batch * geometry.large_len()];
-            let (scratch, partials) = layer.work_len();
-            layer.forward(&x, &w, &b, Activation::Identity, &mut y, &Work::new(scratch, partials));
+            layer.forward(&x, &w, &b, Activation::Identity, &mut y, &mut Work::new(layer.work_len()));
             for (found, expected) in y.iter().zip(naive(&layer, batch, &x, &w, &b)) {
                 let difference = (found - expected).abs();
                 assert!(difference <= 1e-11, "{layer:?}: {found} not {expected}");
@@ -237,22 +217,21 @@ pub(crate) mod tests {
             let layer = ConvTranspose2d { geometry, small_channels };
             let activation = [Activation::Identity, Activation::Tanh, Activation::Sigmoid][seed % 3];
             let seed = 20_000 + 4 * seed as u64;
-            let (scratch, partials) = layer.work_len();
-            let mut work = Work::new(scratch, partials);
+            let mut work = Work::new(layer.work_len());
             let x = random_vec(seed, batch * layer.small_len());
             let w = random_vec(seed + 1, small_channels * geometry.patch_len());
             let b = random_vec(seed + 2, geometry.channels);
             let upstream = random_vec(seed + 3, batch * geometry.large_len());
             let mut y = vec![0.0; upstream.len()];
-            layer.forward(&x, &w, &b, activation, &mut y, &work);
+            layer.forward(&x, &w, &b, activation, &mut y, &mut work);
             let (mut d, mut dx) = (upstream.clone(), vec![f64::NAN; x.len()]);
             let (mut dw, mut db) = (vec![1.0; w.len()], vec![f64::NAN; b.len()]);
             let mut gradients = Gradients { weight: &mut dw, bias: &mut db, accumulate: true };
             layer.backward(&x, &y, &w, activation, &mut d, &mut gradients, &mut dx, &mut work);
             dw.iter_mut().for_each(|v| *v -= 1.0);
-            let objective = |x: &[f64], w: &[f64], b: &[f64]| -> f64 {
+            let mut objective = |x: &[f64], w: &[f64], b: &[f64]| -> f64 {
                 let mut y = vec![0.0; upstream.len()];
-                layer.forward(x, w, b, activation, &mut y, &work);
+                layer.forward(x, w, b, activation, &mut y, &mut work);
                 y.iter().zip(&upstream).map(|(y, u)| y * u).sum()
             };
             let name = format!("{layer:?} batch {batch} {activation:?}");

@@ -12,17 +12,18 @@
 //!
 //! # Where the parallelism is
 //!
-//! A batch is cut into chunks of images (`chunk_images`), or for sums over the batch into at most [`LANES`] lanes, each
-//! with a partial sum of its own; the partial sums are added in order. Both cuts depend on sizes only, never on the number of
-//! threads, so every run gives the same bits.
+//! Convolutions cut a batch into tasks of some images (`task_images`), at most [`LANES`], each with a partial sum of the parameters'
+//! gradients; the partial sums are added in order. Linear layers cut the products' columns. Both cuts depend on sizes only, never on the
+//! number of threads, so every run gives the same bits.
 //!
-//! Reading order: [`linear`], [`conv2d`], [`conv_transpose2d`], [`max_pool2d`], [`activation`], [`shared`].
+//! Reading order: [`linear`], `patches`, [`conv2d`], [`conv_transpose2d`], [`max_pool2d`], [`activation`], [`shared`].
 
 pub mod activation;
 pub mod conv2d;
 pub mod conv_transpose2d;
 pub mod linear;
 pub mod max_pool2d;
+mod patches;
 pub mod shared;
 
 pub use activation::Activation;
@@ -37,30 +38,13 @@ use rayon::prelude::*;
 use crate::kernels::scratch::Scratch;
 use crate::tensor::Element;
 
-/// The most pieces that a batch is cut into where each needs a partial gradient of its own.
+/// The most tasks that a batch is cut into; each needs a partial gradient of its own.
 pub const LANES: usize = 16;
 
-/// A chunk of columns has about this many numbers (1 MiB in single precision): the second- and third-level caches hold it, and its
-/// product has rows enough. Half of it cost the article preset 3 % of a step, a quarter 6 %; conv does not mind.
-const CHUNK_NUMBERS: usize = 256 * 1024;
-
-/// The most images in one chunk, where one needs `numbers_per_image` numbers of scratch.
-fn most_images(numbers_per_image: usize) -> usize {
-    (CHUNK_NUMBERS / numbers_per_image.max(1)).max(1)
-}
-
-/// The images in one chunk of `images`, at most `most`: in equal chunks, and as many of them as `multiple` or a multiple of it.
-fn chunk_images(images: usize, most: usize, multiple: usize) -> usize {
-    images.div_ceil(images.div_ceil(most).next_multiple_of(multiple)).max(1)
-}
-
-/// The number of chunks of a batch is a multiple of this, so that few threads have equally many: 13 chunks on two threads cost what
-/// 14 do.
-const EVEN: usize = 8;
-
-/// The images in one lane of a batch.
-fn lane_images(batch: usize) -> usize {
-    batch.div_ceil(LANES).max(1)
+/// The images in one task of a batch: 16, in a batch of 128. Fewer give work to more threads, but each task copies the weights anew for
+/// its products; so a small batch is cut into eight tasks, of at least four images, and a large one into at most [`LANES`].
+fn task_images(batch: usize) -> usize {
+    batch.div_ceil(8).clamp(4, 16).max(batch.div_ceil(LANES))
 }
 
 /// Where a layer's parameter gradients go.
@@ -77,16 +61,44 @@ pub struct Gradients<'a, T> {
 /// Working memory that the layers of a network share: made once, for the largest of them.
 #[derive(Debug)]
 pub struct Work<T> {
-    /// A block for each thread, for the columns of a chunk.
-    pub scratch: Scratch<T>,
-    /// A partial weight and bias gradient for each lane.
-    pub partials: Vec<T>,
+    /// A block for each thread, for the columns of a group of images.
+    scratch: Scratch<T>,
+    /// A partial weight and bias gradient for each task.
+    partials: Vec<T>,
+    /// A weight, transposed.
+    transposed: Vec<T>,
+}
+
+/// How much of it a layer needs, in numbers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WorkLen {
+    /// Of each thread's block.
+    pub scratch: usize,
+    /// Of the partial gradients.
+    pub partials: usize,
+    /// Of the transposed weight.
+    pub transposed: usize,
+}
+
+impl WorkLen {
+    /// What is enough for both.
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            scratch: self.scratch.max(other.scratch),
+            partials: self.partials.max(other.partials),
+            transposed: self.transposed.max(other.transposed),
+        }
+    }
 }
 
 impl<T: Element> Work<T> {
-    /// For layers that need at most these many numbers.
-    pub fn new(scratch: usize, partials: usize) -> Self {
-        Self { scratch: Scratch::new(scratch), partials: vec![T::ZERO; partials] }
+    /// For layers that need at most this much.
+    pub fn new(len: WorkLen) -> Self {
+        Self {
+            scratch: Scratch::new(len.scratch),
+            partials: vec![T::ZERO; len.partials],
+            transposed: vec![T::ZERO; len.transposed],
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use crate::layers::{Activation, Conv2d, ConvTranspose2d, Gradients, Linear, MaxPool2d, Work};
+use crate::layers::{Activation, Conv2d, ConvTranspose2d, Gradients, Linear, MaxPool2d, Work, WorkLen};
 use crate::tensor::Element;
 
 /// Any of the layers. A new one needs its file in [`layers`](crate::layers), a line here and one in each `match` below.
@@ -43,10 +43,10 @@ impl Layer {
         }
     }
 
-    /// Numbers of scratch and of partial gradients, see [`Work`].
-    pub fn work_len(&self) -> (usize, usize) {
+    /// The working memory that it needs.
+    pub fn work_len(&self) -> WorkLen {
         match self {
-            Self::Linear(_) | Self::MaxPool2d(_) => (0, 0),
+            Self::Linear(_) | Self::MaxPool2d(_) => WorkLen::default(),
             Self::Conv2d(l) => l.work_len(),
             Self::ConvTranspose2d(l) => l.work_len(),
         }
@@ -93,7 +93,7 @@ pub(super) fn forward<T: Element>(
     batch: usize,
     input: &[T],
     outputs: &mut [Vec<T>],
-    work: &Work<T>,
+    work: &mut Work<T>,
 ) {
     for (at, stage) in stages.iter().enumerate() {
         let (before, rest) = outputs.split_at_mut(at);

@@ -18,7 +18,7 @@ use super::network::{self, Stage};
 use super::presets::Architecture;
 use crate::error::Result;
 use crate::layers::shared::{Latent, reparameterize, reparameterize_backward};
-use crate::layers::{Activation, Work};
+use crate::layers::{Activation, Work, WorkLen};
 use crate::loss::objective::{LossValues, Objective, ObjectiveTerms, ObjectiveWorkspace};
 use crate::tensor::Element;
 
@@ -89,13 +89,12 @@ impl<T: Element> Vae<T> {
     /// Room for passes without a gradient over at most `max_batch` images.
     pub fn inference_workspace(&self, max_batch: usize) -> Workspace<T> {
         let a = &self.architecture;
-        let (scratch, _) = self.work_len();
         Workspace {
             max_batch,
             encoder_outputs: network::outputs(&a.encoder, max_batch),
             latent: Latent::new(max_batch, self.config.latent),
             decoder_outputs: network::outputs(&a.decoder, max_batch),
-            work: Work::new(scratch, 0),
+            work: Work::new(WorkLen { partials: 0, ..self.work_len() }),
             training: None,
         }
     }
@@ -103,7 +102,6 @@ impl<T: Element> Vae<T> {
     /// Room for training steps on at most `max_batch` images.
     pub fn training_workspace(&self, max_batch: usize) -> Workspace<T> {
         let a = &self.architecture;
-        let (scratch, partials) = self.work_len();
         // The first layer's input gradient is not wanted, so images themselves never lie in the two buffers as such.
         let stages = a.encoder.iter().skip(1).chain(&a.decoder);
         let lens = stages.flat_map(|stage| [stage.layer.input_len(), stage.layer.output_len()]);
@@ -111,7 +109,7 @@ impl<T: Element> Vae<T> {
         // An `mlp` writes its unwanted input gradient nowhere, but the slice for it must exist.
         let widest = widest.max(max_batch * a.encoder[0].layer.input_len());
         Workspace {
-            work: Work::new(scratch, partials),
+            work: Work::new(self.work_len()),
             training: Some(TrainingSpace {
                 gradient: vec![T::ZERO; self.parameters.len()],
                 d: vec![T::ZERO; widest],
@@ -122,9 +120,9 @@ impl<T: Element> Vae<T> {
         }
     }
 
-    fn work_len(&self) -> (usize, usize) {
+    fn work_len(&self) -> WorkLen {
         let stages = self.architecture.encoder.iter().chain(&self.architecture.decoder);
-        stages.map(|stage| stage.layer.work_len()).fold((0, 0), |(a, b), (c, d)| (a.max(c), b.max(d)))
+        stages.map(|stage| stage.layer.work_len()).fold(WorkLen::default(), WorkLen::max)
     }
 
     /// μ and ln σ² of a batch of images, B × H·W·C in the model's span; they are then in `workspace.latent`.
@@ -134,7 +132,7 @@ impl<T: Element> Vae<T> {
     pub fn encode(&self, images: &[T], workspace: &mut Workspace<T>) {
         let batch = self.batch_of(images, workspace);
         let (a, w) = (&self.architecture, workspace);
-        network::forward(&a.encoder, &self.parameters, batch, images, &mut w.encoder_outputs, &w.work);
+        network::forward(&a.encoder, &self.parameters, batch, images, &mut w.encoder_outputs, &mut w.work);
         let features = last(&w.encoder_outputs, &a.encoder, batch);
         a.shared.forward(features, self.pair(&a.mu), self.pair(&a.log_variance), &mut w.latent);
     }
@@ -144,7 +142,7 @@ impl<T: Element> Vae<T> {
         assert!(batch <= workspace.max_batch, "{batch} codes in a workspace for {}", workspace.max_batch);
         let (stages, w) = (&self.architecture.decoder, workspace);
         let z = &w.latent.z[..batch * self.config.latent];
-        network::forward(stages, &self.parameters, batch, z, &mut w.decoder_outputs, &w.work);
+        network::forward(stages, &self.parameters, batch, z, &mut w.decoder_outputs, &mut w.work);
         let len = batch * self.config.pixels();
         &mut w.decoder_outputs.last_mut().expect("every decoder has layers")[..len]
     }
