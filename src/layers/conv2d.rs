@@ -21,7 +21,7 @@
 use rayon::prelude::*;
 
 use super::patches::{for_each_group, work_len};
-use super::{Activation, Gradients, Work, WorkLen, add_rows, reduce_lanes, task_images};
+use super::{Activation, Gradients, Work, WorkLen, add_partials, add_rows, task_images};
 use crate::kernels::gemm::{Matrix, MatrixMut, transpose};
 use crate::kernels::geometry::Geometry;
 use crate::tensor::Element;
@@ -81,9 +81,10 @@ impl Conv2d {
         let (g, image, small) = (&self.geometry, self.geometry.large_len(), self.small_len());
         let batch = output.len() / small;
         let (w, task) = (self.weight(weight), task_images(batch));
-        let (weight_len, lane_len) = (gradients.weight.len(), gradients.weight.len() + gradients.bias.len());
+        let (weight_len, partial_len) =
+            (gradients.weight.len(), gradients.weight.len() + gradients.bias.len());
         let Work { scratch, partials, .. } = work;
-        let used = &mut partials[..batch.div_ceil(task) * lane_len];
+        let used = &mut partials[..batch.div_ceil(task) * partial_len];
 
         // Each task adds up dW = dYᵀ·X̂ and db = Σ dY of its own images, and makes dX = col2im(dY·W) of them.
         let one_task = |sums: &mut [T], d: &mut [T], y: &[T], x: &[T], mut dx: Option<&mut [T]>| {
@@ -106,14 +107,14 @@ impl Conv2d {
             });
         };
         let inputs = input.par_chunks(task * image).zip(output.par_chunks(task * small));
-        let tasks = used.par_chunks_mut(lane_len).zip(d_output.par_chunks_mut(task * small)).zip(inputs);
+        let tasks = used.par_chunks_mut(partial_len).zip(d_output.par_chunks_mut(task * small)).zip(inputs);
         match d_input {
             Some(d_input) => tasks
                 .zip(d_input.par_chunks_mut(task * image))
                 .for_each(|(((sums, d), (x, y)), dx)| one_task(sums, d, y, x, Some(dx))),
             None => tasks.for_each(|((sums, d), (x, y))| one_task(sums, d, y, x, None)),
         }
-        reduce_lanes(used, gradients);
+        add_partials(used, gradients);
     }
 
     /// The numbers of one image on the small side.

@@ -24,7 +24,7 @@
 use rayon::prelude::*;
 
 use super::patches::{for_each_group, work_len};
-use super::{Activation, Gradients, Work, WorkLen, add_rows, reduce_lanes, task_images};
+use super::{Activation, Gradients, Work, WorkLen, add_partials, add_rows, task_images};
 use crate::kernels::gemm::{Matrix, MatrixMut, nothing, product, transpose};
 use crate::kernels::geometry::Geometry;
 use crate::tensor::Element;
@@ -101,12 +101,13 @@ impl ConvTranspose2d {
         }
         let Work { scratch, partials, transposed } = work;
         let (wt, task) = (transpose(self.weight(weight), transposed), task_images(batch));
-        let (weight_len, lane_len) = (gradients.weight.len(), gradients.weight.len() + gradients.bias.len());
-        let used = &mut partials[..batch.div_ceil(task) * lane_len];
+        let (weight_len, partial_len) =
+            (gradients.weight.len(), gradients.weight.len() + gradients.bias.len());
+        let used = &mut partials[..batch.div_ceil(task) * partial_len];
         let large = d_output.par_chunks_mut(task * image).zip(output.par_chunks(task * image));
         let smalls = d_input.par_chunks_mut(task * small).zip(input.par_chunks(task * small));
         // Each task adds up dW = Xᵀ·D̂ and db = Σ dY of its own images, and makes dX = D̂·Wᵀ of them.
-        used.par_chunks_mut(lane_len).zip(large).zip(smalls).for_each(|((sums, (d, y)), (dx, x))| {
+        used.par_chunks_mut(partial_len).zip(large).zip(smalls).for_each(|((sums, (d, y)), (dx, x))| {
             sums.fill(T::ZERO);
             let (dw, db) = sums.split_at_mut(weight_len);
             let mut dw = MatrixMut::new(dw, self.small_channels, g.patch_len());
@@ -121,7 +122,7 @@ impl ConvTranspose2d {
                 });
             });
         });
-        reduce_lanes(used, gradients);
+        add_partials(used, gradients);
     }
 
     /// The same where im2col(dY) is dY itself.

@@ -12,7 +12,7 @@
 //!
 //! # Where the parallelism is
 //!
-//! Convolutions cut a batch into tasks of some images (`task_images`), at most [`LANES`], each with a partial sum of the parameters'
+//! Convolutions cut a batch into tasks of some images (`task_images`), at most [`MOST_TASKS`], each with a partial sum of the parameters'
 //! gradients; the partial sums are added in order. Linear layers cut the products' columns. Both cuts depend on sizes only, never on the
 //! number of threads, so every run gives the same bits.
 //!
@@ -39,12 +39,12 @@ use crate::kernels::scratch::Scratch;
 use crate::tensor::Element;
 
 /// The most tasks that a batch is cut into; each needs a partial gradient of its own.
-pub const LANES: usize = 16;
+pub const MOST_TASKS: usize = 16;
 
 /// The images in one task of a batch: 16, in a batch of 128. Fewer give work to more threads, but each task copies the weights anew for
-/// its products; so a small batch is cut into eight tasks, of at least four images, and a large one into at most [`LANES`].
+/// its products; so a small batch is cut into eight tasks, of at least four images, and a large one into at most [`MOST_TASKS`].
 fn task_images(batch: usize) -> usize {
-    batch.div_ceil(8).clamp(4, 16).max(batch.div_ceil(LANES))
+    batch.div_ceil(8).clamp(4, 16).max(batch.div_ceil(MOST_TASKS))
 }
 
 /// Where a layer's parameter gradients go.
@@ -102,23 +102,23 @@ impl<T: Element> Work<T> {
     }
 }
 
-/// Adds the lanes' partial gradients, `[lane][weight … bias]`, in order.
-fn reduce_lanes<T: Element>(partials: &[T], gradients: &mut Gradients<'_, T>) {
+/// Adds the tasks' partial gradients, `[task][weight … bias]`, in order.
+fn add_partials<T: Element>(partials: &[T], gradients: &mut Gradients<'_, T>) {
     const PIECE: usize = 4096;
     let (weight_len, bias_len) = (gradients.weight.len(), gradients.bias.len());
-    let lane_len = weight_len + bias_len;
+    let partial_len = weight_len + bias_len;
     let accumulate = gradients.accumulate;
     gradients.weight.par_chunks_mut(PIECE).enumerate().for_each(|(piece, sum)| {
         if !accumulate {
             sum.fill(T::ZERO);
         }
-        for lane in partials.chunks_exact(lane_len) {
-            add(sum, &lane[piece * PIECE..][..sum.len()]);
+        for partial in partials.chunks_exact(partial_len) {
+            add(sum, &partial[piece * PIECE..][..sum.len()]);
         }
     });
     gradients.bias.fill(T::ZERO);
-    for lane in partials.chunks_exact(lane_len) {
-        add(gradients.bias, &lane[weight_len..]);
+    for partial in partials.chunks_exact(partial_len) {
+        add(gradients.bias, &partial[weight_len..]);
     }
 }
 

@@ -10,12 +10,12 @@
 //! ```
 //!
 //! Each multiplies only the blocks of X̂ that are not zero (see [`regions`](crate::kernels::regions)). For that, a task takes its images
-//! region by region, and of a region as many images at once as fit the scratch. The more images, the fewer times matrixmultiply
-//! copies W.
+//! region by region, and of a region as many images at once as fit the scratch. The more images, the fewer times W is
+//! copied for a product.
 
 use std::ops::Range;
 
-use super::{LANES, WorkLen};
+use super::{MOST_TASKS, WorkLen};
 use crate::kernels::columns::{col2im, im2col};
 use crate::kernels::gemm::{Matrix, MatrixMut, gemm, padded_stride};
 use crate::kernels::geometry::Geometry;
@@ -24,7 +24,7 @@ use crate::kernels::scratch::Scratch;
 use crate::tensor::Element;
 
 /// A group has about this many numbers of columns and rows (1 MiB in single precision): the second- and third-level caches hold it, and
-/// its products have rows enough. Half of it cost the article preset 3 % of a step, a quarter 6 %; conv does not mind.
+/// its products have rows enough. (With half of it, a step of the article preset took 3 % longer, with a quarter 6 %.)
 const GROUP_NUMBERS: usize = 256 * 1024;
 
 /// The most images of a region in one group.
@@ -46,7 +46,7 @@ pub(super) fn work_len(geometry: &Geometry, small_channels: usize, biases: usize
     let weight = small_channels * geometry.patch_len();
     WorkLen {
         scratch: geometry.regions().map(len).max().unwrap_or(0),
-        partials: LANES * (weight + biases),
+        partials: MOST_TASKS * (weight + biases),
         transposed: weight,
     }
 }
