@@ -111,8 +111,8 @@ pub struct MatrixMut<'a, T> {
     lifetime: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: a MatrixMut is an exclusive borrow of its elements, like `&mut [T]`, and no other MatrixMut reaches them (the
-// only way to have two of one slice is `split_at_column`, which gives each disjoint columns). So it may change threads
+// SAFETY: a MatrixMut is an exclusive borrow of its elements, like `&mut [T]`, and no other MatrixMut that can be used
+// at the same time reaches them: `split_at_column` gives each half disjoint columns, and `column_range` borrows the one that it comes from. So it may change threads
 // where its elements may.
 unsafe impl<T: Send> Send for MatrixMut<'_, T> {}
 
@@ -278,8 +278,8 @@ pub fn packed<T: Element>(a: Matrix<'_, T>, b: Matrix<'_, T>, beta: T, c: &mut M
 /// C ← A·B + β·C as parallel tasks, each with a range of C's columns; then `finish(piece, first_column)` for each piece
 /// while it is in the cache.
 ///
-/// The columns are cut because A is the batch, which is small and packed again by every task, while B is the weights
-/// or the images, of which each task packs only its own part. The cut depends on the shape alone, and each element is
+/// The columns are cut because A is the batch, which is small and read again by every task, while B is the weights
+/// or the images, of which each task copies only its own part. The cut depends on the shape alone, and each element is
 /// computed by one task in one order: the same bits for any number of threads.
 pub fn product<T: Element>(
     a: Matrix<'_, T>,
@@ -318,8 +318,8 @@ pub fn transpose<'a, T: Element>(matrix: Matrix<'_, T>, memory: &'a mut [T]) -> 
 /// What [`product`] takes where there is nothing left to do on a piece.
 pub fn nothing<T>(_: MatrixMut<'_, T>, _: usize) {}
 
-/// Eight pieces, of a multiple of 8 columns (the width of a packed panel) and at least 128 (each piece packs A anew: 64
-/// columns ran at 71 GFLOP/s, 128 at 76, 392 at 84).
+/// Eight pieces, of a multiple of 8 columns (the width of a packed panel) and at least 128 (each piece reads all of A
+/// anew: packed, 64 columns ran at 71 GFLOP/s, 128 at 76, 392 at 84).
 pub fn piece_width(columns: usize) -> usize {
     columns.div_ceil(8).next_multiple_of(8).max(128)
 }
