@@ -109,7 +109,7 @@ mod tests {
             "objective",
             &crate::loss::objective::tests::gradients_of_every_combination_are_those_of_finite_differences,
         );
-        for preset in crate::model::Preset::ALL {
+        for &preset in crate::model::Preset::ALL {
             count(preset.name(), &|| crate::model::gradients::of_preset(preset));
         }
         println!("{} gradients checked by finite differences", CASES.get());

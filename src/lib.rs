@@ -98,6 +98,7 @@ pub mod random;
 pub mod report;
 pub mod storage;
 pub mod tensor;
+pub(crate) mod text;
 pub mod train;
 
 pub use error::{Error, Result};

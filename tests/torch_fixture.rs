@@ -6,7 +6,7 @@
 
 use elbo::data::Span;
 use elbo::loss::{Likelihood, Objective};
-use elbo::model::{Batch, ModelConfig, Preset, Vae};
+use elbo::model::{Batch, ModelConfig, Vae};
 use elbo::optim::{Adam, AdamState};
 use elbo::tensor::Element;
 use serde_json::Value;
@@ -55,7 +55,7 @@ impl Fixture {
     }
 
     fn model<T: Element>(&self) -> Vae<T> {
-        let preset = Preset::from_name(self.values["preset"].as_str().unwrap()).unwrap();
+        let preset = self.values["preset"].as_str().unwrap().parse().unwrap();
         let mut config =
             ModelConfig::new(preset, (self.size("height"), self.size("width"), self.size("channels")));
         config.latent = self.size("latent");

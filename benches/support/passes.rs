@@ -310,8 +310,8 @@ pub fn loss_rows(bench: &mut Bench<'_>, batch: usize) {
     let (mu, s, weights) = (uniform(3, n), uniform(4, n), vec![1.0 / batch as f32; latent]);
     let mut space = (vec![0.0_f32; n], vec![0.0_f32; n], vec![0.0; batch], vec![0.0; latent]);
     let sizes = format!("{batch}×{latent}");
-    for name in Divergence::NAMES {
-        let divergence = Divergence::from_name(name).expect("its own name");
+    for &divergence in Divergence::ALL {
+        let name = divergence.name();
         bench.row(
             &format!("{name} forward"),
             &sizes,

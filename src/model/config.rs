@@ -9,10 +9,12 @@ use crate::data::Span;
 use crate::error::{Error, Result};
 use crate::loss::Likelihood;
 use crate::tensor::ImageShape;
+use crate::text::names::named;
 
 /// Which family of networks; [`presets`](super::presets) builds them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Preset {
     /// Strided convolutions down, transposed convolutions up.
     Conv,
@@ -22,32 +24,9 @@ pub enum Preset {
     Mlp,
 }
 
+named!(Preset, "preset", Conv => "conv", Article => "article", Mlp => "mlp");
+
 impl Preset {
-    /// All presets.
-    pub const ALL: [Self; 3] = [Self::Conv, Self::Article, Self::Mlp];
-
-    /// The names, as options and configuration files have them.
-    pub const NAMES: [&'static str; 3] = ["conv", "article", "mlp"];
-
-    /// The preset of that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "conv" => Some(Self::Conv),
-            "article" => Some(Self::Article),
-            "mlp" => Some(Self::Mlp),
-            _ => None,
-        }
-    }
-
-    /// Its name, one of [`NAMES`](Self::NAMES).
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Conv => "conv",
-            Self::Article => "article",
-            Self::Mlp => "mlp",
-        }
-    }
-
     /// Z if none is asked for.
     pub fn default_latent(self) -> usize {
         self.rules().latent

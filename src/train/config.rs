@@ -7,44 +7,26 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::options::{DataOptions, ModelOptions, TrainOptions};
-use super::values::{
-    choose, not_negative, parse_color, parse_duration, parse_memory, parse_range, parse_size, positive,
-};
-use crate::data::{Binarize, Color, Layout, LoadOptions, Part};
+use crate::data::{Binarize, Color, LoadOptions, Part};
 use crate::error::{Error, Result};
 use crate::loss::{Divergence, Likelihood, Objective, ObjectiveTerms};
 use crate::model::{ModelConfig, Preset};
 use crate::optim::{Adam, LearningRate, LearningRateSchedule, OnSpike, Ramp};
+use crate::text::names::{named, unknown};
+use crate::text::values;
 
 /// In which order the two halves learn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Schedule {
     /// One step for all parameters.
+    #[default]
     Joint,
     /// The article's two steps: encoder and shared layer on reconstruction + divergence, then the decoder on reconstruction.
     Alternating,
 }
 
-impl Schedule {
-    /// The names, as options and configuration files have them.
-    pub const NAMES: [&'static str; 2] = ["joint", "alternating"];
-
-    fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "joint" => Some(Self::Joint),
-            "alternating" => Some(Self::Alternating),
-            _ => None,
-        }
-    }
-
-    /// Its name, one of [`NAMES`](Self::NAMES).
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Joint => "joint",
-            Self::Alternating => "alternating",
-        }
-    }
-}
+named!(Schedule, "schedule", Joint => "joint", Alternating => "alternating");
 
 /// Images per step where nothing else was asked for.
 const DEFAULT_BATCH: usize = 128;
@@ -117,8 +99,7 @@ impl Config {
     /// One sentence on the first option that cannot be used.
     pub fn new(options: &TrainOptions) -> Result<Self> {
         let TrainOptions { data, model: o } = options;
-        let preset =
-            choose("preset", o.preset.as_deref(), Preset::NAMES, Preset::from_name)?.unwrap_or(Preset::Conv);
+        let preset = read(&o.preset, str::parse)?.unwrap_or(Preset::Conv);
         let config = Self {
             data: data.path()?,
             load: data.load_options()?,
@@ -132,47 +113,32 @@ impl Config {
             hidden: o.hidden.clone().unwrap_or_else(|| preset.default_hidden()),
             tie_weights: o.tie_weights.unwrap_or(false),
             likelihood: likelihood(o, preset)?,
-            divergence: choose(
-                "divergence",
-                o.divergence.as_deref(),
-                Divergence::NAMES,
-                Divergence::from_name,
-            )?
-            .unwrap_or_default(),
+            divergence: read(&o.divergence, str::parse)?.unwrap_or_default(),
             beta: Ramp {
                 from: if o.beta_warmup.unwrap_or(0.0) > 0.0 { 0.0 } else { o.beta.unwrap_or(1.0) },
                 to: o.beta.unwrap_or(1.0),
-                epochs: not_negative("beta-warmup", o.beta_warmup)?.unwrap_or(0.0),
+                epochs: values::not_negative("beta-warmup", o.beta_warmup)?.unwrap_or(0.0),
             },
             free_bits: o.free_bits.unwrap_or(0.0),
             capacity: o.capacity,
-            schedule: choose("schedule", o.schedule.as_deref(), Schedule::NAMES, Schedule::from_name)?
-                .unwrap_or(Schedule::Joint),
+            schedule: read(&o.schedule, str::parse)?.unwrap_or_default(),
             epochs: o.epochs.unwrap_or(10),
             batch: o.batch,
             lr: o.lr.unwrap_or(1e-3),
-            lr_schedule: choose(
-                "lr-schedule",
-                o.lr_schedule.as_deref(),
-                LearningRateSchedule::NAMES,
-                LearningRateSchedule::from_name,
-            )?
-            .unwrap_or(LearningRateSchedule::Constant),
-            lr_warmup: not_negative("lr-warmup", o.lr_warmup)?.unwrap_or(0.0),
+            lr_schedule: read(&o.lr_schedule, str::parse)?.unwrap_or_default(),
+            lr_warmup: values::not_negative("lr-warmup", o.lr_warmup)?.unwrap_or(0.0),
             adam: Adam {
-                weight_decay: not_negative("weight-decay", o.weight_decay)?.unwrap_or(0.0),
+                weight_decay: values::not_negative("weight-decay", o.weight_decay)?.unwrap_or(0.0),
                 ..Adam::default()
             },
-            clip_norm: positive("clip-norm", o.clip_norm)?,
-            on_spike: choose("on-spike", o.on_spike.as_deref(), OnSpike::NAMES, OnSpike::from_name)?,
+            clip_norm: values::positive("clip-norm", o.clip_norm)?,
+            on_spike: read(&o.on_spike, str::parse)?,
             seed: o.seed.unwrap_or(0),
             valid: o.valid,
             patience: o.patience,
             max_steps: o.max_steps,
-            checkpoint_every: o
-                .checkpoint_every
-                .as_deref()
-                .map_or(Ok(Duration::from_secs(300)), parse_duration)?,
+            checkpoint_every: read(&o.checkpoint_every, values::parse_duration)?
+                .unwrap_or(Duration::from_secs(300)),
             threads: o.threads.unwrap_or(0),
         };
         config.validate()?;
@@ -284,15 +250,15 @@ impl Config {
         TrainOptions {
             data: DataOptions {
                 data: Some(self.data.clone()),
-                size: self.load.size.map(|(h, w)| format!("{h}x{w}")),
+                size: self.load.size.map(values::show_size),
                 grey: (self.load.color == Some(Color::Grey)).then_some(true),
                 rgb: (self.load.color == Some(Color::Rgb)).then_some(true),
-                background: Some(self.load.background.iter().fold("#".into(), |s, c| format!("{s}{c:02x}"))),
-                layout: self.load.layout.map(|layout| format!("{layout:?}").to_lowercase()),
-                range: self.load.range.map(|(low, high)| format!("{low},{high}")),
+                background: Some(values::show_color(self.load.background)),
+                layout: self.load.layout.map(|layout| layout.to_string()),
+                range: self.load.range.map(values::show_range),
                 skip_bad: Some(self.load.skip_bad),
-                max_memory: Some(format!("{}B", self.load.max_memory)),
-                binarize: self.binarize.map(|binarize| format!("{binarize:?}").to_lowercase()),
+                max_memory: Some(values::show_memory(self.load.max_memory)),
+                binarize: self.binarize.map(|binarize| binarize.to_string()),
             },
             model: ModelOptions {
                 preset: Some(self.preset.name().into()),
@@ -321,7 +287,7 @@ impl Config {
                 valid: self.valid,
                 patience: self.patience,
                 max_steps: self.max_steps,
-                checkpoint_every: Some(format!("{}s", self.checkpoint_every.as_secs_f64())),
+                checkpoint_every: Some(values::show_duration(self.checkpoint_every)),
                 threads: Some(self.threads),
             },
         }
@@ -356,20 +322,13 @@ impl DataOptions {
             (false, true) => Some(Color::Rgb),
             (false, false) => None,
         };
-        let layouts = ["nhw", "nhwc", "nchw"];
-        let layout = |name: &str| match name {
-            "nhw" => Some(Layout::Nhw),
-            "nhwc" => Some(Layout::Nhwc),
-            "nchw" => Some(Layout::Nchw),
-            _ => None,
-        };
         Ok(LoadOptions {
-            size: self.size.as_deref().map(parse_size).transpose()?,
+            size: read(&self.size, values::parse_size)?,
             color,
-            background: self.background.as_deref().map_or(Ok(defaults.background), parse_color)?,
-            layout: choose("layout", self.layout.as_deref(), layouts, layout)?,
-            range: self.range.as_deref().map(parse_range).transpose()?,
-            max_memory: self.max_memory.as_deref().map_or(Ok(defaults.max_memory), parse_memory)?,
+            background: read(&self.background, values::parse_color)?.unwrap_or(defaults.background),
+            layout: read(&self.layout, str::parse)?,
+            range: read(&self.range, values::parse_range)?,
+            max_memory: read(&self.max_memory, values::parse_memory)?.unwrap_or(defaults.max_memory),
             skip_bad: self.skip_bad.unwrap_or(false),
             part: Part::Train,
         })
@@ -380,18 +339,21 @@ impl DataOptions {
     /// # Errors
     /// Where the name is none.
     pub fn binarize(&self) -> Result<Option<Binarize>> {
-        choose("binarize", self.binarize.as_deref(), ["threshold", "static", "dynamic"], |name| match name {
-            "threshold" => Some(Binarize::Threshold),
-            "static" => Some(Binarize::Static),
-            "dynamic" => Some(Binarize::Dynamic),
-            _ => None,
-        })
+        read(&self.binarize, str::parse)
     }
+}
+
+/// The value of an option's text, if the option is given.
+fn read<T>(text: &Option<String>, parse: impl Fn(&str) -> Result<T>) -> Result<Option<T>> {
+    text.as_deref().map(parse).transpose()
 }
 
 /// The likelihood with its width, where it has one.
 fn likelihood(o: &ModelOptions, preset: Preset) -> Result<Likelihood> {
-    let named = choose("likelihood", o.likelihood.as_deref(), Likelihood::NAMES, Likelihood::from_name)?;
+    let find = |name: &str| {
+        Likelihood::from_name(name).ok_or_else(|| unknown("likelihood", name, Likelihood::NAMES))
+    };
+    let named = read(&o.likelihood, find)?;
     let likelihood = match (named.unwrap_or_else(|| preset.default_likelihood()), o.sigma, o.scale) {
         (Likelihood::Gaussian { sigma }, asked, None) => {
             Likelihood::Gaussian { sigma: asked.unwrap_or(sigma) }
@@ -452,13 +414,13 @@ mod tests {
             ("likelihood = \"gaussian\"\nsigma = 0.0", "positive"),
             ("schedule = \"alternating\"\ntie-weights = true", "use either"),
             ("patience = 2\nvalid = 0", "holds out none"),
-            ("checkpoint-every = \"5\"", "no time"),
-            ("checkpoint-every = \"-5s\"", "no time"),
-            ("checkpoint-every = \"5µ\"", "no time"),
-            ("size = \"0\"", "no size"),
-            ("background = \"#12345é\"", "no colour"),
-            ("range = \"1,1\"", "no range"),
-            ("max-memory = \"lots\"", "no amount"),
+            ("checkpoint-every = \"5\"", "invalid duration"),
+            ("checkpoint-every = \"-5s\"", "invalid duration"),
+            ("checkpoint-every = \"5µ\"", "invalid duration"),
+            ("size = \"0\"", "invalid size"),
+            ("background = \"#12345é\"", "invalid colour"),
+            ("range = \"1,1\"", "invalid range"),
+            ("max-memory = \"lots\"", "invalid amount of memory"),
             ("grey = true\nrgb = true", "exclude"),
             ("lr-warmup = 20.0", "20 epochs is longer than the run's 10"),
         ] {
