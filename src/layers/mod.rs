@@ -57,4 +57,5 @@ layers! {
     residual::Residual,
     concat::Concat,
     silu::Silu,
+    group_norm::GroupNorm,
 }
