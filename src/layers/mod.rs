@@ -58,4 +58,5 @@ layers! {
     concat::Concat,
     silu::Silu,
     group_norm::GroupNorm,
+    upsample::Upsample,
 }
