@@ -116,6 +116,7 @@ fn narrow(preset: Preset) -> Option<ModelConfig> {
         Preset::Conv => ((9, 8, 2), vec![2, 3], vec![6]),
         Preset::Mlp => ((8, 8, 1), vec![], vec![6]),
         Preset::Article => return None,
+        Preset::Residual => ((9, 8, 1), vec![2, 3], vec![]),
     };
     Some(ModelConfig { latent: 3, widths, hidden, ..ModelConfig::new(preset, size) })
 }
@@ -143,12 +144,14 @@ pub(crate) fn of_preset(preset: Preset) {
                     "{preset:?} tied {tie_weights} {} labels {likelihood:?} {divergence:?} {kind} seed {seed}",
                     labels.len()
                 );
-                if is_narrow {
+                let is_plain = kind == "plain" && divergence == Divergence::Kl;
+                // Residual blocks have so many parameters that each is moved once for each likelihood.
+                let each = is_narrow && (preset != Preset::Residual || (is_plain && labels.len() == 2));
+                if each {
                     let mut parameters = setting.model.parameters.clone();
                     check(&name, &mut parameters, &setting.gradient(), setting.loss());
                 } else {
-                    let of_each = kind == "plain" && divergence == Divergence::Kl;
-                    along_and_some(&name, &setting, seed, of_each);
+                    along_and_some(&name, &setting, seed, is_plain);
                 }
             }
         }

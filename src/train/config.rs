@@ -199,6 +199,7 @@ impl Config {
             hidden: self.hidden.clone(),
             tie_weights: self.tie_weights,
             likelihood: self.likelihood,
+            blocks: None,
             labels: Vec::new(),
         }
     }
