@@ -47,12 +47,17 @@
 //!    [`conv_transpose2d`](layers::conv_transpose2d), and [`shared`](layers::shared), where the code is drawn.
 //! 3. [`kernels`]: what the layers stand on, [`columns`](kernels::columns) (im2col and col2im) and [`gemm`](kernels::gemm).
 //! 4. [`model`]: layers in a chain ([`network`](model::network)), the three networks ([`presets`](model::presets)), forward and backward
-//!    through all of it ([`vae`](model::vae)).
+//!    through all of it ([`vae`](model::vae)), and a trained model in use ([`codec`](model::codec)).
 //! 5. [`optim`] and [`train`]: Adam, the step, the epoch, the run folder.
-//! 6. [`data`], [`generate`], [`report`], [`storage`]: images in, results out, and files that are whole or not there.
+//! 6. [`data`] (images in), [`generate`] (new images out), [`evaluate`] (how good they are), [`export`] (a model for PyTorch),
+//!    [`report`] (a run on a page), [`storage`] (atomic file writes).
 //! 7. `cli`: the program, which only calls all this.
 //!
-//! Below them all lie [`tensor`] (the number types), [`random`] and [`error`].
+//! # Layers of the crate
+//!
+//! A module imports only modules to the right of it, and no two files import each other (`tests/structure.rs` checks both):
+//!
+//! `cli` → `train` → `report` → `export` → `evaluate` → `generate` → `model` → `layers` → `kernels` → `loss` → `optim` → `data` → `storage` → `random` → `tensor` → `text` → `error`
 //!
 //! # Letters
 //!
@@ -87,6 +92,8 @@
 pub mod cli;
 pub mod data;
 pub mod error;
+pub mod evaluate;
+pub mod export;
 pub mod generate;
 #[cfg(test)]
 pub(crate) mod gradient_check;

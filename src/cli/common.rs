@@ -8,14 +8,21 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::data::{Binarize, Dataset, LoadOptions, Part};
 use crate::error::{Error, Result};
-use crate::generate::codes::check_size;
 use crate::model::Vae;
+use crate::model::codec::check_size;
 use crate::text::names::Named;
 use crate::train::run::read_config;
 use crate::train::{Config, DataOptions};
 
 /// Where runs are, unless `--out` says otherwise.
 pub(super) const RUNS: &str = "runs";
+
+/// What a command ends with, if not with an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    Done,
+    Interrupted,
+}
 
 /// Loads images with a progress bar where standard error is a terminal, and prints what a person should know about them.
 pub(super) fn load_images(path: &Path, options: &LoadOptions) -> Result<Dataset> {

@@ -4,12 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Ending;
-use super::common::Opened;
+use super::common::{Ending, Opened};
 use super::pictures::{Output, size_of};
 use crate::data::read_matrix;
 use crate::error::{Error, Result};
-use crate::generate::Codec;
+use crate::model::Codec;
 use crate::train::DataOptions;
 
 /// Turn codes (.npy) into images

@@ -4,12 +4,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::Ending;
-use super::common::Opened;
+use super::common::{Ending, Opened};
 use super::pictures::{Output, Shown, size_of};
 use crate::error::{Error, Result};
-use crate::generate::Codec;
 use crate::generate::edit::{apply, attribute, of_class};
+use crate::model::Codec;
 use crate::train::DataOptions;
 
 /// Add an attribute to images: the way from one class, or folder of examples, to another

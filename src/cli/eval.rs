@@ -5,21 +5,21 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::Ending;
-use super::common::Opened;
+use super::common::{Ending, Opened};
 use crate::data::{Filler, Part, Span};
 use crate::error::{Error, Result};
-use crate::generate::Codec;
-use crate::generate::codes::BATCH;
-use crate::generate::evaluation::{
-    ImportanceBound, Judged, NeighbourAccuracy, SampleDistances, Which, importance_bound, neighbour_accuracy,
+use crate::evaluate::judged::{Judged, Which};
+use crate::evaluate::judgement::{Evaluator, Judgement};
+use crate::evaluate::measures::{
+    ImportanceBound, NeighbourAccuracy, SampleDistances, importance_bound, neighbour_accuracy,
     reconstruction_quality, sample_distances,
 };
+use crate::evaluate::quality::Quality;
 use crate::generate::prior::{FILE_NAME, Mixture, Prior};
-use crate::generate::quality::Quality;
 use crate::loss::{Divergence, Objective, ObjectiveTerms};
+use crate::model::Codec;
+use crate::model::codec::BATCH;
 use crate::train::DataOptions;
-use crate::train::evaluate::{Evaluator, Judgement};
 
 /// Judge a model on test images: −ELBO, reconstructions, codes, samples
 #[derive(Debug, Args)]

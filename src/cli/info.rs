@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::Ending;
-use super::common::{Opened, load_images, newest_run};
+use super::common::{Ending, Opened, load_images, newest_run};
 use super::pictures::{pictures, refuse_other};
 use crate::data::{Dataset, Images, Labels, LoadOptions, Part, Pixels};
 use crate::error::{Error, Result};
@@ -17,8 +16,8 @@ use crate::model::Vae;
 use crate::model::network::{Layer, Stage};
 use crate::report::Picture;
 use crate::report::grouped;
-use crate::storage::filesystem::system;
 use crate::storage::printable;
+use crate::storage::system::system;
 use crate::train::{Config, DataOptions};
 
 /// Say what a run folder, a model file or a data set is

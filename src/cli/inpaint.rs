@@ -4,13 +4,12 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
 
-use super::Ending;
-use super::common::{Opened, named_values};
+use super::common::{Ending, Opened, named_values};
 use super::pictures::{Output, Shown, interleave, size_of};
 use crate::data::{Color, LoadOptions};
 use crate::error::{Error, Result};
-use crate::generate::Codec;
 use crate::generate::inpaint::{Half, Inpaint as Filling, Mask};
+use crate::model::Codec;
 use crate::train::DataOptions;
 
 /// Fill in missing pixels by encoding and decoding again and again

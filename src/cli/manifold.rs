@@ -4,15 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Ending;
-use super::common::Opened;
+use super::common::{Ending, Opened};
 use super::pictures::{Output, Shown, parse_axes, size_of};
 use crate::error::{Error, Result};
-use crate::generate::Codec;
 use crate::generate::manifold::{Projection, draw_grid, project};
+use crate::model::Codec;
 use crate::report::svg::Scatter;
 use crate::storage::atomic::refuse_existing;
-use crate::storage::filesystem::system;
+use crate::storage::system::system;
 use crate::train::DataOptions;
 
 /// Map the latent space: a grid of pictures (.png), or the images' codes as points (.svg)

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use super::common::Opened;
 use crate::data::{Binarize, Filler, Images, Labels, Part, Span, Split, write_npy_f32, write_png};
 use crate::error::{Error, Result};
-use crate::generate::Codec;
-use crate::generate::codes::Codes;
+use crate::model::Codec;
+use crate::model::codec::Codes;
 use crate::report::Picture;
 use crate::report::sheet::to_byte;
 use crate::storage::atomic::{create_folder, refuse_existing, write_new};
-use crate::storage::filesystem::system;
+use crate::storage::system::system;
 use crate::train::DataOptions;
 
 /// Height, width, channels.

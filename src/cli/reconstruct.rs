@@ -4,12 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Ending;
-use super::common::Opened;
+use super::common::{Ending, Opened};
 use super::pictures::{Output, Shown, interleave, size_of};
 use crate::data::{Images, Pixels, Range};
 use crate::error::{Error, Result};
-use crate::generate::Codec;
+use crate::model::Codec;
 use crate::random::{Stream, fill_normal, stream};
 use crate::report::Picture;
 use crate::train::DataOptions;

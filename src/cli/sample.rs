@@ -4,17 +4,16 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Ending;
-use super::common::Opened;
+use super::common::{Ending, Opened};
 use super::eval::run_split;
 use super::pictures::Output;
 use crate::data::source::human_bytes;
 use crate::data::{Filler, Part};
 use crate::error::{Error, Result};
-use crate::generate::Codec;
-use crate::generate::evaluation::Judged;
+use crate::evaluate::judged::Judged;
 use crate::generate::prior::{FILE_NAME, Mixture, Prior};
-use crate::storage::filesystem::system;
+use crate::model::Codec;
+use crate::storage::system::system;
 use crate::train::DataOptions;
 
 /// Draw new pictures: codes from the prior, decoded

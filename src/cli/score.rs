@@ -5,18 +5,17 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Ending;
-use super::common::Opened;
+use super::common::{Ending, Opened};
 use super::eval::run_split;
 use super::pictures::refuse_other;
 use super::sample::free_name;
 use crate::data::{Dataset, Filler, Images, Labels, Part, Span, Split};
 use crate::error::{Error, Result};
-use crate::generate::Codec;
-use crate::generate::bounds::{VaeLikelihood, importance_weighted, negative_elbos, quantile};
+use crate::evaluate::bounds::{VaeLikelihood, importance_weighted, negative_elbos, quantile};
+use crate::model::Codec;
 use crate::report::Picture;
 use crate::storage::atomic::write_new;
-use crate::storage::filesystem::system;
+use crate::storage::system::system;
 use crate::train::DataOptions;
 
 /// Images on the sheet, three tiles each, and how many stand in a row.

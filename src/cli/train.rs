@@ -9,13 +9,12 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::Ending;
-use super::common::{RUNS, load_images, set_threads};
+use super::common::{Ending, RUNS, load_images, set_threads};
 use crate::error::{Error, Result};
 use crate::model::Vae;
 use crate::report::grouped;
 use crate::report::html::shell_word;
-use crate::storage::filesystem::system;
+use crate::storage::system::system;
 use crate::train::run::{EpochReport, Observer};
 use crate::train::trainer::StepReport;
 use crate::train::{Config, Outcome, Run, TrainOptions, Trainer};

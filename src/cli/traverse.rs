@@ -4,14 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Ending;
-use super::common::{Opened, named_values};
+use super::common::{Ending, Opened, named_values};
 use super::pictures::{Output, Shown, size_of};
 use crate::error::{Error, Result};
-use crate::generate::Codec;
+use crate::evaluate::judgement::ACTIVE_VARIANCE;
 use crate::generate::traverse::{Measure, activity, rows, values};
+use crate::model::Codec;
 use crate::train::DataOptions;
-use crate::train::evaluate::ACTIVE_VARIANCE;
 
 /// Show what each latent dimension does: a row for each, the most active first
 #[derive(Debug, Args)]

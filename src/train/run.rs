@@ -27,13 +27,13 @@ use std::time::{Duration, Instant};
 
 use super::checkpoint;
 use super::config::Config;
-use super::evaluate::{Evaluator, Judgement};
 use super::options::TrainOptions;
 use super::trainer::{Best, StepReport, Trainer};
 use crate::data::{Dataset, Split};
 use crate::error::{Error, Result};
-use crate::generate::codes::{BATCH, Codec};
+use crate::evaluate::judgement::{Evaluator, Judgement};
 use crate::loss::LossValues;
+use crate::model::codec::{BATCH, Codec};
 use crate::random::{Stream, fill_normal, stream};
 use crate::report::Picture;
 use crate::storage::atomic::{create_folder, remove_stale, write_atomically};

@@ -1,7 +1,7 @@
 //! Images of many sizes and channels through every preset: a step, and back at exactly their size.
 
 use super::{pictures, trainer};
-use crate::generate::Codec;
+use crate::model::Codec;
 use crate::model::presets::Architecture;
 use crate::model::{ModelConfig, Preset};
 
