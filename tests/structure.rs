@@ -13,11 +13,15 @@ use std::path::{Path, PathBuf};
 type Module = Vec<String>;
 
 /// Groups of files that still import each other, each with the reason; to be emptied.
-const KNOWN_CYCLES: [&[&str]; 2] = [
+const KNOWN_CYCLES: [&[&str]; 4] = [
     // The formats call the dataset that dispatches on them.
     &["data/dataset", "data/idx", "data/npz", "data/png_folder"],
     // The products of both kinds share the description of a matrix.
     &["kernels/gemm", "kernels/unpacked"],
+    // `Describe` names the children of a container, `Child`, which the first container defines.
+    &["layers/layer", "layers/sequence"],
+    // The list of presets defines what a plan is.
+    &["model/presets", "model/presets/article", "model/presets/conv", "model/presets/mlp"],
 ];
 
 /// Code without comments, texts, characters and test modules.
@@ -46,18 +50,20 @@ fn code_only(text: &str) -> String {
             rest = &rest[c.len_utf8()..];
         }
     }
-    // Items that only tests have.
+    without_test_items(&code)
+}
+
+/// Code without the items, of one line or to the next `}` at the line's begin, that have `#[cfg(test)]`.
+fn without_test_items(code: &str) -> String {
     let mut kept = String::new();
-    let mut skip = false;
-    for line in code.lines() {
-        let starts_use = line.trim_start().starts_with("use ")
-            || line.trim_start().starts_with("pub(crate) mod ")
-            || line.trim_start().starts_with("mod ");
-        if !(skip && starts_use) {
+    let mut lines = code.lines();
+    while let Some(line) = lines.next() {
+        if line != "#[cfg(test)]" {
             kept.push_str(line);
             kept.push('\n');
+        } else if lines.next().is_some_and(|item| !item.ends_with(';')) {
+            lines.by_ref().take_while(|line| !line.starts_with('}')).for_each(drop);
         }
-        skip = line.trim() == "#[cfg(test)]";
     }
     kept
 }
@@ -179,8 +185,27 @@ impl Source {
                     }
                 }
             }
+            // The list of a macro that declares and re-exports modules: `linear::Linear,` on a line.
+            let mut listed = BTreeSet::new();
+            for line in body
+                .lines()
+                .map(str::trim)
+                .filter(|_| code.contains("pub mod $module; pub use $module::$Name;"))
+            {
+                let Some((child, name)) = line.strip_suffix(',').and_then(|line| line.split_once("::"))
+                else {
+                    continue;
+                };
+                if let Some(target) = self.absolute(module, line.trim_end_matches(',')) {
+                    listed.insert(format!("{child}::{name}"));
+                    self.reexports.entry(module.clone()).or_default().insert(name.to_string(), target);
+                }
+            }
             let is_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
-            for word in body.split(|c: char| !is_path(c)).filter(|word| word.contains("::")) {
+            for word in body
+                .split(|c: char| !is_path(c))
+                .filter(|word| word.contains("::") && !listed.contains(*word))
+            {
                 let word = word.trim_matches(':');
                 if let Some(target) = self.absolute(module, word) {
                     paths.push((module.clone(), target));
@@ -278,8 +303,8 @@ fn use_trees_are_taken_apart() {
         ["crate::a::B B", "crate::a::c self", "crate::a::c::D E"]
     );
     let code = code_only(
-        "a // crate::b\n\"crate::c \\\" d\" e '\"' f\n#[cfg(test)]\nuse g;\nh\n#[cfg(test)]\nmod tests {\ni",
+        "a // crate::b\n\"crate::c \\\" d\" e '\"' f\n#[cfg(test)]\nuse g;\n#[cfg(test)]\nfn k() {\n  l\n}\nh\n#[cfg(test)]\nmod tests {\ni",
     );
     assert!(["a ", " e ", " f", "h"].iter().all(|part| code.contains(part)), "{code}");
-    assert!(["crate", "d", "use", "i"].iter().all(|part| !code.contains(part)), "{code}");
+    assert!(["crate", "d", "use", "i", "l"].iter().all(|part| !code.contains(part)), "{code}");
 }

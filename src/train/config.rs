@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::options::{DataOptions, ModelOptions, TrainOptions};
 use crate::data::{Binarize, Color, LoadOptions, Part};
 use crate::error::{Error, Result};
-use crate::loss::{Likelihood, Objective, ObjectiveTerms};
+use crate::loss::{Divergence, Likelihood, Objective, ObjectiveTerms};
 use crate::model::{ModelConfig, Preset};
 use crate::optim::{Adam, LearningRate, LearningRateSchedule, OnSpike, Ramp};
 use crate::text::names::{named, unknown};
@@ -50,8 +50,10 @@ pub struct Config {
     pub hidden: Vec<usize>,
     /// Whether the decoder uses the encoder's weights.
     pub tie_weights: bool,
-    /// Likelihood and divergence.
-    pub objective: Objective,
+    /// What the decoder's output says about a pixel.
+    pub likelihood: Likelihood,
+    /// How the posterior's distance from the prior is measured.
+    pub divergence: Divergence,
     /// β over the epochs.
     pub beta: Ramp,
     /// λ, nats per dimension.
@@ -104,13 +106,14 @@ impl Config {
             binarize: data.binarize()?,
             preset,
             latent: o.latent.unwrap_or_else(|| preset.default_latent()),
-            widths: o.channels.clone().unwrap_or_else(|| preset.default_widths()),
+            widths: o
+                .channels
+                .clone()
+                .unwrap_or_else(|| preset.default_widths(crate::tensor::ImageShape::new(28, 28, 1))),
             hidden: o.hidden.clone().unwrap_or_else(|| preset.default_hidden()),
             tie_weights: o.tie_weights.unwrap_or(false),
-            objective: Objective {
-                likelihood: likelihood(o, preset)?,
-                divergence: read(&o.divergence, str::parse)?.unwrap_or_default(),
-            },
+            likelihood: likelihood(o, preset)?,
+            divergence: read(&o.divergence, str::parse)?.unwrap_or_default(),
             beta: Ramp {
                 from: if o.beta_warmup.unwrap_or(0.0) > 0.0 { 0.0 } else { o.beta.unwrap_or(1.0) },
                 to: o.beta.unwrap_or(1.0),
@@ -144,9 +147,8 @@ impl Config {
 
     fn validate(&self) -> Result<()> {
         let fail = |message: &str| Err(Error::config(message));
-        self.terms(0.0).validate()?;
-        ObjectiveTerms { beta: self.beta.to, free_bits: self.free_bits, capacity: self.capacity }
-            .validate()?;
+        self.objective(0.0).terms.validate()?;
+        self.final_objective().terms.validate()?;
         if self.lr_warmup > self.epochs as f64 {
             return Err(Error::config(format!(
                 "a learning-rate warm-up of {} epochs is longer than the run's {}; --lr-warmup must be at most that",
@@ -196,23 +198,26 @@ impl Config {
             widths: self.widths.clone(),
             hidden: self.hidden.clone(),
             tie_weights: self.tie_weights,
-            likelihood: self.objective.likelihood,
+            likelihood: self.likelihood,
+            labels: Vec::new(),
         }
     }
 
-    /// β, free bits and capacity after so many epochs, fractions included.
-    pub fn terms(&self, epochs: f64) -> ObjectiveTerms {
+    /// The objective after so many epochs, fractions included.
+    pub fn objective(&self, epochs: f64) -> Objective {
         let capacity = |nats| Ramp::from_zero(nats, self.epochs as f64).at(epochs);
-        ObjectiveTerms {
+        let terms = ObjectiveTerms {
             beta: self.beta.at(epochs),
             free_bits: self.free_bits,
             capacity: self.capacity.map(capacity),
-        }
+        };
+        Objective { divergence: self.divergence, terms }
     }
 
     /// What models are judged by: the objective at the end of all ramps.
-    pub fn final_terms(&self) -> ObjectiveTerms {
-        ObjectiveTerms { beta: self.beta.to, free_bits: self.free_bits, capacity: self.capacity }
+    pub fn final_objective(&self) -> Objective {
+        let terms = ObjectiveTerms { beta: self.beta.to, free_bits: self.free_bits, capacity: self.capacity };
+        Objective { divergence: self.divergence, terms }
     }
 
     /// The learning rate's curve, for epochs of so many steps.
@@ -241,7 +246,7 @@ impl Config {
 
     /// All options with their values: a config file that repeats the run.
     pub fn to_options(&self) -> TrainOptions {
-        let likelihood = self.objective.likelihood;
+        let likelihood = self.likelihood;
         TrainOptions {
             data: DataOptions {
                 data: Some(self.data.clone()),
@@ -264,7 +269,7 @@ impl Config {
                 likelihood: Some(likelihood.name().into()),
                 sigma: if let Likelihood::Gaussian { sigma } = likelihood { Some(sigma) } else { None },
                 scale: if let Likelihood::Laplace { scale } = likelihood { Some(scale) } else { None },
-                divergence: Some(self.objective.divergence.name().into()),
+                divergence: Some(self.divergence.name().into()),
                 beta: Some(self.beta.to),
                 beta_warmup: Some(self.beta.epochs),
                 free_bits: Some(self.free_bits),
@@ -391,8 +396,8 @@ mod tests {
         let written = config.to_options().to_toml();
         let again = Config::new(&TrainOptions::parse(&written, "c".as_ref()).unwrap()).unwrap();
         assert_eq!(again, config);
-        assert_eq!((config.terms(1.0).beta, config.terms(2.0).beta), (2.0, 4.0));
-        assert_eq!(config.terms(5.0).capacity, Some(12.5));
+        assert_eq!((config.objective(1.0).terms.beta, config.objective(2.0).terms.beta), (2.0, 4.0));
+        assert_eq!(config.objective(5.0).terms.capacity, Some(12.5));
     }
 
     #[test]
