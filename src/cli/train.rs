@@ -320,8 +320,4 @@ impl Observer for Watcher {
         }
         self.last = Instant::now();
     }
-
-    fn note(&mut self, text: &str) {
-        self.print(text);
-    }
 }

@@ -35,34 +35,12 @@ use crate::evaluate::judgement::{Evaluator, Judgement};
 use crate::loss::LossValues;
 use crate::model::codec::{BATCH, Codec};
 use crate::random::{Stream, fill_normal, stream};
-use crate::report::Picture;
+use crate::report::metrics::{COLUMNS, EpochMetrics};
+use crate::report::sheet::Picture;
 use crate::storage::atomic::{create_folder, remove_stale, write_atomically};
 use crate::storage::filesystem::FileSystem;
 use crate::storage::journal::Journal;
 use crate::storage::lock::RunLock;
-
-/// The columns of metrics.csv. `seconds` and `images_per_second` are the only ones that a repetition changes.
-pub const COLUMNS: [&str; 19] = [
-    "step",
-    "epoch",
-    "train_loss",
-    "train_negative_elbo",
-    "train_reconstruction",
-    "train_divergence",
-    "train_kl",
-    "valid_loss",
-    "valid_negative_elbo",
-    "valid_reconstruction",
-    "valid_divergence",
-    "valid_kl",
-    "beta",
-    "learning_rate",
-    "gradient_norm",
-    "active_units",
-    "spikes",
-    "seconds",
-    "images_per_second",
-];
 
 /// Where no images are held out, this many training images are looked at for sheets and active units.
 const WATCHED: usize = 1000;
@@ -109,8 +87,6 @@ pub trait Observer {
     fn step(&mut self, _trainer: &Trainer, _report: &StepReport) {}
     /// After each epoch.
     fn epoch(&mut self, _trainer: &Trainer, _report: &EpochReport) {}
-    /// Something that a person should know.
-    fn note(&mut self, _text: &str) {}
 }
 
 impl Observer for () {}
@@ -311,7 +287,7 @@ impl Run {
         if report.is_best {
             self.trainer.model.save(self.fs, &self.folder.join("model.safetensors"))?;
         }
-        self.journal.append(&self.row(report))?;
+        self.journal.append(&self.row(report).cells())?;
         self.journal.sync()
     }
 
@@ -352,28 +328,23 @@ impl Run {
         })
     }
 
-    fn row(&self, report: &EpochReport) -> Vec<String> {
+    fn row(&self, report: &EpochReport) -> EpochMetrics {
         let t = &self.trainer;
         let last = report.step - 1;
         let epochs = last as f64 / t.steps_per_epoch() as f64;
-        let losses = |v: &LossValues| {
-            [v.loss, v.negative_elbo, v.reconstruction, v.divergence, v.kl].map(|x| x.to_string())
-        };
-        let mut row = vec![report.step.to_string(), report.epoch.to_string()];
-        row.extend(losses(&report.train));
-        if report.held_out {
-            row.extend(losses(&report.judgement.values));
-        } else {
-            row.extend(std::iter::repeat_n(String::new(), 5));
+        EpochMetrics {
+            step: report.step,
+            epoch: report.epoch,
+            train: report.train.into(),
+            valid: report.held_out.then(|| report.judgement.values.into()),
+            beta: t.config.objective(epochs).terms.beta,
+            learning_rate: t.config.learning_rate(t.steps_per_epoch()).at(last),
+            gradient_norm: t.epoch_norm(),
+            active_units: report.judgement.active_units() as u64,
+            spikes: t.progress.spikes,
+            seconds: report.time.as_secs_f64(),
+            images_per_second: report.images_per_second,
         }
-        row.push(t.config.objective(epochs).terms.beta.to_string());
-        row.push(t.config.learning_rate(t.steps_per_epoch()).at(last).to_string());
-        row.push(t.epoch_norm().to_string());
-        row.push(report.judgement.active_units().to_string());
-        row.push(t.progress.spikes.to_string());
-        row.push(format!("{:.3}", report.time.as_secs_f64()));
-        row.push(format!("{:.0}", report.images_per_second));
-        row
     }
 
     fn save_sheets(&self, name: &str) -> Result<()> {
