@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::data::{Binarize, Dataset, LoadOptions, Part};
 use crate::error::{Error, Result};
+use crate::evaluate::RunSplit;
 use crate::model::Vae;
 use crate::model::codec::check_size;
 use crate::text::names::Named;
@@ -99,6 +100,16 @@ impl Opened {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         }
+    }
+
+    /// The run's split, if its own data are looked at.
+    pub(super) fn split(&self, options: &DataOptions) -> Option<RunSplit> {
+        let config = self.config.as_ref()?;
+        let same = |path: &PathBuf| {
+            path.canonicalize().ok().zip(config.data.canonicalize().ok()).is_some_and(|(a, b)| a == b)
+        };
+        let is_own = options.data.as_ref().is_none_or(same);
+        is_own.then_some(RunSplit { seed: config.seed, validation: config.valid.unwrap_or(0) })
     }
 
     /// Whether pixels become 0 or 1: as asked for, else as in the run.

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::common::Opened;
-use crate::data::{Binarize, Filler, Images, Labels, Part, Span, Split, write_npy_f32, write_png};
+use crate::data::{Binarize, Filler, Images, Labels, Part, Span, write_npy_f32, write_png};
 use crate::error::{Error, Result};
+use crate::evaluate::judged::{Judged, Which};
 use crate::model::Codec;
 use crate::model::codec::Codes;
 use crate::report::Picture;
@@ -39,32 +40,17 @@ impl Shown {
     pub(super) fn new(opened: &Opened, options: &DataOptions) -> Result<Self> {
         let binarize = opened.binarize(options)?;
         let data = opened.images(options, Part::Test)?;
-        let all = |images: &Images| (0..images.count).collect::<Vec<_>>();
-        if let Some(images) = data.test.filter(|images| images.count > 0) {
-            let indices = all(&images);
-            return Ok(Self { images, indices, labels: data.test_labels, what: "test images", binarize });
-        }
-        let images = data.train;
-        if images.count == 0 {
-            return Err(Error::data(data.path, "it has no images"));
-        }
-        let held_out = match (&opened.config, &options.data) {
-            (Some(config), None) => {
-                let valid = config.valid.unwrap_or_else(|| Split::default_validation(images.count));
-                Split::new(config.seed, images.count, valid).validation
-            }
-            _ => Vec::new(),
+        let Judged { which, indices, .. } = Judged::choose(&data, opened.split(options))?;
+        let (images, labels, what) = match which {
+            Which::Test => (data.test.expect("they were chosen"), data.test_labels, "test images"),
+            Which::Validation => (data.train, data.labels, "validation images"),
+            Which::All => (data.train, data.labels, "images"),
         };
-        if held_out.is_empty() {
-            let indices = all(&images);
-            return Ok(Self { images, indices, labels: data.labels, what: "images", binarize });
-        }
         let of_those = |labels: Labels| Labels {
-            ids: held_out.iter().map(|&at| labels.ids[at]).collect(),
+            ids: indices.iter().map(|&at| labels.ids[at]).collect(),
             names: labels.names,
         };
-        let labels = data.labels.map(of_those);
-        Ok(Self { images, indices: held_out, labels, what: "validation images", binarize })
+        Ok(Self { labels: labels.map(of_those), images, indices, what, binarize })
     }
 
     /// How many images are meant.

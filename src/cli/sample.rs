@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::common::{Ending, Opened};
-use super::eval::run_split;
 use super::pictures::Output;
 use crate::data::source::human_bytes;
 use crate::data::{Filler, Part};
@@ -106,7 +105,7 @@ impl Sample {
             return Ok(Prior::Mixture(mixture));
         }
         let data = opened.images(&self.data, Part::Train)?;
-        let judged = Judged::choose(&data, run_split(opened, &self.data))?;
+        let judged = Judged::choose(&data, opened.split(&self.data))?;
         let seed = opened.config.as_ref().map_or(0, |config| config.seed);
         let span = opened.model.config().span();
         let filler = Filler { span, binarize: opened.binarize(&self.data)?, seed };

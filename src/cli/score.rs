@@ -6,10 +6,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::common::{Ending, Opened};
-use super::eval::run_split;
 use super::pictures::refuse_other;
 use super::sample::free_name;
-use crate::data::{Dataset, Filler, Images, Labels, Part, Span, Split};
+use crate::data::{Dataset, Filler, Images, Labels, Part, Span};
 use crate::error::{Error, Result};
 use crate::evaluate::bounds::{VaeLikelihood, importance_weighted, negative_elbos, quantile};
 use crate::model::Codec;
@@ -146,7 +145,7 @@ impl Score {
         }
         let own = DataOptions { max_memory: self.data.max_memory.clone(), ..Default::default() };
         let loaded;
-        let (data, options) = match run_split(opened, &self.data) {
+        let (data, options) = match opened.split(&self.data) {
             Some(_) => (data, &self.data),
             None => match opened.images(&own, Part::Train) {
                 Ok(images) => {
@@ -159,11 +158,8 @@ impl Score {
                 }
             },
         };
-        let count = data.train.count;
-        let Some((seed, valid)) = run_split(opened, options).filter(|&(_, valid)| valid < count) else {
-            return Ok(None);
-        };
-        let held_out = Split::new(seed, count, valid).validation;
+        let Some(split) = opened.split(options).and_then(|run| run.of(data)) else { return Ok(None) };
+        let held_out = split.validation;
         Ok(Some(self.scores(codec, &data.train, &held_out, filler)))
     }
 }

@@ -5,9 +5,11 @@
 
 use crate::data::{Dataset, Images, Labels, Split};
 use crate::error::{Error, Result};
+use crate::text::names::named;
 
 /// Which images a model is judged on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Which {
     /// The data set's own test images.
     Test,
@@ -17,14 +19,23 @@ pub enum Which {
     All,
 }
 
-impl Which {
-    /// A word for it: "test", "validation", "all".
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Test => "test",
-            Self::Validation => "validation",
-            Self::All => "all",
-        }
+named!(Which, "set", Test => "test", Validation => "validation", All => "all");
+
+/// How the run that trained a model split its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunSplit {
+    /// The run's seed.
+    pub seed: u64,
+    /// How many training images it held out for validation.
+    pub validation: usize,
+}
+
+impl RunSplit {
+    /// The split of a data set's training images. It cannot be that of the run, and is `None`, if the run held out as many images as
+    /// there are, or more.
+    pub fn of(self, data: &Dataset) -> Option<Split> {
+        let count = data.train.count;
+        (self.validation < count).then(|| Split::new(self.seed, count, self.validation))
     }
 }
 
@@ -48,17 +59,14 @@ pub struct Judged<'d> {
 }
 
 impl<'d> Judged<'d> {
-    /// Chooses from a data set. `run` is the seed and the number of validation images of the run that was trained on
-    /// these data, `None` where it was none.
+    /// Chooses from a data set. `run` is the split of the run that was trained on these data, `None` for other data.
     ///
     /// # Errors
-    /// Where there are no images.
-    pub fn choose(data: &'d Dataset, run: Option<(u64, usize)>) -> Result<Self> {
-        let count = data.train.count;
+    /// [`Error::Data`] if there are no images.
+    pub fn choose(data: &'d Dataset, run: Option<RunSplit>) -> Result<Self> {
         let split = run
-            .filter(|&(_, valid)| valid < count)
-            .map(|(seed, valid)| Split::new(seed, count, valid))
-            .unwrap_or_else(|| Split { train: (0..count).collect(), validation: Vec::new() });
+            .and_then(|run| run.of(data))
+            .unwrap_or_else(|| Split { train: (0..data.train.count).collect(), validation: Vec::new() });
         let all = |images: &Images| (0..images.count).collect::<Vec<usize>>();
         let (which, images, indices, labels) = match &data.test {
             Some(test) if test.count > 0 => (Which::Test, test, all(test), data.test_labels.as_ref()),
@@ -68,7 +76,7 @@ impl<'d> Judged<'d> {
             _ => (Which::All, &data.train, all(&data.train), data.labels.as_ref()),
         };
         if indices.is_empty() {
-            return Err(Error::data(&data.path, "there are no images to judge a model on"));
+            return Err(Error::data(&data.path, "there are no images in it"));
         }
         let (train_images, train_labels) = (&data.train, data.labels.as_ref());
         Ok(Self { which, images, indices, labels, train: split.train, train_images, train_labels })

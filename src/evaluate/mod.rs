@@ -12,5 +12,5 @@ pub mod measures;
 pub mod neighbours;
 pub mod quality;
 
-pub use judged::{Judged, Which};
+pub use judged::{Judged, RunSplit, Which};
 pub use judgement::{Evaluator, Judgement};
