@@ -56,4 +56,5 @@ layers! {
     sequence::Sequence,
     residual::Residual,
     concat::Concat,
+    silu::Silu,
 }

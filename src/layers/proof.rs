@@ -212,8 +212,8 @@ pub(crate) fn check_gradients(examples: Vec<Example>, seed: u64) {
 /// Of each layer, how many of its examples PyTorch has computed too.
 const WITH_TORCH: usize = 8;
 
-/// The file with PyTorch's values; tests/fixtures/make_layer_fixtures.py makes it.
-const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/torch_layers.json");
+/// The folder with PyTorch's values, a file for each layer; tests/fixtures/make_layer_fixtures.py makes them.
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/layers");
 
 /// A tensor in PyTorch's order, from memory.
 fn channels_first(values: &[f64], shape: ImageShape) -> Vec<f64> {
@@ -225,7 +225,7 @@ fn channels_first(values: &[f64], shape: ImageShape) -> Vec<f64> {
 }
 
 /// Everything that PyTorch needs to compute an example: the layer's own spelling, and the inputs.
-fn torch_case(name: &str, example: &Example, seed: u64) -> Value {
+fn torch_case(example: &Example, seed: u64) -> Value {
     let Inputs { x, parameters, upstream, condition } = example.inputs(seed);
     let layer = &*example.layer;
     let (input, output) = (layer.input(), layer.output());
@@ -247,7 +247,6 @@ fn torch_case(name: &str, example: &Example, seed: u64) -> Value {
         tensors.insert(format!("{prefix}{}", parameter.name), value);
     }
     json!({
-        "name": name,
         "layer": format!("{layer:?}"),
         "batch": example.batch,
         "modules": torch.modules,
@@ -259,63 +258,66 @@ fn torch_case(name: &str, example: &Example, seed: u64) -> Value {
     })
 }
 
-fn cases() -> Vec<(String, Example, u64)> {
-    let of = |(index, (name, examples)): (usize, &(&str, fn() -> Vec<Example>))| {
-        let seed = 1_000_000 * (index as u64 + 1);
-        examples()
-            .into_iter()
-            .filter(|example| !example.is_tied)
-            .take(WITH_TORCH)
-            .enumerate()
-            .map(|(case, example)| (format!("{name} {case}"), example, seed + 10 * case as u64))
-            .collect::<Vec<_>>()
-    };
-    EXAMPLES.iter().enumerate().flat_map(of).collect()
+/// The examples of a layer that PyTorch computes, with the seeds of their inputs.
+fn cases(name: &str, examples: fn() -> Vec<Example>) -> Vec<(Example, u64)> {
+    // A seed that depends on the name, so that one layer more does not change the others'.
+    let seed = name.bytes().fold(0_u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(u64::from(byte)));
+    let shown = examples().into_iter().filter(|example| !example.is_tied).take(WITH_TORCH);
+    shown.enumerate().map(|(case, example)| (example, seed.wrapping_add(10 * case as u64))).collect()
 }
 
 /// Every registered layer has examples, and each of them has the values that PyTorch computes for it, to 1e-9.
 #[test]
 fn every_layer_is_what_pytorch_computes() {
     // What PyTorch is to compute is written on request, so that it can never be older than the layers.
-    if let Some(path) = std::env::var_os("ELBO_LAYER_CASES") {
-        let cases: Vec<Value> =
-            cases().iter().map(|(name, example, seed)| torch_case(name, example, *seed)).collect();
-        std::fs::write(path, serde_json::to_string(&cases).unwrap()).unwrap();
+    if let Some(folder) = std::env::var_os("ELBO_LAYER_CASES") {
+        for (name, examples) in EXAMPLES {
+            let cases = cases(name, *examples);
+            let cases: Vec<Value> = cases.iter().map(|(example, seed)| torch_case(example, *seed)).collect();
+            let path = std::path::Path::new(&folder).join(format!("{name}.json"));
+            std::fs::write(path, serde_json::to_string(&cases).unwrap()).unwrap();
+        }
         return;
     }
-    let text = std::fs::read_to_string(FIXTURE).unwrap();
-    let fixture: Value = serde_json::from_str(&text).unwrap();
     for (name, examples) in EXAMPLES {
-        assert!(!examples().is_empty(), "{name} has no example, so nothing proves it");
-    }
-    for (name, example, seed) in cases() {
-        let layer = &*example.layer;
-        let expected = fixture["cases"].as_object().unwrap().get(&name).unwrap_or_else(|| {
+        let cases = cases(name, *examples);
+        assert!(!cases.is_empty(), "{name} has no example, so nothing proves it");
+        let text = std::fs::read_to_string(format!("{FIXTURES}/{name}.json")).unwrap_or_else(|_| {
             panic!("{name} has no values of PyTorch; tests/fixtures/make_layer_fixtures.py makes them")
         });
-        assert_eq!(expected["layer"], format!("{layer:?}"), "{name} has changed; make its values again");
-        let inputs = example.inputs(seed);
-        let mut bench = Bench::new(layer, example.batch, inputs.condition.clone());
-        let y = bench.forward(&inputs.x, &inputs.parameters);
-        let (dx, gradient) = bench.backward(&inputs.x, &y, &inputs.parameters, &inputs.upstream, true);
-        let near = |what: &str, found: &[f64], expected: &Value| {
-            let expected: Vec<f64> = serde_json::from_value(expected.clone()).unwrap();
-            assert_eq!(found.len(), expected.len(), "{name}: {what}");
-            for (found, expected) in found.iter().zip(expected) {
-                let difference = (found - expected).abs();
-                assert!(
-                    difference <= 1e-9 * expected.abs().max(1.0),
-                    "{name}: {what}: {found} is not {expected}"
-                );
-            }
-        };
-        near("y", &channels_first(&y, layer.output()), &expected["y"]);
-        near("dx", &channels_first(&dx, layer.input()), &expected["dx"]);
-        for (slot, parameter) in bench.slots.iter().zip(layer.parameters()) {
-            let mut tensor = vec![0.0; parameter.len()];
-            parameter.layout.to_tensor(&gradient[slot.range.clone()], &mut tensor);
-            let prefix = if layer.children().is_empty() { "layer." } else { "" };
-            near(&parameter.name, &tensor, &expected["gradients"][format!("{prefix}{}", parameter.name)]);
+        let fixture: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(fixture["cases"].as_array().unwrap().len(), cases.len(), "{name}: other examples");
+        for ((example, seed), expected) in cases.into_iter().zip(fixture["cases"].as_array().unwrap()) {
+            check_case(name, &example, seed, expected);
         }
+    }
+}
+
+/// One example against PyTorch's values.
+fn check_case(name: &str, example: &Example, seed: u64, expected: &Value) {
+    let layer = &*example.layer;
+    assert_eq!(expected["layer"], format!("{layer:?}"), "{name} has changed; make its values again");
+    let inputs = example.inputs(seed);
+    let mut bench = Bench::new(layer, example.batch, inputs.condition.clone());
+    let y = bench.forward(&inputs.x, &inputs.parameters);
+    let (dx, gradient) = bench.backward(&inputs.x, &y, &inputs.parameters, &inputs.upstream, true);
+    let near = |what: &str, found: &[f64], expected: &Value| {
+        let expected: Vec<f64> = serde_json::from_value(expected.clone()).unwrap();
+        assert_eq!(found.len(), expected.len(), "{name}: {what}");
+        for (found, expected) in found.iter().zip(expected) {
+            let difference = (found - expected).abs();
+            assert!(
+                difference <= 1e-9 * expected.abs().max(1.0),
+                "{name}: {what}: {found} is not {expected}"
+            );
+        }
+    };
+    near("y", &channels_first(&y, layer.output()), &expected["y"]);
+    near("dx", &channels_first(&dx, layer.input()), &expected["dx"]);
+    for (slot, parameter) in bench.slots.iter().zip(layer.parameters()) {
+        let mut tensor = vec![0.0; parameter.len()];
+        parameter.layout.to_tensor(&gradient[slot.range.clone()], &mut tensor);
+        let prefix = if layer.children().is_empty() { "layer." } else { "" };
+        near(&parameter.name, &tensor, &expected["gradients"][format!("{prefix}{}", parameter.name)]);
     }
 }
