@@ -1,9 +1,50 @@
 //! elbo trains variational autoencoders for images on the CPU. Everything that learns is written here: convolution, transposed
 //! convolution, their hand-derived gradients, reparameterization, Adam. It is made to be fast, and to be read.
 //!
-//! # A model, step by step
+//! # From pictures to a model to new pictures
 //!
-//! What `elbo train` does in a run folder, without files: four images, two hundred steps.
+//! A folder of PNG files is loaded, a model is trained on it, draws new pictures, and is saved.
+//!
+//! ```
+//! use elbo::data::{Color, LoadOptions, load};
+//! use elbo::{Picture, Preset, Training, Vae};
+//!
+//! # fn main() -> elbo::Result<()> {
+//! # let temporary = tempfile::tempdir().unwrap();
+//! # let folder = temporary.path();
+//! # std::fs::create_dir(folder.join("pictures")).unwrap();
+//! # for image in 0..20_usize {
+//! #     let pixels: Vec<u8> = (0..120).map(|at| if at % 12 < image % 12 { 255 } else { 10 * image as u8 }).collect();
+//! #     let mut file = std::fs::File::create(folder.join("pictures").join(format!("{image}.png"))).unwrap();
+//! #     elbo::data::write_png(&mut file, &pixels, 10, 12, 1).unwrap();
+//! # }
+//! // Pictures of any size become 8×8, in colour.
+//! let options = LoadOptions { size: Some((8, 8)), color: Some(Color::Rgb), ..LoadOptions::default() };
+//! let data = load(folder.join("pictures"), &options, &|_done, _total| ())?;
+//!
+//! // The run folder has the model, metrics.csv, a report and what resuming needs.
+//! let training = Training::new(data).preset(Preset::Conv).latent(4).epochs(2).batch(6).threads(2);
+//! let model = training.run(folder.join("run"))?;
+//!
+//! // 16 new pictures, four in a row: 16 × H·W·C numbers in [0, 1].
+//! let samples = model.sample(16, 0);
+//! assert_eq!(samples.len(), 16 * 8 * 8 * 3);
+//! Picture::sheet(&samples, model.config().image(), 4).save(folder.join("samples.png"))?;
+//!
+//! // A model is one file, which PyTorch reads too.
+//! model.save(folder.join("model.safetensors"))?;
+//! let same = Vae::load(folder.join("model.safetensors"))?;
+//! assert_eq!(same.sample(16, 0), samples);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Training`] has the other options; [`Codec`](model::Codec) turns images into codes and back; [`generate`] and [`evaluate`] have
+//! what the other commands of `elbo` do.
+//!
+//! # A training step
+//!
+//! What happens inside, without files: four images, two hundred steps.
 //!
 //! ```
 //! use elbo::loss::Objective;
@@ -108,4 +149,8 @@ pub mod tensor;
 pub(crate) mod text;
 pub mod train;
 
+pub use data::Dataset;
 pub use error::{Error, Result};
+pub use model::{Preset, Vae};
+pub use report::Picture;
+pub use train::Training;

@@ -44,17 +44,6 @@ pub(super) fn load_images(path: &Path, options: &LoadOptions) -> Result<Dataset>
     Ok(data)
 }
 
-/// Makes rayon's threads; 0 for one on each core.
-///
-/// # Errors
-/// Where the system does not give them.
-pub(super) fn set_threads(threads: usize) -> Result<()> {
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build_global()
-        .map_err(|error| Error::config(format!("cannot start {threads} threads: {error}")))
-}
-
 /// The values of an option that is one of some names; `--help` lists them.
 pub(super) fn named_values<T: Named + Send + Sync>() -> impl TypedValueParser<Value = T> {
     PossibleValuesParser::new(T::names()).map(|name| T::parse(&name).expect("one of the names"))
@@ -88,7 +77,7 @@ impl Opened {
             ));
         }
         let path = if place.is_dir() { place.join("model.safetensors") } else { place };
-        let model = Vae::load(&path, max_memory)?;
+        let model = Vae::load_within(&path, max_memory)?;
         let folder = path.parent().unwrap_or(Path::new("."));
         let config = if folder.join("config.toml").is_file() { Some(read_config(folder)?) } else { None };
         Ok(Self { model, path, config })

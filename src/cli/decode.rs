@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::common::{Ending, Opened};
-use super::pictures::{Output, size_of};
+use super::pictures::Output;
 use crate::data::read_matrix;
 use crate::error::{Error, Result};
 use crate::model::Codec;
@@ -52,7 +52,7 @@ impl Decode {
             ));
         }
         let pictures = Codec::new(&opened.model).decode(&codes.values);
-        output.write(&pictures, size_of(&opened), self.columns)?;
+        output.write(&pictures, opened.model.config().image(), self.columns)?;
         Ok(Ending::Done)
     }
 }

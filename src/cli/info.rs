@@ -17,7 +17,7 @@ use crate::report::Picture;
 use crate::report::grouped;
 use crate::report::metrics::{COLUMNS, Metrics};
 use crate::storage::printable;
-use crate::storage::system::system;
+use crate::tensor::ImageShape;
 use crate::train::{Config, DataOptions};
 
 /// Say what a run folder, a model file or a data set is
@@ -65,7 +65,7 @@ impl Info {
         } else {
             let data = load_images(&path, &load)?;
             if let Some(sheet) = &self.sheet {
-                contact_sheet(&data).save_new(system(), sheet)?;
+                contact_sheet(&data).save_new(sheet)?;
             }
             self.show(data_facts(&data), print_data);
             if let (false, Some(sheet)) = (self.json, &self.sheet) {
@@ -295,6 +295,6 @@ fn contact_sheet(data: &Dataset) -> Picture {
     // A step of just count/shown would show one class only where classes take turns.
     let turn = (images.count / shown.max(1)).max(1);
     let indices: Vec<usize> = (0..shown).map(|i| i * images.count / shown + i % turn).collect();
-    let size = (images.height, images.width, images.channels);
+    let size = ImageShape::new(images.height, images.width, images.channels);
     Picture::sheet(&pictures(images, &indices, None), size, ROW)
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::common::{Ending, Opened, named_values};
-use super::pictures::{Output, Shown, pictures, size_of};
+use super::pictures::{Output, Shown, pictures};
 use crate::data::Part;
 use crate::error::{Error, Result};
 use crate::generate::interpolate::Walk;
@@ -70,8 +70,8 @@ impl Interpolate {
             paths.extend(drawn);
         }
         match output {
-            Output::Png(_) => output.write(&sheet, size_of(&opened), self.steps + 2)?,
-            _ => output.write(&paths, size_of(&opened), self.steps)?,
+            Output::Png(_) => output.write(&sheet, opened.model.config().image(), self.steps + 2)?,
+            _ => output.write(&paths, opened.model.config().image(), self.steps)?,
         }
         Ok(Ending::Done)
     }

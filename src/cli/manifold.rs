@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::common::{Ending, Opened};
-use super::pictures::{Output, Shown, parse_axes, size_of};
+use super::pictures::{Output, Shown, parse_axes};
 use crate::error::{Error, Result};
 use crate::generate::manifold::{Projection, draw_grid, project};
 use crate::model::Codec;
@@ -64,7 +64,7 @@ impl Manifold {
             }
         };
         let pictures = draw_grid(&mut Codec::new(&opened.model), axes, self.side)?;
-        output.write(&pictures, size_of(&opened), self.side)?;
+        output.write(&pictures, opened.model.config().image(), self.side)?;
         Ok(Ending::Done)
     }
 

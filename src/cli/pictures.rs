@@ -12,16 +12,8 @@ use crate::report::Picture;
 use crate::report::sheet::to_byte;
 use crate::storage::atomic::{create_folder, refuse_existing, write_new};
 use crate::storage::system::system;
+use crate::tensor::ImageShape;
 use crate::train::DataOptions;
-
-/// Height, width, channels.
-pub(super) type Size = (usize, usize, usize);
-
-/// The size of a model's images.
-pub(super) fn size_of(opened: &Opened) -> Size {
-    let c = opened.model.config();
-    (c.height, c.width, c.channels)
-}
 
 /// Images that a command is about.
 pub(super) struct Shown {
@@ -139,29 +131,29 @@ impl Output {
     }
 
     /// Writes pictures with values in [0, 1], in rows of `columns` on a sheet, and says so.
-    pub(super) fn write(&self, values: &[f32], size: Size, columns: usize) -> Result<()> {
-        let sheet = || Picture::sheet(values, size, columns);
-        self.write_with(values, size, sheet)
+    pub(super) fn write(&self, values: &[f32], image: ImageShape, columns: usize) -> Result<()> {
+        let sheet = || Picture::sheet(values, image, columns);
+        self.write_with(values, image, sheet)
     }
 
     /// [`write`](Self::write) with a sheet that shows more than the pictures themselves.
     pub(super) fn write_with(
         &self,
         values: &[f32],
-        size: Size,
+        image: ImageShape,
         sheet: impl FnOnce() -> Picture,
     ) -> Result<()> {
-        let (height, width, channels) = size;
-        let count = values.len() / (height * width * channels);
+        let ImageShape { height, width, channels } = image;
+        let count = values.len() / image.len();
         match self {
             Self::Png(path) => {
-                sheet().save_new(system(), path)?;
+                sheet().save_new(path)?;
                 println!("wrote {}", path.display());
             }
             Self::Npy(path) => write_numbers(path, &[count, height, width, channels], values)?,
             Self::Folder(folder) => {
                 create_folder(system(), folder)?;
-                for (at, picture) in values.chunks_exact(height * width * channels).enumerate() {
+                for (at, picture) in values.chunks_exact(image.len()).enumerate() {
                     // Channels that are no colours become grey pictures of their own, one under the other.
                     let (bytes, height, channels) = if matches!(channels, 1 | 3 | 4) {
                         (picture.iter().map(|&v| to_byte(v)).collect::<Vec<_>>(), height, channels)

@@ -86,7 +86,7 @@ impl Sample {
         let pictures = Codec::new(&opened.model).decode(&codes);
         // Rows of 8, or nearly square where there are many.
         let columns = ((self.count as f64).sqrt().ceil() as usize).max(8);
-        output.write(&pictures, (c.height, c.width, c.channels), columns)?;
+        output.write(&pictures, c.image(), columns)?;
         Ok(Ending::Done)
     }
 

@@ -98,7 +98,7 @@ impl Score {
         order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]).then(a.cmp(&b)));
         if let Some(sheet) = &self.sheet {
             strangest(&mut codec, scored.images, &order[..order.len().min(SHOWN)], &filler)
-                .save_new(system(), sheet)?;
+                .save_new(sheet)?;
         }
 
         let strange = scores.iter().filter(|&&score| score > threshold).count();
@@ -187,7 +187,7 @@ fn field(text: &str) -> String {
 /// Original, reconstruction and |difference| of some images.
 fn strangest(codec: &mut Codec<'_>, images: &Images, indices: &[usize], filler: &Filler) -> Picture {
     let c = codec.model().config();
-    let (size, len) = ((c.height, c.width, c.channels), c.pixels());
+    let (size, len) = (c.image(), c.pixels());
     let mut originals = vec![0.0; indices.len() * len];
     Filler { span: Span::Unit, ..*filler }.fill(images, indices, 0, &mut originals);
     let codes = codec.encode_with(images, indices, filler);
@@ -198,7 +198,9 @@ fn strangest(codec: &mut Codec<'_>, images: &Images, indices: &[usize], filler: 
         tiles.extend_from_slice(picture);
         // The alpha of an error map would hide it.
         let error = original.iter().zip(picture).enumerate();
-        tiles.extend(error.map(|(at, (a, b))| if size.2 == 4 && at % 4 == 3 { 1.0 } else { (a - b).abs() }));
+        tiles.extend(
+            error.map(|(at, (a, b))| if size.channels == 4 && at % 4 == 3 { 1.0 } else { (a - b).abs() }),
+        );
     }
     Picture::sheet(&tiles, size, 3 * PER_ROW)
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::common::{Ending, Opened, named_values};
-use super::pictures::{Output, Shown, size_of};
+use super::pictures::{Output, Shown};
 use crate::error::{Error, Result};
 use crate::evaluate::judgement::ACTIVE_VARIANCE;
 use crate::generate::traverse::{Measure, activity, rows, values};
@@ -67,7 +67,7 @@ impl Traverse {
         }
         let dimensions: Vec<usize> = chosen.iter().map(|a| a.dimension).collect();
         let pictures = codec.decode(&rows(&start, &dimensions, &values));
-        output.write(&pictures, size_of(&opened), values.len())?;
+        output.write(&pictures, opened.model.config().image(), values.len())?;
         Ok(Ending::Done)
     }
 }

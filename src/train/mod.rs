@@ -8,12 +8,16 @@ pub mod config;
 pub mod options;
 pub mod report;
 pub mod run;
+mod threads;
 pub mod trainer;
+pub mod training;
 
 pub use config::{Config, Schedule};
 pub use options::{DataOptions, ModelOptions, TrainOptions};
 pub use run::{Outcome, Run};
+pub use threads::with_threads;
 pub use trainer::Trainer;
+pub use training::Training;
 
 #[cfg(test)]
 mod tests;

@@ -137,7 +137,7 @@ impl Run {
         let journal = Journal::create(fs, &folder.join("metrics.csv"), &COLUMNS)?;
         let run = Self::new(folder, fs, trainer, journal, lock);
         // A run always has a model that can be used, however early it ends.
-        run.trainer.model.save(fs, &folder.join("model.safetensors"))?;
+        run.trainer.model.save_in(fs, &folder.join("model.safetensors"))?;
         run.save_checkpoint()?;
         Ok(run)
     }
@@ -285,7 +285,7 @@ impl Run {
     fn write_epoch(&mut self, report: &EpochReport, name: &str) -> Result<()> {
         self.save_sheets(name)?;
         if report.is_best {
-            self.trainer.model.save(self.fs, &self.folder.join("model.safetensors"))?;
+            self.trainer.model.save_in(self.fs, &self.folder.join("model.safetensors"))?;
         }
         self.journal.append(&self.row(report).cells())?;
         self.journal.sync()
@@ -350,14 +350,15 @@ impl Run {
     fn save_sheets(&self, name: &str) -> Result<()> {
         let t = &self.trainer;
         let c = t.model.config();
-        let size = (c.height, c.width, c.channels);
+        let size = c.image();
         let mut codec = Codec::new(&t.model);
         let mut z = vec![0.0; SAMPLES * c.latent];
         for (index, z) in z.chunks_exact_mut(c.latent).enumerate() {
             fill_normal(&mut stream(t.config.seed, Stream::Sampling, index as u64), z);
         }
         let file = format!("{name}.png");
-        Picture::sheet(&codec.decode(&z), size, 8).save(self.fs, &self.folder.join("samples").join(&file))?;
+        Picture::sheet(&codec.decode(&z), size, 8)
+            .save_in(self.fs, &self.folder.join("samples").join(&file))?;
         let watched = watched(&t.split);
         // Folders of pictures come class by class: some of all, not the first.
         let count = watched.len().min(PAIRS);
@@ -367,7 +368,7 @@ impl Run {
         let filler = crate::data::Filler { span: crate::data::Span::Unit, ..t.filler() };
         filler.fill(&t.data.train, &shown, 0, &mut originals);
         let pairs = Picture::pairs(&originals, &codec.decode(&codes.mu), size, 4);
-        pairs.save(self.fs, &self.folder.join("reconstructions").join(&file))
+        pairs.save_in(self.fs, &self.folder.join("reconstructions").join(&file))
     }
 
     fn save_checkpoint(&self) -> Result<()> {
@@ -383,7 +384,7 @@ impl Run {
 fn is_there(folder: &Path) -> Error {
     Error::data(
         folder,
-        "is there already, and a run never overwrites anything; choose another --out, or go on with train --resume",
+        "already exists, and a run never overwrites anything; choose another --out, or continue it with train --resume",
     )
 }
 
@@ -439,7 +440,7 @@ pub fn read_config(folder: &Path) -> Result<Config> {
     resumed_config(folder, TrainOptions::default())
 }
 
-fn resumed_config(folder: &Path, options: TrainOptions) -> Result<Config> {
+pub(crate) fn resumed_config(folder: &Path, options: TrainOptions) -> Result<Config> {
     let path = folder.join("config.toml");
     let own = TrainOptions::read(&path)?;
     let mut merged = own;
