@@ -1,9 +1,50 @@
 //! elbo trains variational autoencoders for images on the CPU. Everything that learns is written here: convolution, transposed
 //! convolution, their hand-derived gradients, reparameterization, Adam. It is made to be fast, and to be read.
 //!
-//! # A model, step by step
+//! # From pictures to a model to new pictures
 //!
-//! What `elbo train` does in a run folder, without files: four images, two hundred steps.
+//! A folder of PNG files is loaded, a model is trained on it, draws new pictures, and is saved.
+//!
+//! ```
+//! use elbo::data::{Color, LoadOptions, load};
+//! use elbo::{Picture, Preset, Training, Vae};
+//!
+//! # fn main() -> elbo::Result<()> {
+//! # let temporary = tempfile::tempdir().unwrap();
+//! # let folder = temporary.path();
+//! # std::fs::create_dir(folder.join("pictures")).unwrap();
+//! # for image in 0..20_usize {
+//! #     let pixels: Vec<u8> = (0..120).map(|at| if at % 12 < image % 12 { 255 } else { 10 * image as u8 }).collect();
+//! #     let mut file = std::fs::File::create(folder.join("pictures").join(format!("{image}.png"))).unwrap();
+//! #     elbo::data::write_png(&mut file, &pixels, 10, 12, 1).unwrap();
+//! # }
+//! // Pictures of any size become 8×8, in colour.
+//! let options = LoadOptions { size: Some((8, 8)), color: Some(Color::Rgb), ..LoadOptions::default() };
+//! let data = load(folder.join("pictures"), &options, &|_done, _total| ())?;
+//!
+//! // The run folder has the model, metrics.csv, a report and what resuming needs.
+//! let training = Training::new(data).preset(Preset::Conv).latent(4).epochs(2).batch(6).threads(2);
+//! let model = training.run(folder.join("run"))?;
+//!
+//! // 16 new pictures, four in a row: 16 × H·W·C numbers in [0, 1].
+//! let samples = model.sample(16, 0);
+//! assert_eq!(samples.len(), 16 * 8 * 8 * 3);
+//! Picture::sheet(&samples, model.config().image(), 4).save(folder.join("samples.png"))?;
+//!
+//! // A model is one file, which PyTorch reads too.
+//! model.save(folder.join("model.safetensors"))?;
+//! let same = Vae::load(folder.join("model.safetensors"))?;
+//! assert_eq!(same.sample(16, 0), samples);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Training`] has the other options; [`Codec`](model::Codec) turns images into codes and back; [`generate`] and [`evaluate`] have
+//! what the other commands of `elbo` do.
+//!
+//! # A training step
+//!
+//! What happens inside, without files: four images, two hundred steps.
 //!
 //! ```
 //! use elbo::loss::Objective;
@@ -45,13 +86,18 @@
 //! 2. [`layers`]: [`linear`](layers::linear), then [`conv2d`](layers::conv2d) and
 //!    [`conv_transpose2d`](layers::conv_transpose2d), and [`shared`](layers::shared), where the code is drawn.
 //! 3. [`kernels`]: what the layers stand on, [`columns`](kernels::columns) (im2col and col2im) and [`gemm`](kernels::gemm).
-//! 4. [`model`]: layers in a chain ([`network`](model::network)), the three networks ([`presets`](model::presets)), forward and backward
-//!    through all of it ([`vae`](model::vae)).
+//! 4. [`model`]: the networks as plans ([`presets`](model::presets)), a network put together ([`architecture`](model::architecture)), forward and backward
+//!    through all of it ([`vae`](model::vae)), and a trained model in use ([`codec`](model::codec)).
 //! 5. [`optim`] and [`train`]: Adam, the step, the epoch, the run folder.
-//! 6. [`data`], [`generate`], [`report`], [`storage`]: images in, results out, and files that are whole or not there.
+//! 6. [`data`] (images in), [`generate`] (new images out), [`evaluate`] (how good they are), [`export`] (a model for PyTorch),
+//!    [`report`] (a run on a page), [`storage`] (atomic file writes).
 //! 7. `cli`: the program, which only calls all this.
 //!
-//! Below them all lie [`tensor`] (the number types), [`random`] and [`error`].
+//! # Layers of the crate
+//!
+//! A module imports only modules to the right of it, and no two files import each other (`tests/structure.rs` checks both):
+//!
+//! `cli` → `train` → `report` → `export` → `evaluate` → `generate` → `model` → `layers` → `kernels` → `loss` → `optim` → `data` → `storage` → `random` → `tensor` → `text` → `error`
 //!
 //! # Letters
 //!
@@ -78,7 +124,7 @@
 //! - **f32 and f64.** All from the kernels to the loss is generic, so that gradients are checked by finite differences in f64.
 //! - **A training step allocates nothing** of the crate's own; workspaces are made once, for the largest batch.
 //! - **PyTorch's names and layouts on disk**, what the kernels want in memory ([`model::parameters`]).
-//! - **A file is whole or not there** ([`storage::atomic`]), and what is read from one is checked before memory is made for it.
+//! - **Atomic file writes: a file is whole or not there** ([`storage`]), and what is read from one is checked before memory is made for it.
 //! - **Errors** are one sentence: what was found, where, what would be right ([`Error`]). Kernels assert; a shape that does not fit is a
 //!   bug.
 
@@ -86,6 +132,8 @@
 pub mod cli;
 pub mod data;
 pub mod error;
+pub mod evaluate;
+pub mod export;
 pub mod generate;
 #[cfg(test)]
 pub(crate) mod gradient_check;
@@ -101,4 +149,8 @@ pub mod tensor;
 pub(crate) mod text;
 pub mod train;
 
+pub use data::Dataset;
 pub use error::{Error, Result};
+pub use model::{Preset, Vae};
+pub use report::Picture;
+pub use train::Training;

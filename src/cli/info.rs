@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::Ending;
-use super::common::{Opened, load_images, newest_run};
+use super::common::{Ending, Opened, load_images, newest_run};
 use super::pictures::{pictures, refuse_other};
 use crate::data::{Dataset, Images, Labels, LoadOptions, Part, Pixels};
 use crate::error::{Error, Result};
@@ -16,8 +15,9 @@ use crate::layers::{Activation, Describe};
 use crate::model::Vae;
 use crate::report::Picture;
 use crate::report::grouped;
-use crate::storage::filesystem::system;
+use crate::report::metrics::{COLUMNS, Metrics};
 use crate::storage::printable;
+use crate::tensor::ImageShape;
 use crate::train::{Config, DataOptions};
 
 /// Say what a run folder, a model file or a data set is
@@ -65,7 +65,7 @@ impl Info {
         } else {
             let data = load_images(&path, &load)?;
             if let Some(sheet) = &self.sheet {
-                contact_sheet(&data).save_new(system(), sheet)?;
+                contact_sheet(&data).save_new(sheet)?;
             }
             self.show(data_facts(&data), print_data);
             if let (false, Some(sheet)) = (self.json, &self.sheet) {
@@ -198,38 +198,24 @@ fn print_model(facts: &Value) {
 /// What a run's configuration and table of metrics say. A table that cannot be read is no reason to say nothing about the model.
 fn run_facts(folder: &Path, config: &Config) -> Value {
     let text = std::fs::read_to_string(folder.join("metrics.csv")).unwrap_or_default();
-    let mut lines = text.lines();
-    let columns: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
-    let parse = |cell: &str| match (cell.parse::<u64>(), cell.parse::<f64>()) {
+    let metrics = Metrics::parse(&text);
+    let number = |cell: String| match (cell.parse::<u64>(), cell.parse::<f64>()) {
         (Ok(whole), _) => Value::from(whole),
-        (_, Ok(number)) if number.is_finite() => Value::from(number),
+        (_, Ok(number)) => Value::from(number),
         _ => Value::Null,
     };
-    let rows: Vec<Map<String, Value>> = lines
-        .map(|line| line.split(',').collect::<Vec<_>>())
-        .filter(|cells| cells.len() == columns.len())
-        .map(|cells| {
-            columns.iter().zip(cells).map(|(name, cell)| ((*name).to_owned(), parse(cell))).collect()
-        })
-        .collect();
-    let loss = |row: &Map<String, Value>| row.get("valid_loss").and_then(Value::as_f64);
-    // A run that ended within an epoch has a row of it, but only whole epochs compete for the best model.
-    let place = |row: &Map<String, Value>| Some((row.get("step")?.as_u64()?, row.get("epoch")?.as_u64()?));
-    let per_epoch = |(step, epoch): (u64, u64)| step as f64 / epoch as f64;
-    let steps_per_epoch = rows.iter().filter_map(place).map(per_epoch).fold(0.0, f64::max);
-    let is_whole = |row: &&Map<String, Value>| place(row).is_some_and(|at| per_epoch(at) == steps_per_epoch);
-    let best = rows
-        .iter()
-        .filter(is_whole)
-        .filter_map(|row| Some((loss(row)?, row.get("epoch")?.as_u64()?)))
-        .min_by(|a, b| a.0.total_cmp(&b.0));
+    let last = metrics.last().map(|row| {
+        let cells = COLUMNS.iter().zip(row.cells());
+        cells.map(|(name, cell)| ((*name).to_owned(), number(cell))).collect::<Map<String, Value>>()
+    });
+    let best = metrics.best();
     json!({
         "data": config.data.display().to_string(),
         "epochs": config.epochs,
         "seed": config.seed,
-        "last": rows.last(),
-        "best_valid_loss": best.map(|best| best.0),
-        "best_epoch": best.map(|best| best.1),
+        "last": last,
+        "best_valid_loss": best.map(|(_, losses)| losses.loss),
+        "best_epoch": best.map(|(row, _)| row.epoch),
     })
 }
 
@@ -309,6 +295,6 @@ fn contact_sheet(data: &Dataset) -> Picture {
     // A step of just count/shown would show one class only where classes take turns.
     let turn = (images.count / shown.max(1)).max(1);
     let indices: Vec<usize> = (0..shown).map(|i| i * images.count / shown + i % turn).collect();
-    let size = (images.height, images.width, images.channels);
+    let size = ImageShape::new(images.height, images.width, images.channels);
     Picture::sheet(&pictures(images, &indices, None), size, ROW)
 }

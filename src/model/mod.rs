@@ -2,9 +2,10 @@
 //!
 //! Reading order: [`config`] (what has to be known to build a model), [`presets`] (the networks), [`architecture`] (a network put together),
 //! [`parameters`] (one flat vector, with a table of names and layouts), [`vae`] (encoder, shared layer, decoder and objective, forward and
-//! backward), [`file`](mod@file) (a model on disk).
+//! backward), [`file`](mod@file) (a model on disk), [`codec`] (images to codes and back, in batches).
 
 pub mod architecture;
+pub mod codec;
 pub mod config;
 pub mod file;
 #[cfg(test)]
@@ -14,5 +15,6 @@ pub mod presets;
 pub mod vae;
 
 pub use architecture::Architecture;
+pub use codec::{Codec, Codes};
 pub use config::{ModelConfig, Preset};
 pub use vae::{Batch, Vae, Workspace};

@@ -5,9 +5,9 @@
 
 use std::path::Path;
 
-use super::evaluate::{ACTIVE_VARIANCE, Judgement};
 use super::trainer::Trainer;
 use crate::error::Result;
+use crate::evaluate::judgement::{ACTIVE_VARIANCE, Judgement};
 use crate::report::{Metrics, Progress, RunReport, grouped};
 use crate::storage::atomic::write_atomically;
 use crate::storage::filesystem::FileSystem;

@@ -24,6 +24,7 @@ use crate::model::{Batch, Vae, Workspace};
 use crate::optim::adam::{clip_factor, gradient_norm, norm_partials};
 use crate::optim::{AdamState, LearningRate, OnSpike, SpikeDetector, Verdict};
 use crate::random::{Stream, fill_normal, stream};
+use crate::tensor::ImageShape;
 
 /// Where a run stands: all of it is in a checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -76,7 +77,7 @@ pub struct StepReport {
 /// A model in training.
 #[derive(Debug)]
 pub struct Trainer {
-    /// The run's configuration; batch and validation are decided.
+    /// The run's configuration; batch, validation and widths are settled.
     pub config: Config,
     /// The images.
     pub data: Dataset,
@@ -121,8 +122,12 @@ impl Trainer {
         let split = Split::new(config.seed, count, valid);
         let batch = config.batch_for(split.train.len())?;
         (config.valid, config.batch) = (Some(valid), Some(batch));
-        let model_config = config.model((images.height, images.width, images.channels));
-        let model = Vae::new(model_config, config.seed)?;
+        let model = Vae::new(
+            config.model(ImageShape::new(images.height, images.width, images.channels)),
+            config.seed,
+        )?;
+        config.widths = Some(model.config().widths.clone());
+        config.hidden = Some(model.config().hidden.clone());
         let n = model.parameters.len();
         let decoder = model.architecture().table.decoder_start;
         let adam = match config.schedule {
@@ -177,7 +182,9 @@ impl Trainer {
     /// Takes the next step. Allocates nothing after the first one.
     ///
     /// # Errors
-    /// Before anything has moved: where loss or gradient are not finite, or on a spike with `--on-spike stop`.
+    /// If the loss or the gradient is not finite, or on a spike with `--on-spike stop`. Neither parameters nor moments have moved then,
+    /// except that with the alternating schedule the encoder's half has if the decoder's gradient is the one that is not finite. Steps
+    /// and sums are not counted; the trainer is to be dropped, and training resumed from a checkpoint.
     pub fn step(&mut self) -> Result<StepReport> {
         let (epoch, at) = (self.progress.epoch, self.progress.step_in_epoch as usize);
         if self.order_epoch != Some(epoch) {

@@ -114,14 +114,14 @@ fn a_file_that_is_there_is_not_replaced() {
     let path = folder.path().join("file");
     fs::write(&path, "mine").unwrap();
     let message = create(&Disk, &path).unwrap_err().to_string();
-    assert!(message.contains("file is there already; choose another name"), "{message}");
+    assert!(message.contains("file already exists; choose another name"), "{message}");
     // One that comes while the content is being made.
     let late = folder.path().join("late");
     let result = write_new(&Disk, &late, |out| {
         fs::write(&late, "mine")?;
         fill(out)
     });
-    assert!(result.unwrap_err().to_string().contains("late is there already"));
+    assert!(result.unwrap_err().to_string().contains("late already exists"));
     for path in [&path, &late] {
         assert_eq!(fs::read(path).unwrap(), b"mine");
     }

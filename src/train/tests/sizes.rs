@@ -1,9 +1,8 @@
 //! Images of many sizes and channels through every preset: a step, and back at exactly their size.
 
 use super::{pictures, trainer};
-use crate::generate::Codec;
 use crate::layers::Describe;
-use crate::model::{Architecture, ModelConfig, Preset};
+use crate::model::{Architecture, Codec, ModelConfig, Preset};
 
 /// Options that keep the tests' linear layers small; the convolutions have their own widths.
 fn options(preset: &str) -> String {

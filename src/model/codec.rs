@@ -3,9 +3,9 @@
 //! A [`Codec`] is a trained model with the memory for using it. It takes images as they are stored ([`Images`]), gives pictures with
 //! values in [0, 1], and is deterministic: encoding gives μ and ln σ², and draws nothing.
 
+use super::vae::{Batch, Vae, Workspace};
 use crate::data::{Binarize, Filler, Images, Span};
 use crate::error::{Error, Result};
-use crate::model::{Batch, Vae, Workspace};
 
 /// Images or codes per pass: enough for the products to be efficient, few enough to stay small in memory.
 pub const BATCH: usize = 128;
@@ -22,7 +22,7 @@ pub struct Codes {
 /// A model in use.
 ///
 /// ```
-/// use elbo::generate::Codec;
+/// use elbo::model::Codec;
 /// use elbo::model::{ModelConfig, Preset, Vae};
 /// let model = Vae::new(ModelConfig::new(Preset::Mlp, (8, 8, 1)), 0)?;
 /// let mut codec = Codec::new(&model);

@@ -28,10 +28,10 @@
 //! Every estimate has a bias that falls with the number of pictures, so the floor (real training images against the
 //! test images) has to be taken with as many pictures as there are samples.
 
-use super::codes::BATCH;
-use super::symmetric::jacobi;
 use crate::error::Result;
+use crate::generate::symmetric::jacobi;
 use crate::kernels::gemm::{Matrix, MatrixMut, gemm};
+use crate::model::codec::BATCH;
 use crate::model::{Batch, ModelConfig, Preset, Vae, Workspace};
 
 /// The numbers that describe a picture.
@@ -86,7 +86,7 @@ impl FeatureSpace {
 /// Mean and covariance of some vectors.
 ///
 /// ```
-/// use elbo::generate::frechet::Moments;
+/// use elbo::evaluate::frechet::Moments;
 /// // N(0, 1) and N(3, 4) on a line: d² = 3² + (2 − 1)².
 /// let a = Moments::of(&[-1.0, 0.0, 1.0], 1);
 /// let b = Moments::of(&[1.0, 3.0, 5.0], 1);
