@@ -100,7 +100,7 @@ mod tests {
             ),
             ("max_pool2d", crate::layers::max_pool2d::tests::gradients_over_windows_odd_sizes_channels_and_batches),
             ("shared", crate::layers::shared::tests::gradients_through_the_draw_and_beside_it),
-            ("likelihoods", crate::loss::reconstruction::tests::gradients_are_those_of_finite_differences),
+            ("likelihoods", crate::loss::likelihood::tests::gradients_are_those_of_finite_differences),
             ("divergences", crate::loss::divergence::tests::gradients_are_those_of_finite_differences),
             (
                 "objective",

@@ -265,6 +265,7 @@ fn step_rows(bench: &mut Bench<'_>, model: &Vae<f32>, batch: usize) {
                 &ObjectiveTerms::ELBO,
                 &output,
                 &target,
+                config.image(),
                 &mu,
                 &log_variance,
                 &mut s.1,

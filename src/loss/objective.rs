@@ -34,9 +34,9 @@
 //! R + offset + KL, without β, floors or targets.
 
 use super::divergence::Divergence;
-use super::reconstruction::Likelihood;
+use super::likelihood::Likelihood;
 use crate::error::{Error, Result};
-use crate::tensor::Element;
+use crate::tensor::{Element, ImageShape};
 use serde::{Deserialize, Serialize};
 
 /// The two terms of the objective; with [`ObjectiveTerms`] they say all about it.
@@ -183,8 +183,9 @@ impl<T: Element> ObjectiveWorkspace<T> {
 impl Objective {
     /// Evaluation: the objective's values without a gradient.
     ///
-    /// `output` and `target` are B × D, `mu` and `log_variance` (bounded already, see [`super::divergence`]) B × Z, images
-    /// one after the other; Z and the largest B are the workspace's. The optimal Gaussian takes the σ² that it carries.
+    /// `target` is B × D, D = H·W·C of `image`, and `output` B × m·D, as [`Likelihood::forward`] has them; `mu` and
+    /// `log_variance` (bounded already, see [`super::divergence`]) are B × Z, images one after the other; Z and the largest B
+    /// are the workspace's. The optimal Gaussian takes the σ² that it carries.
     ///
     /// # Panics
     ///
@@ -194,19 +195,20 @@ impl Objective {
         terms: &ObjectiveTerms,
         output: &[T],
         target: &[T],
+        image: ImageShape,
         mu: &[T],
         log_variance: &[T],
         workspace: &mut ObjectiveWorkspace<T>,
     ) -> LossValues {
         self.divergences(mu, log_variance, workspace);
         let per_image = &mut workspace.reconstruction_per_image[..workspace.images];
-        self.likelihood.forward(output, target, per_image);
-        self.values(terms, output.len(), 0.0, workspace)
+        self.likelihood.forward(output, target, image, per_image);
+        self.values(terms, image.len(), 0.0, workspace)
     }
 
     /// Training: the objective's values and its gradients.
     ///
-    /// Shapes as for [`forward`](Self::forward). `d_output` (B × D), `d_mu` and `d_log_variance` (B × Z) are overwritten with
+    /// Shapes as for [`forward`](Self::forward). `d_output` (like `output`), `d_mu` and `d_log_variance` (B × Z) are overwritten with
     /// the gradient of [`LossValues::loss`], a mean over the batch. `d_mu` and `d_log_variance` are the divergence's share:
     /// what comes back through z from the decoder is for the latent layer to add.
     ///
@@ -218,6 +220,7 @@ impl Objective {
         terms: &ObjectiveTerms,
         output: &[T],
         target: &[T],
+        image: ImageShape,
         mu: &[T],
         log_variance: &[T],
         d_output: &mut [T],
@@ -228,7 +231,7 @@ impl Objective {
         self.divergences(mu, log_variance, workspace);
         let images = workspace.images;
         let per_image = &mut workspace.reconstruction_per_image[..images];
-        let variance = self.likelihood.forward_backward(output, target, d_output, per_image);
+        let variance = self.likelihood.forward_backward(output, target, image, d_output, per_image);
 
         let per_dimension = &workspace.divergence_per_dimension;
         let (_, slope) = terms.penalty(per_dimension);
@@ -237,7 +240,7 @@ impl Objective {
             *weight = if free { T::ZERO } else { T::from_f64(slope / images as f64) };
         }
         self.divergence.backward(mu, log_variance, &workspace.weights, d_mu, d_log_variance);
-        self.values(terms, output.len(), variance.unwrap_or(0.0), workspace)
+        self.values(terms, image.len(), variance.unwrap_or(0.0), workspace)
     }
 
     /// Fills the workspace with the chosen divergence and the standard one.
@@ -264,7 +267,7 @@ impl Objective {
     fn values<T: Element>(
         &self,
         terms: &ObjectiveTerms,
-        outputs: usize,
+        pixel_values: usize,
         variance: f64,
         workspace: &ObjectiveWorkspace<T>,
     ) -> LossValues {
@@ -276,7 +279,7 @@ impl Objective {
             reconstruction,
             divergence: workspace.divergence_per_dimension.iter().sum(),
             kl,
-            negative_elbo: reconstruction + self.likelihood.standard_offset(outputs / images) + kl,
+            negative_elbo: reconstruction + self.likelihood.standard_offset(pixel_values) + kl,
             variance,
         }
     }

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::Span;
 use crate::error::{Error, Result};
-use crate::loss::reconstruction::Likelihood;
+use crate::loss::Likelihood;
+use crate::tensor::ImageShape;
 
 /// Which family of networks; [`presets`](super::presets) builds them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,9 +124,14 @@ impl ModelConfig {
         self.height * self.width * self.channels
     }
 
+    /// H×W×C.
+    pub fn image(&self) -> ImageShape {
+        ImageShape::new(self.height, self.width, self.channels)
+    }
+
     /// The range of the pixels that the network sees: [−1, 1] where its last layer is tanh.
     pub fn span(&self) -> Span {
-        if self.preset == Preset::Article && !self.likelihood.takes_logits() {
+        if self.preset == Preset::Article && self.likelihood.output_is_mean() {
             Span::Symmetric
         } else {
             Span::Unit
@@ -193,6 +199,13 @@ impl ModelConfig {
         }
         if self.hidden.is_empty() {
             return fail(format!("{preset} needs at least one hidden linear layer; hidden is empty"));
+        }
+        if self.likelihood.numbers() != 1 {
+            return fail(format!(
+                "the likelihood {} needs {} numbers for each pixel value, and these networks give one",
+                self.likelihood,
+                self.likelihood.numbers()
+            ));
         }
         self.likelihood.validate()
     }

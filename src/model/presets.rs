@@ -73,10 +73,10 @@ impl Architecture {
         builder.table.decoder_start = builder.table.len();
         builder.decoder(&geometries, bottom, &mu.0)?;
 
-        let output = match (config.likelihood.takes_logits(), config.preset) {
-            (true, _) => Activation::Identity,
-            (false, Preset::Article) => Activation::Tanh,
-            (false, _) => Activation::Sigmoid,
+        let output = match (config.likelihood.output_is_mean(), config.preset) {
+            (false, _) => Activation::Identity,
+            (true, Preset::Article) => Activation::Tanh,
+            (true, _) => Activation::Sigmoid,
         };
         let Builder { table, mut encoder, mut decoder, .. } = builder;
         decoder.last_mut().expect("every decoder has layers").activation = output;

@@ -149,7 +149,7 @@ impl<T: Element> Vae<T> {
 
     /// Turns the decoder's output into means in the model's span: a sigmoid where it is logits.
     pub fn to_means(&self, output: &mut [T]) {
-        if self.config.likelihood.takes_logits() {
+        if !self.config.likelihood.output_is_mean() {
             Activation::Sigmoid.forward(output);
         }
     }
@@ -211,6 +211,7 @@ impl<T: Element> Vae<T> {
             terms,
             output,
             images,
+            self.config.image(),
             &mu[..latent],
             &log_variance[..latent],
             &mut t.d[..output.len()],
@@ -289,7 +290,7 @@ impl<T: Element> Vae<T> {
         let output = last(&workspace.decoder_outputs, &self.architecture.decoder, batch);
         let n = batch * self.config.latent;
         let (mu, log_variance) = (&workspace.latent.mu[..n], &workspace.latent.log_variance[..n]);
-        objective.forward(terms, output, images, mu, log_variance, space)
+        objective.forward(terms, output, images, self.config.image(), mu, log_variance, space)
     }
 
     fn batch_of(&self, images: &[T], workspace: &Workspace<T>) -> usize {

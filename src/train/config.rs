@@ -296,8 +296,9 @@ impl Config {
                 hidden: Some(self.hidden.clone()),
                 tie_weights: Some(self.tie_weights),
                 likelihood: Some(likelihood.name().into()),
-                sigma: if let Likelihood::Gaussian { sigma } = likelihood { Some(sigma) } else { None },
-                scale: if let Likelihood::Laplace { scale } = likelihood { Some(scale) } else { None },
+                sigma: likelihood.setting("sigma"),
+                scale: likelihood.setting("scale"),
+                components: likelihood.setting("components").map(|components| components as usize),
                 divergence: Some(self.objective.divergence.name().into()),
                 beta: Some(self.beta.to),
                 beta_warmup: Some(self.beta.epochs),
@@ -384,30 +385,24 @@ impl DataOptions {
     }
 }
 
-/// The likelihood with its width, where it has one.
+/// The likelihood with its settings.
 fn likelihood(o: &ModelOptions, preset: Preset) -> Result<Likelihood> {
-    let named = choose("likelihood", o.likelihood.as_deref(), Likelihood::NAMES, Likelihood::from_name)?;
-    let likelihood = match (named.unwrap_or_else(|| preset.default_likelihood()), o.sigma, o.scale) {
-        (Likelihood::Gaussian { sigma }, asked, None) => {
-            Likelihood::Gaussian { sigma: asked.unwrap_or(sigma) }
-        }
-        (Likelihood::Laplace { scale }, None, asked) => Likelihood::Laplace { scale: asked.unwrap_or(scale) },
-        (other, None, None) => other,
-        (other, Some(_), _) => {
-            return Err(Error::config(format!(
-                "--sigma is for the gaussian likelihood, and this is {}",
-                other.name()
-            )));
-        }
-        (other, _, Some(_)) => {
-            return Err(Error::config(format!(
-                "--scale is for the laplace likelihood, and this is {}",
-                other.name()
-            )));
-        }
-    };
-    likelihood.validate()?;
-    Ok(likelihood)
+    let names = Likelihood::ALL.map(|likelihood| likelihood.name());
+    let named = choose("likelihood", o.likelihood.as_deref(), names, |name| name.parse::<Likelihood>().ok())?;
+    let likelihood = named.unwrap_or_else(|| preset.default_likelihood());
+    let components = o.components.map(|components| components as f64);
+    [("sigma", o.sigma), ("scale", o.scale), ("components", components)]
+        .into_iter()
+        .filter_map(|(setting, value)| Some((setting, value?)))
+        .try_fold(likelihood, |likelihood, (setting, value)| {
+            let owner = Likelihood::ALL.iter().find(|other| other.setting(setting).is_some());
+            if let (None, Some(owner)) = (likelihood.setting(setting), owner) {
+                return Err(Error::config(format!(
+                    "--{setting} is for the {owner} likelihood, and this is {likelihood}"
+                )));
+            }
+            likelihood.with_setting(setting, value)
+        })
 }
 
 #[cfg(test)]
@@ -444,6 +439,9 @@ mod tests {
             ("batch = 0", "at least 1"),
             ("beta = -1.0", "beta"),
             ("sigma = 0.2", "--sigma is for the gaussian"),
+            ("components = 2", "--components is for the logistic-mixture likelihood, and this is bernoulli"),
+            ("likelihood = \"logistic-mixture\"\ncomponents = 33", "from 1 to 32 components, not 33"),
+            ("likelihood = \"logistic-mixture\"\ncomponents = 0", "from 1 to 32 components, not 0"),
             ("likelihood = \"gaussian\"\nsigma = 0.0", "positive"),
             ("schedule = \"alternating\"\ntie-weights = true", "use either"),
             ("patience = 2\nvalid = 0", "holds out none"),

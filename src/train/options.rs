@@ -96,7 +96,8 @@ options! {
         /// The decoder uses the encoder's weights, transposed (conv and mlp)
         #[cfg_attr(feature = "cli", arg(long, num_args = 0, default_missing_value = "true"))]
         tie_weights: bool,
-        /// bernoulli, squared-error, gaussian, optimal-gaussian or laplace [default: bernoulli; article: squared-error]
+        /// bernoulli, squared-error, gaussian, optimal-gaussian or laplace; for bytes discretized-logistic, logistic-mixture or
+        /// beta-binomial [default: bernoulli; article: squared-error]
         #[cfg_attr(feature = "cli", arg(long, value_name = "NAME"))]
         likelihood: String,
         /// σ of the gaussian likelihood, in units of the scaled pixels [default: 0.1]
@@ -105,6 +106,9 @@ options! {
         /// b of the laplace likelihood, in units of the scaled pixels [default: 0.1]
         #[cfg_attr(feature = "cli", arg(long, value_name = "F", allow_negative_numbers = true))]
         scale: f64,
+        /// K of the logistic-mixture likelihood, from 1 to 32 [default: 5]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "K"))]
+        components: usize,
         /// kl, or jeffreys: half of KL(q‖p) + KL(p‖q) [default: kl]
         #[cfg_attr(feature = "cli", arg(long, value_name = "NAME"))]
         divergence: String,

@@ -34,7 +34,7 @@ pub(super) fn write(model: &Vae<f32>) -> String {
     let (c, a) = (model.config(), model.architecture());
     let writer = Writer { model };
     let symmetric = c.span() == Span::Symmetric;
-    let logits = c.likelihood.takes_logits();
+    let logits = !c.likelihood.output_is_mean();
     let needs_bias = a.decoder.iter().any(|stage| writer.borrowed(stage).is_some());
     let pick = |which: bool, yes: &str, no: &str| if which { yes.to_owned() } else { no.to_owned() };
     let likelihood = match c.likelihood {

@@ -5,6 +5,7 @@ use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 const IMAGES: usize = 3;
 const PIXELS: usize = 11;
 const LATENT: usize = 6;
+const IMAGE: ImageShape = ImageShape::new(1, PIXELS, 1);
 
 const LIKELIHOODS: [Likelihood; 5] = [
     Likelihood::Bernoulli,
@@ -103,6 +104,7 @@ pub(crate) fn gradients_of_every_combination_are_those_of_finite_differences() {
                     &terms,
                     &output,
                     &target,
+                    IMAGE,
                     &mu,
                     &log_variance,
                     &mut d_output,
@@ -119,6 +121,7 @@ pub(crate) fn gradients_of_every_combination_are_those_of_finite_differences() {
                             &terms,
                             output,
                             &target,
+                            IMAGE,
                             mu,
                             s,
                             unused_output,
@@ -153,7 +156,7 @@ fn values_are_the_formulas() {
             let objective = Objective { likelihood: Likelihood::SquaredError, divergence };
             let mut workspace = ObjectiveWorkspace::new(IMAGES + 2, LATENT);
             let Batch { output, target, mu, log_variance } = &batch;
-            let found = objective.forward(&terms, output, target, mu, log_variance, &mut workspace);
+            let found = objective.forward(&terms, output, target, IMAGE, mu, log_variance, &mut workspace);
             let expected = LossValues {
                 loss: reconstruction + penalty,
                 reconstruction,
@@ -186,7 +189,7 @@ fn the_loss_of_a_bernoulli_evidence_bound_is_the_negative_elbo() {
     let objective = Objective { likelihood: Likelihood::Bernoulli, divergence: Divergence::Kl };
     let mut workspace = ObjectiveWorkspace::new(IMAGES, LATENT);
     let values =
-        objective.forward(&ObjectiveTerms::ELBO, &output, &target, &mu, &log_variance, &mut workspace);
+        objective.forward(&ObjectiveTerms::ELBO, &output, &target, IMAGE, &mu, &log_variance, &mut workspace);
     assert_eq!(values.loss, values.negative_elbo);
     assert_eq!(values.divergence, values.kl);
 }
@@ -199,7 +202,7 @@ fn no_floor_hides_nan() {
     let mut workspace = ObjectiveWorkspace::new(IMAGES, LATENT);
     for capacity in [None, Some(3.0)] {
         let terms = ObjectiveTerms { beta: 1.0, free_bits: 0.5, capacity };
-        let values = objective.forward(&terms, &output, &target, &mu, &log_variance, &mut workspace);
+        let values = objective.forward(&terms, &output, &target, IMAGE, &mu, &log_variance, &mut workspace);
         assert!(values.loss.is_nan());
     }
 }
@@ -231,5 +234,5 @@ fn a_batch_larger_than_the_workspace_is_a_bug() {
     let Batch { output, target, mu, log_variance } = batch(74);
     let objective = Objective { likelihood: Likelihood::Bernoulli, divergence: Divergence::Kl };
     let mut workspace = ObjectiveWorkspace::new(2, LATENT);
-    objective.forward(&ObjectiveTerms::ELBO, &output, &target, &mu, &log_variance, &mut workspace);
+    objective.forward(&ObjectiveTerms::ELBO, &output, &target, IMAGE, &mu, &log_variance, &mut workspace);
 }
