@@ -22,9 +22,8 @@
 //! a bound on the number of bits that an image takes, comparable between models and with compressors
 //! ([`Likelihood::bits_per_dim`]). A density's is none: as σ shrinks it falls below any number.
 //!
-//! Each file has the formulas, their derivation and the derivatives. [`single`] sums the likelihoods with one number,
-//! [`bytes`] those with several. **To add a likelihood**: a file that implements [`Family`](family::Family) (or
-//! [`ByteFamily`](bytes::ByteFamily)), a variant of [`Likelihood`], its line in [`Likelihood::ALL`] and its line in
+//! Each file has the formulas, their derivation and the derivatives. `single.rs` sums the likelihoods with one number,
+//! `bytes.rs` those with several. **To add a likelihood**: a file that implements `Family` (or `ByteFamily`), a variant of [`Likelihood`], its line in [`Likelihood::ALL`] and its line in
 //! `with_family`. Names, options, files, checks, reports and the tests over all likelihoods follow from these.
 
 mod bernoulli;

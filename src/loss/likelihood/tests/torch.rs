@@ -25,6 +25,8 @@ fn every_likelihood_agrees_with_pytorch() {
             likelihood = likelihood.with_setting(setting, value.as_f64().unwrap()).unwrap();
         }
         seen.push(likelihood.name());
+        // The fixture's script has evaluated this expression and compared the result with the means.
+        assert_eq!(likelihood.torch_mean(), case["torch_mean"].as_str().unwrap());
         let (output, target) = (numbers(&case["output"]), numbers(&case["target"]));
         assert!(target.contains(&0.0) && target.contains(&1.0), "bytes 0 and 255");
         let (mut d_output, mut per_image) = (vec![9.0; output.len()], vec![9.0; images]);
