@@ -5,7 +5,6 @@ use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 const IMAGES: usize = 3;
 const PIXELS: usize = 11;
 const LATENT: usize = 6;
-const IMAGE: ImageShape = ImageShape::new(1, PIXELS, 1);
 
 const LIKELIHOODS: [Likelihood; 5] = [
     Likelihood::Bernoulli,
