@@ -6,8 +6,8 @@
 //! What `elbo train` does in a run folder, without files: four images, two hundred steps.
 //!
 //! ```
-//! use elbo::loss::{Divergence, Objective, ObjectiveTerms};
-//! use elbo::model::{ModelConfig, Preset, Vae};
+//! use elbo::loss::Objective;
+//! use elbo::model::{Batch, ModelConfig, Preset, Vae};
 //! use elbo::optim::{Adam, AdamState};
 //! use elbo::random::{Stream, fill_normal, stream};
 //!
@@ -21,7 +21,6 @@
 //!     }
 //! }
 //! let config = ModelConfig { latent: 2, hidden: vec![32], ..ModelConfig::new(Preset::Mlp, (8, 8, 1)) };
-//! let objective = Objective { likelihood: config.likelihood, divergence: Divergence::Kl };
 //! let mut model = Vae::<f32>::new(config, 0)?;
 //! let mut space = model.training_workspace(4);
 //! let (adam, mut moments) = (Adam::default(), AdamState::new(model.parameters.len()));
@@ -29,7 +28,7 @@
 //! for step in 0..200 {
 //!     let mut noise = [0.0; 4 * 2];
 //!     fill_normal(&mut stream(0, Stream::Noise, step), &mut noise);
-//!     let values = model.gradients(&images, &noise, &objective, &ObjectiveTerms::ELBO, &mut space);
+//!     let values = model.gradients(Batch::new(&images), &noise, &Objective::ELBO, &mut space);
 //!     adam.step(&mut model.parameters, space.gradient(), &mut moments, 1e-2, 1.0);
 //!     losses.push(values.negative_elbo);
 //! }
@@ -99,6 +98,7 @@ pub mod random;
 pub mod report;
 pub mod storage;
 pub mod tensor;
+pub(crate) mod text;
 pub mod train;
 
 pub use error::{Error, Result};

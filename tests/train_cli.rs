@@ -101,7 +101,7 @@ fn options_that_cannot_be_are_refused() {
         ("--checkpoint-every -1s", &["-1s"]),
         ("--max-memory much", &["much", "8GiB"]),
         ("--max-memory 1KB", &["--max-memory"]),
-        ("--size 0", &["`0` is no size"]),
+        ("--size 0", &["invalid size `0`"]),
         ("--size 4", &["4×4", "8×8"]),
         ("--range 5,1", &["`5,1`"]),
         ("--background blue", &["blue", "#rrggbb"]),

@@ -118,7 +118,7 @@ impl Options {
 }
 
 fn preset(name: &str) -> Result<Preset, String> {
-    Preset::from_name(name).ok_or_else(|| format!("no preset {name}; there are {}", Preset::NAMES.join(", ")))
+    name.parse().map_err(|error: elbo::Error| error.to_string())
 }
 
 fn number(text: &str) -> Result<usize, String> {

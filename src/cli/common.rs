@@ -3,12 +3,14 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::data::{Binarize, Dataset, LoadOptions, Part};
 use crate::error::{Error, Result};
 use crate::generate::codes::check_size;
 use crate::model::Vae;
+use crate::text::names::Named;
 use crate::train::run::read_config;
 use crate::train::{Config, DataOptions};
 
@@ -43,6 +45,11 @@ pub(super) fn set_threads(threads: usize) -> Result<()> {
         .num_threads(threads)
         .build_global()
         .map_err(|error| Error::config(format!("cannot start {threads} threads: {error}")))
+}
+
+/// The values of an option that is one of some names; `--help` lists them.
+pub(super) fn named_values<T: Named + Send + Sync>() -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(T::names()).map(|name| T::parse(&name).expect("one of the names"))
 }
 
 /// A model that a command was pointed at, and what is known about the run that made it.

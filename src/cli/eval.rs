@@ -17,7 +17,7 @@ use crate::generate::evaluation::{
 };
 use crate::generate::prior::{FILE_NAME, Mixture, Prior};
 use crate::generate::quality::Quality;
-use crate::loss::{Divergence, Objective, ObjectiveTerms};
+use crate::loss::Objective;
 use crate::train::DataOptions;
 use crate::train::evaluate::{Evaluator, Judgement};
 
@@ -91,9 +91,9 @@ impl Eval {
         let filler = Filler { span: model.config().span(), binarize: opened.binarize(&self.data)?, seed };
         let (images, indices) = (judged.images, &judged.indices[..]);
 
-        let objective = Objective { likelihood: model.config().likelihood, divergence: Divergence::Kl };
+        let objective = Objective::ELBO;
         let mut evaluator = Evaluator::new(model, BATCH);
-        let judgement = evaluator.judge(model, images, indices, &filler, &objective, &ObjectiveTerms::ELBO);
+        let judgement = evaluator.judge(model, images, indices, &filler, &objective);
         let mut codec = Codec::new(model);
         let codes = codec.encode_with(images, indices, &filler);
         let quality = reconstruction_quality(&mut codec, &codes, images, indices, &filler);

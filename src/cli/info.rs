@@ -12,9 +12,8 @@ use super::common::{Opened, load_images, newest_run};
 use super::pictures::{pictures, refuse_other};
 use crate::data::{Dataset, Images, Labels, LoadOptions, Part, Pixels};
 use crate::error::{Error, Result};
-use crate::layers::Activation;
+use crate::layers::{Activation, Describe};
 use crate::model::Vae;
-use crate::model::network::{Layer, Stage};
 use crate::report::Picture;
 use crate::report::grouped;
 use crate::storage::filesystem::system;
@@ -101,29 +100,12 @@ fn is_model(path: &Path) -> Result<bool> {
 
 fn model_facts(model: &Vae<f32>) -> Map<String, Value> {
     let (c, a) = (model.config(), model.architecture());
-    let head = |name: &str| {
-        let made = Layer::Linear(a.shared.head);
-        let len = a.shared.head.inputs * a.shared.head.outputs + a.shared.head.outputs;
-        layer_facts(name, &made, Activation::Identity, len, false)
-    };
-    let stage = |stage: &Stage| {
+    let mut layers = Vec::new();
+    a.for_each_layer(|name, layer, slots| {
+        let tied = a.is_tied(name);
         // A weight of another layer's is not counted again.
-        let own = a
-            .table
-            .parameters
-            .iter()
-            .any(|p| p.range == stage.weight && p.name == format!("{}.weight", stage.name));
-        let weight = if own { stage.weight.len() } else { 0 };
-        let tied = !own && !stage.weight.is_empty();
-        layer_facts(&stage.name, &stage.layer, stage.activation, weight + stage.bias.len(), tied)
-    };
-    let layers: Vec<Value> = a
-        .encoder
-        .iter()
-        .map(stage)
-        .chain([head("shared.mu"), head("shared.log_variance")])
-        .chain(a.decoder.iter().map(stage))
-        .collect();
+        layers.push(layer_facts(name, layer, a.len_of(slots, tied), tied));
+    });
     let facts = json!({
         "kind": "model",
         "preset": c.preset.name(),
@@ -141,26 +123,10 @@ fn model_facts(model: &Vae<f32>) -> Map<String, Value> {
     facts
 }
 
-fn layer_facts(name: &str, layer: &Layer, activation: Activation, parameters: usize, tied: bool) -> Value {
-    let (what, size) = match layer {
-        Layer::Linear(l) => ("linear".to_owned(), l.outputs.to_string()),
-        Layer::Conv2d(l) => {
-            let g = &l.geometry;
-            let what = format!("convolution {}×{}, stride {}", g.kernel_height, g.kernel_width, g.stride);
-            (what, format!("{}×{}×{}", g.small_height, g.small_width, l.filters))
-        }
-        Layer::ConvTranspose2d(l) => {
-            let g = &l.geometry;
-            let what =
-                format!("transposed convolution {}×{}, stride {}", g.kernel_height, g.kernel_width, g.stride);
-            (what, format!("{}×{}×{}", g.height, g.width, g.channels))
-        }
-        Layer::MaxPool2d(l) => {
-            let (rows, columns) = l.output_size();
-            (format!("max pooling {0}×{0}", l.window), format!("{rows}×{columns}×{}", l.channels))
-        }
-    };
-    let activation = match activation {
+fn layer_facts(name: &str, layer: &dyn Describe, parameters: usize, tied: bool) -> Value {
+    let (what, output) = (layer.summary(), layer.output());
+    let size = if output.pixels() == 1 { output.channels.to_string() } else { output.to_string() };
+    let activation = match layer.activation() {
         Activation::Identity => "none",
         Activation::Relu => "ReLU",
         Activation::Sigmoid => "sigmoid",

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args};
 
 use super::Ending;
-use super::common::Opened;
+use super::common::{Opened, named_values};
 use super::pictures::{Output, Shown, interleave, size_of};
 use crate::data::{Color, LoadOptions};
 use crate::error::{Error, Result};
@@ -29,7 +29,7 @@ pub(super) struct Inpaint {
     #[arg(long = "box", value_name = "Y,X,H,W", value_parser = parse_box)]
     rectangle: Option<[usize; 4]>,
     /// Half of each image is missing
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = named_values::<Half>())]
     half: Option<Half>,
     /// Rounds of encoding and decoding
     #[arg(long, value_name = "N", default_value_t = 32)]

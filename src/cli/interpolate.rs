@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Ending;
-use super::common::Opened;
+use super::common::{Opened, named_values};
 use super::pictures::{Output, Shown, pictures, size_of};
 use crate::data::Part;
 use crate::error::{Error, Result};
@@ -29,7 +29,7 @@ pub(super) struct Interpolate {
     #[arg(long, value_name = "FILE", num_args = 2.., conflicts_with = "data")]
     files: Option<Vec<PathBuf>>,
     /// The way through the latent space
-    #[arg(long, value_enum, default_value_t = Walk::Straight)]
+    #[arg(long, value_parser = named_values::<Walk>(), default_value_t = Walk::Straight)]
     path: Walk,
     /// Pictures on a path, both ends included
     #[arg(long, value_name = "N", default_value_t = 10)]

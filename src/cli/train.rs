@@ -134,7 +134,7 @@ fn announce(run: &Run, folder: &Path) {
         grouped(t.model.parameters.len()),
         c.latent,
         c.likelihood.name(),
-        t.config.objective.divergence.name()
+        t.config.divergence.name()
     );
     let memory = needed_memory(&t.model, t.batch_size());
     if memory > 1 << 30 {
@@ -167,8 +167,8 @@ fn announce(run: &Run, folder: &Path) {
 
 /// Parameters, gradient and two moments, and twice the outputs of all layers for a batch.
 fn needed_memory(model: &Vae<f32>, batch: usize) -> u64 {
-    let a = model.architecture();
-    let outputs: usize = a.encoder.iter().chain(&a.decoder).map(|stage| stage.layer.output_len()).sum();
+    let mut outputs = 0;
+    model.architecture().for_each_layer(|_, layer, _| outputs += layer.output().len());
     4 * (4 * model.parameters.len() as u64 + 2 * (outputs * batch) as u64)
 }
 

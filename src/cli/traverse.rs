@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Ending;
-use super::common::Opened;
+use super::common::{Opened, named_values};
 use super::pictures::{Output, Shown, size_of};
 use crate::error::{Error, Result};
 use crate::generate::Codec;
@@ -25,7 +25,7 @@ pub(super) struct Traverse {
     #[arg(long, value_name = "N")]
     rows: Option<usize>,
     /// What makes a dimension active: its mean KL, or the variance of its μ
-    #[arg(long, value_enum, default_value_t = Measure::Kl)]
+    #[arg(long, value_parser = named_values::<Measure>(), default_value_t = Measure::Kl)]
     by: Measure,
     /// Values in a row, from −reach to reach
     #[arg(long, value_name = "N", default_value_t = 11)]

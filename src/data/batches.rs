@@ -63,6 +63,7 @@ fn shuffle(order: &mut [usize], rng: &mut impl Rng) {
 /// Grey values turned into 0 or 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Binarize {
     /// 1 where x > ½.
     Threshold,

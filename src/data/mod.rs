@@ -33,7 +33,7 @@ pub(crate) use images::Fingerprint;
 pub use images::{Image, Images, Pixels, Range, Span};
 pub use labels::Labels;
 pub use npy::{Matrix, matrix_from_bytes, read_matrix, write_npy_f32, write_npy_u8};
-pub use options::{Color, Layout, LoadOptions, Part, parse_background, parse_range, parse_size};
+pub use options::{Color, Layout, LoadOptions, Part};
 pub use png::write_png;
 
 #[cfg(test)]

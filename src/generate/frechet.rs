@@ -32,7 +32,7 @@ use super::codes::BATCH;
 use super::symmetric::jacobi;
 use crate::error::Result;
 use crate::kernels::gemm::{Matrix, MatrixMut, gemm};
-use crate::model::{ModelConfig, Preset, Vae, Workspace};
+use crate::model::{Batch, ModelConfig, Preset, Vae, Workspace};
 
 /// The numbers that describe a picture.
 pub const FEATURES: usize = 128;
@@ -75,7 +75,7 @@ impl FeatureSpace {
     pub fn features(&mut self, pictures: &[f32]) -> Vec<f32> {
         let mut features = Vec::new();
         for chunk in pictures.chunks(BATCH * self.network.config().pixels()) {
-            self.network.encode(chunk, &mut self.workspace);
+            self.network.encode(Batch::new(chunk), &mut self.workspace);
             let count = chunk.len() / self.network.config().pixels();
             features.extend_from_slice(&self.workspace.latent.mu[..count * FEATURES]);
         }

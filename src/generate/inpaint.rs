@@ -15,6 +15,7 @@ use super::codes::{Codec, Codes};
 use crate::data::{Images, Pixels, Range};
 use crate::error::{Error, Result};
 use crate::random::{Stream, fill_normal, stream};
+use crate::text::names::named;
 use rand::RngExt;
 
 /// Which pixels of a picture are missing: true where they are, H·W, all channels alike.
@@ -25,7 +26,7 @@ pub struct Mask {
 
 /// One half of a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[non_exhaustive]
 pub enum Half {
     /// Columns below W/2.
     Left,
@@ -36,6 +37,8 @@ pub enum Half {
     /// The others.
     Bottom,
 }
+
+named!(Half, "half", Left => "left", Right => "right", Top => "top", Bottom => "bottom");
 
 impl Mask {
     /// Pixels that are missing, row by row.

@@ -10,10 +10,11 @@
 //! origin, and the middle of a straight path between two such codes is nearer to it than any image of the data.
 
 use crate::error::{Error, Result};
+use crate::text::names::named;
 
 /// The way from one code to another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[non_exhaustive]
 pub enum Walk {
     /// The straight line.
     #[default]
@@ -21,6 +22,8 @@ pub enum Walk {
     /// Along the arc.
     Spherical,
 }
+
+named!(Walk, "path", Straight => "straight", Spherical => "spherical");
 
 /// sin Ω below which two codes count as parallel, and the arc is a straight line.
 const PARALLEL: f64 = 1e-6;

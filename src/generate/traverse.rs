@@ -11,6 +11,7 @@
 
 use super::codes::Codes;
 use crate::error::{Error, Result};
+use crate::text::names::named;
 
 /// How much one dimension of the code says about images.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,7 +26,7 @@ pub struct Activity {
 
 /// What the dimensions are sorted by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[non_exhaustive]
 pub enum Measure {
     /// Mean KL to the prior.
     #[default]
@@ -33,6 +34,8 @@ pub enum Measure {
     /// Variance of μ.
     Variance,
 }
+
+named!(Measure, "by", Kl => "kl", Variance => "variance");
 
 /// The activity of all dimensions over the codes of some images, the most active first (of equal ones, the first first).
 ///

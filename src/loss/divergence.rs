@@ -28,11 +28,13 @@
 //! takes to wake another.
 
 use crate::tensor::Element;
+use crate::text::names::named;
 use serde::{Deserialize, Serialize};
 
 /// Which divergence the objective has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Divergence {
     /// KL(q‖p), the standard one.
     #[default]
@@ -41,27 +43,9 @@ pub enum Divergence {
     Jeffreys,
 }
 
+named!(Divergence, "divergence", Kl => "kl", Jeffreys => "jeffreys");
+
 impl Divergence {
-    /// The names, as options and configuration files have them.
-    pub const NAMES: [&'static str; 2] = ["kl", "jeffreys"];
-
-    /// The divergence of that name; `None` if there is no such name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "kl" => Some(Self::Kl),
-            "jeffreys" => Some(Self::Jeffreys),
-            _ => None,
-        }
-    }
-
-    /// Its name, one of [`NAMES`](Self::NAMES).
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Kl => "kl",
-            Self::Jeffreys => "jeffreys",
-        }
-    }
-
     /// The divergence in nats: of every image, summed over dimensions, and of every dimension, averaged over images.
     ///
     /// `mu`, `log_variance` and `values` are B × Z, images one after the other; B is the length of `per_image`, Z that

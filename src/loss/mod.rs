@@ -21,4 +21,4 @@ pub mod objective;
 
 pub use divergence::Divergence;
 pub use likelihood::Likelihood;
-pub use objective::{LossSums, LossValues, Objective, ObjectiveTerms, ObjectiveWorkspace};
+pub use objective::{LossInputs, LossSums, LossValues, Objective, ObjectiveTerms, ObjectiveWorkspace};

@@ -9,9 +9,9 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::architecture::Architecture;
 use super::config::ModelConfig;
 use super::parameters::Table;
-use super::presets::Architecture;
 use super::vae::Vae;
 use crate::error::{Error, Result};
 use crate::storage::filesystem::FileSystem;
@@ -26,8 +26,7 @@ pub fn to_tensors<'a>(table: &Table, values: &'a [f32], prefix: &str) -> Vec<Nam
     parameters
         .map(|parameter| {
             let memory = &values[parameter.range.clone()];
-            let plain = parameter.layout.pixels == 1 || parameter.layout.channels == 1;
-            let data: Cow<'a, [f32]> = if plain {
+            let data: Cow<'a, [f32]> = if parameter.layout.is_plain() {
                 memory.into()
             } else {
                 let mut tensor = vec![0.0; memory.len()];

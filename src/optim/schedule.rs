@@ -16,12 +16,14 @@
 //! β and the capacity C follow a [`Ramp`], linear over epochs, fractions of an epoch included.
 
 use crate::error::{Error, Result};
+use crate::text::names::named;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 
 /// The curve that the learning rate follows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum LearningRateSchedule {
     /// The same all the time.
     #[default]
@@ -32,29 +34,7 @@ pub enum LearningRateSchedule {
     Step,
 }
 
-impl LearningRateSchedule {
-    /// The names, as options and configuration files have them.
-    pub const NAMES: [&'static str; 3] = ["constant", "cosine", "step"];
-
-    /// The schedule of that name; `None` if there is no such name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "constant" => Some(Self::Constant),
-            "cosine" => Some(Self::Cosine),
-            "step" => Some(Self::Step),
-            _ => None,
-        }
-    }
-
-    /// Its name, one of [`NAMES`](Self::NAMES).
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Constant => "constant",
-            Self::Cosine => "cosine",
-            Self::Step => "step",
-        }
-    }
-}
+named!(LearningRateSchedule, "lr-schedule", Constant => "constant", Cosine => "cosine", Step => "step");
 
 /// The learning rate of every step of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -177,7 +157,6 @@ mod tests {
             for (k, expected) in [(0, 0.0025), (1, 0.005), (2, 0.0075), (3, 0.01), (4, 0.01)] {
                 assert_near(warm.at(k), expected);
             }
-            assert_eq!(LearningRateSchedule::from_name(schedule.name()), Some(schedule));
         }
     }
 

@@ -9,6 +9,7 @@
 //! half a window, and training is not skipped to its end. A norm that is not finite is remembered by nobody: it is no
 //! measure of scale.
 
+use crate::text::names::named;
 use serde::{Deserialize, Serialize};
 
 /// Norms that the median is taken of.
@@ -23,6 +24,7 @@ pub const FACTOR: f64 = 10.0;
 /// What to do about a spike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum OnSpike {
     /// Leave the step out and go on with the next batch.
     Skip,
@@ -30,27 +32,7 @@ pub enum OnSpike {
     Stop,
 }
 
-impl OnSpike {
-    /// The names, as options and configuration files have them.
-    pub const NAMES: [&'static str; 2] = ["skip", "stop"];
-
-    /// The reaction of that name; `None` if there is no such name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "skip" => Some(Self::Skip),
-            "stop" => Some(Self::Stop),
-            _ => None,
-        }
-    }
-
-    /// Its name, one of [`NAMES`](Self::NAMES).
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Skip => "skip",
-            Self::Stop => "stop",
-        }
-    }
-}
+named!(OnSpike, "on-spike", Skip => "skip", Stop => "stop");
 
 /// What a gradient norm is, next to those before it.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -19,19 +19,4 @@ pub mod tensor_file;
 #[cfg(test)]
 mod testing;
 
-/// Text out of a file for a message: one line, of a bearable length, with nothing in it that a terminal obeys.
-pub(crate) fn printable(text: impl std::fmt::Display) -> String {
-    let text = text.to_string();
-    let mut shown = String::new();
-    for character in text.chars().take(200) {
-        match character {
-            // The quotes and backslashes that `escape_debug` would escape too are harmless.
-            '"' | '\'' | '\\' => shown.push(character),
-            _ => shown.extend(character.escape_debug()),
-        }
-    }
-    if text.chars().nth(200).is_some() {
-        shown.push('…');
-    }
-    shown
-}
+pub(crate) use crate::text::printable;

@@ -7,44 +7,26 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::options::{DataOptions, ModelOptions, TrainOptions};
-use super::values::{
-    choose, not_negative, parse_color, parse_duration, parse_memory, parse_range, parse_size, positive,
-};
-use crate::data::{Binarize, Color, Layout, LoadOptions, Part};
+use crate::data::{Binarize, Color, LoadOptions, Part};
 use crate::error::{Error, Result};
 use crate::loss::{Divergence, Likelihood, Objective, ObjectiveTerms};
 use crate::model::{ModelConfig, Preset};
 use crate::optim::{Adam, LearningRate, LearningRateSchedule, OnSpike, Ramp};
+use crate::text::names::named;
+use crate::text::values;
 
 /// In which order the two halves learn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Schedule {
     /// One step for all parameters.
+    #[default]
     Joint,
     /// The article's two steps: encoder and shared layer on reconstruction + divergence, then the decoder on reconstruction.
     Alternating,
 }
 
-impl Schedule {
-    /// The names, as options and configuration files have them.
-    pub const NAMES: [&'static str; 2] = ["joint", "alternating"];
-
-    fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "joint" => Some(Self::Joint),
-            "alternating" => Some(Self::Alternating),
-            _ => None,
-        }
-    }
-
-    /// Its name, one of [`NAMES`](Self::NAMES).
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Joint => "joint",
-            Self::Alternating => "alternating",
-        }
-    }
-}
+named!(Schedule, "schedule", Joint => "joint", Alternating => "alternating");
 
 /// Images per step where nothing else was asked for.
 const DEFAULT_BATCH: usize = 128;
@@ -68,8 +50,10 @@ pub struct Config {
     pub hidden: Vec<usize>,
     /// Whether the decoder uses the encoder's weights.
     pub tie_weights: bool,
-    /// Likelihood and divergence.
-    pub objective: Objective,
+    /// What the decoder's output says about a pixel.
+    pub likelihood: Likelihood,
+    /// How the posterior's distance from the prior is measured.
+    pub divergence: Divergence,
     /// β over the epochs.
     pub beta: Ramp,
     /// λ, nats per dimension.
@@ -115,61 +99,46 @@ impl Config {
     /// One sentence on the first option that cannot be used.
     pub fn new(options: &TrainOptions) -> Result<Self> {
         let TrainOptions { data, model: o } = options;
-        let preset =
-            choose("preset", o.preset.as_deref(), Preset::NAMES, Preset::from_name)?.unwrap_or(Preset::Conv);
+        let preset = read(&o.preset, str::parse)?.unwrap_or(Preset::Conv);
         let config = Self {
             data: data.path()?,
             load: data.load_options()?,
             binarize: data.binarize()?,
             preset,
             latent: o.latent.unwrap_or_else(|| preset.default_latent()),
-            widths: o.channels.clone().unwrap_or_else(|| preset.default_widths()),
+            widths: o
+                .channels
+                .clone()
+                .unwrap_or_else(|| preset.default_widths(crate::tensor::ImageShape::new(28, 28, 1))),
             hidden: o.hidden.clone().unwrap_or_else(|| preset.default_hidden()),
             tie_weights: o.tie_weights.unwrap_or(false),
-            objective: Objective {
-                likelihood: likelihood(o, preset)?,
-                divergence: choose(
-                    "divergence",
-                    o.divergence.as_deref(),
-                    Divergence::NAMES,
-                    Divergence::from_name,
-                )?
-                .unwrap_or_default(),
-            },
+            likelihood: likelihood(o, preset)?,
+            divergence: read(&o.divergence, str::parse)?.unwrap_or_default(),
             beta: Ramp {
                 from: if o.beta_warmup.unwrap_or(0.0) > 0.0 { 0.0 } else { o.beta.unwrap_or(1.0) },
                 to: o.beta.unwrap_or(1.0),
-                epochs: not_negative("beta-warmup", o.beta_warmup)?.unwrap_or(0.0),
+                epochs: values::not_negative("beta-warmup", o.beta_warmup)?.unwrap_or(0.0),
             },
             free_bits: o.free_bits.unwrap_or(0.0),
             capacity: o.capacity,
-            schedule: choose("schedule", o.schedule.as_deref(), Schedule::NAMES, Schedule::from_name)?
-                .unwrap_or(Schedule::Joint),
+            schedule: read(&o.schedule, str::parse)?.unwrap_or_default(),
             epochs: o.epochs.unwrap_or(10),
             batch: o.batch,
             lr: o.lr.unwrap_or(1e-3),
-            lr_schedule: choose(
-                "lr-schedule",
-                o.lr_schedule.as_deref(),
-                LearningRateSchedule::NAMES,
-                LearningRateSchedule::from_name,
-            )?
-            .unwrap_or(LearningRateSchedule::Constant),
-            lr_warmup: not_negative("lr-warmup", o.lr_warmup)?.unwrap_or(0.0),
+            lr_schedule: read(&o.lr_schedule, str::parse)?.unwrap_or_default(),
+            lr_warmup: values::not_negative("lr-warmup", o.lr_warmup)?.unwrap_or(0.0),
             adam: Adam {
-                weight_decay: not_negative("weight-decay", o.weight_decay)?.unwrap_or(0.0),
+                weight_decay: values::not_negative("weight-decay", o.weight_decay)?.unwrap_or(0.0),
                 ..Adam::default()
             },
-            clip_norm: positive("clip-norm", o.clip_norm)?,
-            on_spike: choose("on-spike", o.on_spike.as_deref(), OnSpike::NAMES, OnSpike::from_name)?,
+            clip_norm: values::positive("clip-norm", o.clip_norm)?,
+            on_spike: read(&o.on_spike, str::parse)?,
             seed: o.seed.unwrap_or(0),
             valid: o.valid,
             patience: o.patience,
             max_steps: o.max_steps,
-            checkpoint_every: o
-                .checkpoint_every
-                .as_deref()
-                .map_or(Ok(Duration::from_secs(300)), parse_duration)?,
+            checkpoint_every: read(&o.checkpoint_every, values::parse_duration)?
+                .unwrap_or(Duration::from_secs(300)),
             threads: o.threads.unwrap_or(0),
         };
         config.validate()?;
@@ -178,9 +147,8 @@ impl Config {
 
     fn validate(&self) -> Result<()> {
         let fail = |message: &str| Err(Error::config(message));
-        self.terms(0.0).validate()?;
-        ObjectiveTerms { beta: self.beta.to, free_bits: self.free_bits, capacity: self.capacity }
-            .validate()?;
+        self.objective(0.0).terms.validate()?;
+        self.final_objective().terms.validate()?;
         if self.lr_warmup > self.epochs as f64 {
             return Err(Error::config(format!(
                 "a learning-rate warm-up of {} epochs is longer than the run's {}; --lr-warmup must be at most that",
@@ -230,23 +198,26 @@ impl Config {
             widths: self.widths.clone(),
             hidden: self.hidden.clone(),
             tie_weights: self.tie_weights,
-            likelihood: self.objective.likelihood,
+            likelihood: self.likelihood,
+            labels: Vec::new(),
         }
     }
 
-    /// β, free bits and capacity after so many epochs, fractions included.
-    pub fn terms(&self, epochs: f64) -> ObjectiveTerms {
+    /// The objective after so many epochs, fractions included.
+    pub fn objective(&self, epochs: f64) -> Objective {
         let capacity = |nats| Ramp::from_zero(nats, self.epochs as f64).at(epochs);
-        ObjectiveTerms {
+        let terms = ObjectiveTerms {
             beta: self.beta.at(epochs),
             free_bits: self.free_bits,
             capacity: self.capacity.map(capacity),
-        }
+        };
+        Objective { divergence: self.divergence, terms }
     }
 
     /// What models are judged by: the objective at the end of all ramps.
-    pub fn final_terms(&self) -> ObjectiveTerms {
-        ObjectiveTerms { beta: self.beta.to, free_bits: self.free_bits, capacity: self.capacity }
+    pub fn final_objective(&self) -> Objective {
+        let terms = ObjectiveTerms { beta: self.beta.to, free_bits: self.free_bits, capacity: self.capacity };
+        Objective { divergence: self.divergence, terms }
     }
 
     /// The learning rate's curve, for epochs of so many steps.
@@ -275,19 +246,19 @@ impl Config {
 
     /// All options with their values: a config file that repeats the run.
     pub fn to_options(&self) -> TrainOptions {
-        let likelihood = self.objective.likelihood;
+        let likelihood = self.likelihood;
         TrainOptions {
             data: DataOptions {
                 data: Some(self.data.clone()),
-                size: self.load.size.map(|(h, w)| format!("{h}x{w}")),
+                size: self.load.size.map(values::show_size),
                 grey: (self.load.color == Some(Color::Grey)).then_some(true),
                 rgb: (self.load.color == Some(Color::Rgb)).then_some(true),
-                background: Some(self.load.background.iter().fold("#".into(), |s, c| format!("{s}{c:02x}"))),
-                layout: self.load.layout.map(|layout| format!("{layout:?}").to_lowercase()),
-                range: self.load.range.map(|(low, high)| format!("{low},{high}")),
+                background: Some(values::show_color(self.load.background)),
+                layout: self.load.layout.map(|layout| layout.to_string()),
+                range: self.load.range.map(values::show_range),
                 skip_bad: Some(self.load.skip_bad),
-                max_memory: Some(format!("{}B", self.load.max_memory)),
-                binarize: self.binarize.map(|binarize| format!("{binarize:?}").to_lowercase()),
+                max_memory: Some(values::show_memory(self.load.max_memory)),
+                binarize: self.binarize.map(|binarize| binarize.to_string()),
             },
             model: ModelOptions {
                 preset: Some(self.preset.name().into()),
@@ -299,7 +270,7 @@ impl Config {
                 sigma: likelihood.setting("sigma"),
                 scale: likelihood.setting("scale"),
                 components: likelihood.setting("components").map(|components| components as usize),
-                divergence: Some(self.objective.divergence.name().into()),
+                divergence: Some(self.divergence.name().into()),
                 beta: Some(self.beta.to),
                 beta_warmup: Some(self.beta.epochs),
                 free_bits: Some(self.free_bits),
@@ -317,7 +288,7 @@ impl Config {
                 valid: self.valid,
                 patience: self.patience,
                 max_steps: self.max_steps,
-                checkpoint_every: Some(format!("{}s", self.checkpoint_every.as_secs_f64())),
+                checkpoint_every: Some(values::show_duration(self.checkpoint_every)),
                 threads: Some(self.threads),
             },
         }
@@ -352,20 +323,13 @@ impl DataOptions {
             (false, true) => Some(Color::Rgb),
             (false, false) => None,
         };
-        let layouts = ["nhw", "nhwc", "nchw"];
-        let layout = |name: &str| match name {
-            "nhw" => Some(Layout::Nhw),
-            "nhwc" => Some(Layout::Nhwc),
-            "nchw" => Some(Layout::Nchw),
-            _ => None,
-        };
         Ok(LoadOptions {
-            size: self.size.as_deref().map(parse_size).transpose()?,
+            size: read(&self.size, values::parse_size)?,
             color,
-            background: self.background.as_deref().map_or(Ok(defaults.background), parse_color)?,
-            layout: choose("layout", self.layout.as_deref(), layouts, layout)?,
-            range: self.range.as_deref().map(parse_range).transpose()?,
-            max_memory: self.max_memory.as_deref().map_or(Ok(defaults.max_memory), parse_memory)?,
+            background: read(&self.background, values::parse_color)?.unwrap_or(defaults.background),
+            layout: read(&self.layout, str::parse)?,
+            range: read(&self.range, values::parse_range)?,
+            max_memory: read(&self.max_memory, values::parse_memory)?.unwrap_or(defaults.max_memory),
             skip_bad: self.skip_bad.unwrap_or(false),
             part: Part::Train,
         })
@@ -376,20 +340,18 @@ impl DataOptions {
     /// # Errors
     /// Where the name is none.
     pub fn binarize(&self) -> Result<Option<Binarize>> {
-        choose("binarize", self.binarize.as_deref(), ["threshold", "static", "dynamic"], |name| match name {
-            "threshold" => Some(Binarize::Threshold),
-            "static" => Some(Binarize::Static),
-            "dynamic" => Some(Binarize::Dynamic),
-            _ => None,
-        })
+        read(&self.binarize, str::parse)
     }
+}
+
+/// The value of an option's text, if the option is given.
+fn read<T>(text: &Option<String>, parse: impl Fn(&str) -> Result<T>) -> Result<Option<T>> {
+    text.as_deref().map(parse).transpose()
 }
 
 /// The likelihood with its settings.
 fn likelihood(o: &ModelOptions, preset: Preset) -> Result<Likelihood> {
-    let names = Likelihood::ALL.map(|likelihood| likelihood.name());
-    let named = choose("likelihood", o.likelihood.as_deref(), names, |name| name.parse::<Likelihood>().ok())?;
-    let likelihood = named.unwrap_or_else(|| preset.default_likelihood());
+    let likelihood = read(&o.likelihood, str::parse)?.unwrap_or_else(|| preset.default_likelihood());
     let components = o.components.map(|components| components as f64);
     [("sigma", o.sigma), ("scale", o.scale), ("components", components)]
         .into_iter()
@@ -424,8 +386,8 @@ mod tests {
         let written = config.to_options().to_toml();
         let again = Config::new(&TrainOptions::parse(&written, "c".as_ref()).unwrap()).unwrap();
         assert_eq!(again, config);
-        assert_eq!((config.terms(1.0).beta, config.terms(2.0).beta), (2.0, 4.0));
-        assert_eq!(config.terms(5.0).capacity, Some(12.5));
+        assert_eq!((config.objective(1.0).terms.beta, config.objective(2.0).terms.beta), (2.0, 4.0));
+        assert_eq!(config.objective(5.0).terms.capacity, Some(12.5));
     }
 
     #[test]
@@ -445,13 +407,13 @@ mod tests {
             ("likelihood = \"gaussian\"\nsigma = 0.0", "positive"),
             ("schedule = \"alternating\"\ntie-weights = true", "use either"),
             ("patience = 2\nvalid = 0", "holds out none"),
-            ("checkpoint-every = \"5\"", "no time"),
-            ("checkpoint-every = \"-5s\"", "no time"),
-            ("checkpoint-every = \"5µ\"", "no time"),
-            ("size = \"0\"", "no size"),
-            ("background = \"#12345é\"", "no colour"),
-            ("range = \"1,1\"", "no range"),
-            ("max-memory = \"lots\"", "no amount"),
+            ("checkpoint-every = \"5\"", "invalid duration"),
+            ("checkpoint-every = \"-5s\"", "invalid duration"),
+            ("checkpoint-every = \"5µ\"", "invalid duration"),
+            ("size = \"0\"", "invalid size"),
+            ("background = \"#12345é\"", "invalid colour"),
+            ("range = \"1,1\"", "invalid range"),
+            ("max-memory = \"lots\"", "invalid amount of memory"),
             ("grey = true\nrgb = true", "exclude"),
             ("lr-warmup = 20.0", "20 epochs is longer than the run's 10"),
         ] {

@@ -1,7 +1,6 @@
 //! Training: from options and images to a run folder with a model in it.
 //!
-//! Reading order: [`options`] (what a person writes), [`config`] (what that comes to, with `values` for what an option's text
-//! means), [`evaluate`] (a model judged on images), [`trainer`] (the loop: one step, one epoch), [`checkpoint`] (what resuming
+//! Reading order: [`options`] (what a person writes), [`config`] (what that comes to), [`evaluate`] (a model judged on images), [`trainer`] (the loop: one step, one epoch), [`checkpoint`] (what resuming
 //! needs), [`run`] (the folder, and the loop inside it), [`report`] (what a person is told about it).
 
 pub mod checkpoint;
@@ -11,7 +10,6 @@ pub mod options;
 pub mod report;
 pub mod run;
 pub mod trainer;
-mod values;
 
 pub use config::{Config, Schedule};
 pub use options::{DataOptions, ModelOptions, TrainOptions};

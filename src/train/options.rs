@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::text::names::did_you_mean;
+use crate::text::printable;
 
 /// The version of the config file's keys; it grows where an older program would misread a newer file.
 pub const CONFIG_VERSION: u64 = 1;
@@ -235,8 +237,7 @@ impl TrainOptions {
         }
         let keys = || DataOptions::KEYS.iter().chain(ModelOptions::KEYS).map(|key| key.replace('_', "-"));
         if let Some(unknown) = table.keys().find(|key| !keys().any(|known| known == **key)) {
-            let near =
-                nearest(unknown, keys()).map_or(String::new(), |near| format!("; did you mean {near}?"));
+            let near = did_you_mean(unknown, keys());
             return Err(Error::data(path, format!("no option is called {}{near}", printable(unknown))));
         }
         table.clone().try_into().map_err(|error: toml::de::Error| {
@@ -261,43 +262,6 @@ impl TrainOptions {
         let options = toml::to_string(self).expect("options are numbers, texts and lists");
         format!("config-version = {CONFIG_VERSION}\n{options}")
     }
-}
-
-/// A file's text as it can be shown in a message.
-fn printable(text: &str) -> String {
-    crate::storage::printable(text)
-}
-
-/// The nearest of some names, if one is near: at most a third of the letters differ, or one begins with the other.
-pub(crate) fn nearest<S: AsRef<str>>(word: &str, names: impl IntoIterator<Item = S>) -> Option<String> {
-    let word = word.to_lowercase().replace('_', "-");
-    let distances = names.into_iter().map(|name| {
-        let name = name.as_ref().to_string();
-        let begins = name.starts_with(&word) || (word.starts_with(&name) && name.len() > 2);
-        let distance = edit_distance(&word, &name);
-        (if begins && !word.is_empty() { distance.min(1) } else { distance }, name)
-    });
-    let (distance, name) = distances.min_by_key(|(distance, _)| *distance)?;
-    (distance <= (name.len().max(word.len())).div_ceil(3)).then_some(name)
-}
-
-/// Letters to insert, remove, replace, or swap with the next to make one word of the other (Levenshtein 1966, Damerau 1964).
-fn edit_distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(100).collect(), b.chars().collect());
-    let mut table = vec![vec![0; b.len() + 1]; a.len() + 1];
-    for i in 0..=a.len() {
-        for j in 0..=b.len() {
-            table[i][j] = if i == 0 || j == 0 {
-                i + j
-            } else {
-                let replaced = table[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-                let least = replaced.min(table[i - 1][j] + 1).min(table[i][j - 1] + 1);
-                let is_swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
-                if is_swapped { least.min(table[i - 2][j - 2] + 1) } else { least }
-            };
-        }
-    }
-    table[a.len()][b.len()]
 }
 
 #[cfg(test)]
@@ -343,14 +307,6 @@ mod tests {
         assert!(parse("config-version = 99").unwrap_err().to_string().contains("newer elbo"));
         assert!(parse(&format!("data = {}", "[".repeat(30_000))).is_err());
         assert!(parse(&"#".repeat(100_000)).unwrap_err().to_string().contains("at most"));
-    }
-
-    #[test]
-    fn letters_that_changed_places_are_one_mistake() {
-        assert_eq!(nearest("mpl", ["conv", "article", "mlp"]), Some("mlp".into()));
-        assert_eq!(nearest("cnov", ["conv", "article", "mlp"]), Some("conv".into()));
-        assert_eq!(nearest("xyz", ["conv", "article", "mlp"]), None);
-        assert_eq!((edit_distance("", "ab"), edit_distance("kitten", "sitting")), (2, 3));
     }
 
     #[test]

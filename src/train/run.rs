@@ -317,8 +317,8 @@ impl Run {
 
     fn judge_model(&mut self) -> Judgement {
         let t = &self.trainer;
-        let (filler, terms, objective) = (t.filler(), t.config.final_terms(), t.config.objective);
-        self.evaluator.judge(&t.model, &t.data.train, watched(&t.split), &filler, &objective, &terms)
+        let (filler, objective) = (t.filler(), t.config.final_objective());
+        self.evaluator.judge(&t.model, &t.data.train, watched(&t.split), &filler, &objective)
     }
 
     /// The model as it stands, on the images that are watched.
@@ -366,7 +366,7 @@ impl Run {
         } else {
             row.extend(std::iter::repeat_n(String::new(), 5));
         }
-        row.push(t.config.terms(epochs).beta.to_string());
+        row.push(t.config.objective(epochs).terms.beta.to_string());
         row.push(t.config.learning_rate(t.steps_per_epoch()).at(last).to_string());
         row.push(t.epoch_norm().to_string());
         row.push(report.judgement.active_units().to_string());

@@ -20,7 +20,7 @@ use super::config::{Config, Schedule};
 use crate::data::{Dataset, Filler, Pixels, Split, epoch_order};
 use crate::error::{Error, Result};
 use crate::loss::{Likelihood, LossSums, LossValues};
-use crate::model::{Vae, Workspace};
+use crate::model::{Batch, Vae, Workspace};
 use crate::optim::adam::{clip_factor, gradient_norm, norm_partials};
 use crate::optim::{AdamState, LearningRate, OnSpike, SpikeDetector, Verdict};
 use crate::random::{Stream, fill_normal, stream};
@@ -186,7 +186,7 @@ impl Trainer {
         }
         let size = self.batch_size();
         let (filler, epochs) = (self.filler(), self.progress.step as f64 / self.steps_per_epoch() as f64);
-        let (objective, terms) = (self.config.objective, self.config.terms(epochs));
+        let objective = self.config.objective(epochs);
         let rate = self.learning_rate().at(self.progress.step);
         let indices = &self.order[at * size..][..size.min(self.order.len() - at * size)];
         let images = indices.len();
@@ -195,8 +195,8 @@ impl Trainer {
         let mut noise_stream = stream(self.config.seed, Stream::Noise, self.progress.step);
         fill_normal(&mut noise_stream, &mut self.noise[..codes]);
 
-        let (batch, noise) = (&self.batch[..pixels], &self.noise[..codes]);
-        let values = self.model.gradients(batch, noise, &objective, &terms, &mut self.workspace);
+        let (batch, noise) = (Batch::new(&self.batch[..pixels]), &self.noise[..codes]);
+        let values = self.model.gradients(batch, noise, &objective, &mut self.workspace);
         let (norm, scale) = self.judge_gradient(values.loss)?;
         match (self.config.schedule, scale) {
             (_, None) => {}
@@ -206,9 +206,8 @@ impl Trainer {
                 // Each half is clipped by its own norm: what it is the other has no part in.
                 let (_, scale) = self.clip(0..decoder, values.loss)?;
                 self.take_step(0, 0..decoder, rate, scale);
-                let (batch, noise) = (&self.batch[..pixels], &self.noise[..codes]);
-                let second =
-                    self.model.decoder_gradients(batch, noise, &objective, &terms, &mut self.workspace);
+                let (batch, noise) = (Batch::new(&self.batch[..pixels]), &self.noise[..codes]);
+                let second = self.model.decoder_gradients(batch, noise, &objective, &mut self.workspace);
                 // The encoder has moved by now, in memory only: what fails here leaves the checkpoint as it was.
                 let half = decoder..self.model.parameters.len();
                 let (_, scale) = self.clip(half.clone(), second.reconstruction)?;
@@ -314,17 +313,17 @@ fn check_range(config: &Config, data: &Dataset) -> Result<()> {
     let range = data.train.range;
     if config.binarize.is_none() && config.load.range.is_none() && range == crate::data::Range::SYMMETRIC {
         // Not stretched to [0, 1] unasked: who stores images so has a reason, and may not want cross-entropies of grey.
-        config.objective.likelihood.check_range(f64::from(range.low), f64::from(range.high))?;
+        config.likelihood.check_range(f64::from(range.low), f64::from(range.high))?;
     }
-    if config.binarize.is_none() && config.objective.likelihood.is_exact_for_bytes() {
+    if config.binarize.is_none() && config.likelihood.is_exact_for_bytes() {
         match &data.train.pixels {
-            Pixels::F32(values) => config.objective.likelihood.check_levels(values, range.low, range.high)?,
+            Pixels::F32(values) => config.likelihood.check_levels(values, range.low, range.high)?,
             Pixels::U8(values) => {
                 let mut found = [false; 256];
                 values.iter().for_each(|&value| found[usize::from(value)] = true);
                 let found: Vec<f32> =
                     (0..=u8::MAX).filter(|&v| found[usize::from(v)]).map(f32::from).collect();
-                config.objective.likelihood.check_levels(&found, range.low, range.high)?;
+                config.likelihood.check_levels(&found, range.low, range.high)?;
             }
         }
     }
@@ -334,11 +333,7 @@ fn check_range(config: &Config, data: &Dataset) -> Result<()> {
         |(a, b), (c, d)| (a.min(c), b.max(d)), // exact, so the order does not matter
     );
     let unit = |value: f32| f64::from((value - range.low) / (range.high - range.low));
-    if config.binarize.is_none() {
-        config.objective.likelihood.check_range(unit(low), unit(high))
-    } else {
-        Ok(())
-    }
+    if config.binarize.is_none() { config.likelihood.check_range(unit(low), unit(high)) } else { Ok(()) }
 }
 
 fn extremes(values: &[f32]) -> (f32, f32) {

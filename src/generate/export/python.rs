@@ -1,7 +1,5 @@
-//! The network as Python text: each stage becomes a line where it is made and a line where it is used.
-//!
-//! A transposed convolution in PyTorch starts from its small side, and several large sides lead to the same small one;
-//! `output_padding` says which was meant. Here the large side H is known, so it is what is missing: H − ((h − 1)·S − 2P + K).
+//! The network as Python text. Each layer spells itself ([`Describe::torch`]); here the modules become groups with the names of the model file,
+//! and the lines the bodies of `encode` and `decode`.
 //!
 //! A decoder layer that uses an encoder's weight has a bias only, as in the model file, and calls the function
 //! (`F.linear`, `F.conv_transpose2d`) with that weight.
@@ -9,11 +7,9 @@
 use std::fmt::Write;
 
 use crate::data::Span;
-use crate::layers::Activation;
-use crate::loss::Likelihood;
+use crate::layers::{Describe, Torch};
 use crate::model::Vae;
 use crate::model::config::ModelConfig;
-use crate::model::network::{Layer, Stage};
 
 /// The file with its gaps.
 const TEMPLATE: &str = include_str!("model.py");
@@ -32,32 +28,36 @@ const BIAS: &str = "class Bias(nn.Module):
 /// The complete file.
 pub(super) fn write(model: &Vae<f32>) -> String {
     let (c, a) = (model.config(), model.architecture());
-    let writer = Writer { model };
+    let mut encoder = Torch::new(&a.ties, true);
+    a.encoder.torch("", &mut encoder);
+    encoder.need_vector();
+    let mut heads = Torch::new(&a.ties, false);
+    ["shared.mu", "shared.log_variance"].iter().for_each(|name| a.shared.head.torch(name, &mut heads));
+    let mut decoder = Torch::new(&a.ties, false);
+    a.decoder.torch("", &mut decoder);
+    decoder.need_image(a.decoder.output());
+
+    let modules: Vec<(String, String)> =
+        [&encoder, &heads, &decoder].iter().flat_map(|part| part.modules.clone()).collect();
     let symmetric = c.span() == Span::Symmetric;
-    let logits = !c.likelihood.output_is_mean();
-    let needs_bias = a.decoder.iter().any(|stage| writer.borrowed(stage).is_some());
     let pick = |which: bool, yes: &str, no: &str| if which { yes.to_owned() } else { no.to_owned() };
-    let likelihood = match c.likelihood {
-        Likelihood::Gaussian { sigma } => format!("\"gaussian\"  # sigma {sigma}"),
-        Likelihood::Laplace { scale } => format!("\"laplace\"  # scale {scale}"),
-        Likelihood::OptimalGaussian { variance: Some(variance) } => {
-            format!("\"optimal-gaussian\"  # variance {variance}")
-        }
-        other => format!("\"{}\"", other.name()),
-    };
+    let settings: Vec<String> =
+        c.likelihood.settings().iter().map(|(name, value)| format!("{name} {value}")).collect();
+    let comment = if settings.is_empty() { String::new() } else { format!("  # {}", settings.join(", ")) };
+    let likelihood = format!("\"{}\"{comment}", c.likelihood);
     let gaps = [
         ("@TITLE@", title(c)),
-        ("@BIAS@", pick(needs_bias, BIAS, "")),
-        ("@OUTPUT@", pick(logits, "logits of the pixels", "the pixels' means")),
+        ("@BIAS@", pick(a.ties.is_empty(), "", BIAS)),
+        ("@OUTPUT@", format!("{} of each pixel value", c.likelihood.output_meaning())),
         ("@LATENT@", c.latent.to_string()),
         ("@CHANNELS@", c.channels.to_string()),
         ("@HEIGHT@", c.height.to_string()),
         ("@WIDTH@", c.width.to_string()),
         ("@LIKELIHOOD@", likelihood),
-        ("@INIT@", writer.init()),
-        ("@ENCODE@", writer.encode()),
-        ("@DECODE@", writer.decode()),
-        ("@MEAN@", pick(logits, "torch.sigmoid(output)", "output")),
+        ("@INIT@", groups(&modules)),
+        ("@ENCODE@", indented(&encoder.lines)),
+        ("@DECODE@", decode(&decoder)),
+        ("@MEAN@", c.likelihood.torch_mean()),
         ("@SPAN@", pick(symmetric, "[-1, 1]", "[0, 1]")),
         ("@TO_SPAN@", pick(symmetric, "2 * pictures - 1", "pictures")),
         ("@TO_UNIT@", pick(symmetric, "(x + 1) / 2", "x")),
@@ -67,206 +67,69 @@ pub(super) fn write(model: &Vae<f32>) -> String {
 
 fn title(c: &ModelConfig) -> String {
     format!(
-        "A variational autoencoder for images of {}x{}x{}: the preset {} with {} latent dimensions{}.",
-        c.height,
-        c.width,
-        c.channels,
+        "A variational autoencoder for images of {}: the preset {} with {} latent dimensions{}.",
+        c.image().to_string().replace('×', "x"),
         c.preset.name(),
         c.latent,
         if c.tie_weights { " and tied weights" } else { "" }
     )
 }
 
-/// channels x height x width.
-fn shown((height, width, channels): (usize, usize, usize)) -> String {
-    format!("{channels}x{height}x{width}")
-}
-
-/// What a layer makes of an image, where it makes one.
-fn output_size(layer: &Layer) -> Option<(usize, usize, usize)> {
-    match layer {
-        Layer::Linear(_) => None,
-        Layer::Conv2d(l) => Some((l.geometry.small_height, l.geometry.small_width, l.filters)),
-        Layer::ConvTranspose2d(l) => Some((l.geometry.height, l.geometry.width, l.geometry.channels)),
-        Layer::MaxPool2d(l) => Some((l.output_size().0, l.output_size().1, l.channels)),
-    }
-}
-
-/// The image that a layer takes, where it takes one.
-fn input_size(layer: &Layer) -> Option<(usize, usize, usize)> {
-    match layer {
-        Layer::Linear(_) => None,
-        Layer::Conv2d(l) => Some((l.geometry.height, l.geometry.width, l.geometry.channels)),
-        Layer::ConvTranspose2d(l) => {
-            Some((l.geometry.small_height, l.geometry.small_width, l.small_channels))
-        }
-        Layer::MaxPool2d(l) => Some((l.height, l.width, l.channels)),
-    }
-}
-
-/// One number, or a pair where rows and columns differ.
-fn pair(rows: usize, columns: usize) -> String {
-    if rows == columns { rows.to_string() } else { format!("({rows}, {columns})") }
-}
-
-/// Stride, padding and output padding of a layer's convolution, as arguments; what is PyTorch's default is left out.
-fn arguments(layer: &Layer) -> String {
+/// The lines that make the modules: a dictionary for each group of dotted names, within each other as the names are.
+fn groups(modules: &[(String, String)]) -> String {
     let mut text = String::new();
-    let (Layer::Conv2d(crate::layers::Conv2d { geometry: g, .. })
-    | Layer::ConvTranspose2d(crate::layers::ConvTranspose2d { geometry: g, .. })) = layer
-    else {
-        return text;
+    let mut open: Vec<&str> = Vec::new();
+    let pad = |depth: usize| " ".repeat(8 + 4 * depth);
+    // Groups in the order in which they first come; those of `shared` may come in two parts.
+    let mut sorted: Vec<&(String, String)> = modules.iter().collect();
+    let group = |name: &str| name.split('.').next().map_or(0, |first| first.len());
+    let rank = |name: &str| {
+        ["encoder", "shared", "decoder"].iter().position(|g| g.len() == group(name) && name.starts_with(g))
     };
-    if g.stride != 1 {
-        write!(text, ", stride={}", g.stride).expect("a string takes all");
-    }
-    if g.padding != 0 {
-        write!(text, ", padding={}", g.padding).expect("a string takes all");
-    }
-    if matches!(layer, Layer::ConvTranspose2d(_)) {
-        let missing = |large: usize, small: usize, kernel: usize| {
-            (large + 2 * g.padding).saturating_sub((small - 1) * g.stride + kernel)
-        };
-        let rows = missing(g.height, g.small_height, g.kernel_height);
-        let columns = missing(g.width, g.small_width, g.kernel_width);
-        if rows + columns > 0 {
-            write!(text, ", output_padding={}", pair(rows, columns)).expect("a string takes all");
+    sorted.sort_by_key(|(name, _)| rank(name));
+    for (name, made) in sorted {
+        let mut parts: Vec<&str> = name.split('.').collect();
+        let last = parts.pop().unwrap_or_default();
+        let common = open.iter().zip(&parts).take_while(|(a, b)| a == b).count();
+        while open.len() > common {
+            open.pop();
+            let end = if open.is_empty() { "})" } else { "})," };
+            writeln!(text, "{}{end}", pad(open.len())).expect("a string takes all");
         }
+        for part in &parts[common..] {
+            let begin = if open.is_empty() { format!("self.{part} = ") } else { format!("\"{part}\": ") };
+            writeln!(text, "{}{begin}nn.ModuleDict({{", pad(open.len())).expect("a string takes all");
+            open.push(part);
+        }
+        writeln!(text, "{}\"{last}\": {made},", pad(open.len())).expect("a string takes all");
     }
-    text
+    while open.pop().is_some() {
+        let end = if open.is_empty() { "})" } else { "})," };
+        writeln!(text, "{}{end}", pad(open.len())).expect("a string takes all");
+    }
+    text.trim_end().to_owned()
 }
 
-fn activated(activation: Activation, call: String) -> String {
-    match activation {
-        Activation::Identity => call,
-        Activation::Relu => format!("F.relu({call})"),
-        Activation::Sigmoid => format!("torch.sigmoid({call})"),
-        Activation::Tanh => format!("torch.tanh({call})"),
-    }
-}
-
-struct Writer<'m> {
-    model: &'m Vae<f32>,
-}
-
-impl Writer<'_> {
-    /// The name of the layer whose weight a stage uses, where it is not its own.
-    fn borrowed(&self, stage: &Stage) -> Option<&str> {
-        let table = &self.model.architecture().table;
-        let owner = table.parameters.iter().find(|p| p.range == stage.weight && !stage.weight.is_empty())?;
-        let owner = owner.name.strip_suffix(".weight")?;
-        (owner != stage.name).then_some(owner)
-    }
-
-    /// The layers, in groups with PyTorch's names.
-    fn init(&self) -> String {
-        let a = self.model.architecture();
-        let head = a.shared.head;
-        let mut groups = [("encoder", Vec::new()), ("shared", Vec::new()), ("decoder", Vec::new())];
-        for head_name in ["mu", "log_variance"] {
-            groups[1].1.push((head_name.to_owned(), format!("nn.Linear({}, {})", head.inputs, head.outputs)));
-        }
-        for stage in a.encoder.iter().chain(&a.decoder).filter(|stage| !stage.bias.is_empty()) {
-            let (group, name) = stage.name.split_once('.').unwrap_or(("decoder", &stage.name));
-            let made = self.made(stage);
-            let group = groups.iter_mut().find(|(known, _)| *known == group).expect("one of the three");
-            group.1.push((name.to_owned(), made));
-        }
-        let mut text = String::new();
-        for (group, layers) in groups {
-            writeln!(text, "        self.{group} = nn.ModuleDict({{").expect("a string takes all");
-            for (name, made) in layers {
-                writeln!(text, "            \"{name}\": {made},").expect("a string takes all");
-            }
-            text.push_str("        })\n");
-        }
-        text.trim_end().to_owned()
-    }
-
-    /// The call that makes a layer.
-    fn made(&self, stage: &Stage) -> String {
-        if self.borrowed(stage).is_some() {
-            return format!("Bias({})", stage.bias.len());
-        }
-        match &stage.layer {
-            Layer::Linear(l) => format!("nn.Linear({}, {})", l.inputs, l.outputs),
-            Layer::Conv2d(l) => {
-                let kernel = pair(l.geometry.kernel_height, l.geometry.kernel_width);
-                let (from, to) = (l.geometry.channels, l.filters);
-                format!("nn.Conv2d({from}, {to}, {kernel}{})", arguments(&stage.layer))
-            }
-            Layer::ConvTranspose2d(l) => {
-                let kernel = pair(l.geometry.kernel_height, l.geometry.kernel_width);
-                let (from, to) = (l.small_channels, l.geometry.channels);
-                format!("nn.ConvTranspose2d({from}, {to}, {kernel}{})", arguments(&stage.layer))
-            }
-            Layer::MaxPool2d(_) => unreachable!("pooling has no parameters"),
-        }
-    }
-
-    fn encode(&self) -> String {
-        let mut lines = Vec::new();
-        let mut image = true;
-        for stage in &self.model.architecture().encoder {
-            if image && matches!(stage.layer, Layer::Linear(_)) {
-                lines.push("x = x.flatten(1)".to_owned());
-                image = false;
-            }
-            lines.push(self.used(stage, "x", "e"));
-        }
-        indented(&lines)
-    }
-
-    fn decode(&self) -> String {
-        let (c, stages) = (self.model.config(), &self.model.architecture().decoder);
-        let mut lines = vec![if self.model.config().tie_weights {
-            "d, e, s = self.decoder, self.encoder, self.shared".to_owned()
-        } else if stages.iter().any(|stage| stage.name.starts_with("shared")) {
-            "d, s = self.decoder, self.shared".to_owned()
-        } else {
-            "d = self.decoder".to_owned()
-        }];
-        for (at, stage) in stages.iter().enumerate() {
-            lines.push(self.used(stage, if at == 0 { "z" } else { "x" }, "d"));
-            // From a row of numbers to an image: before the first convolution, or at the end.
-            let next = stages.get(at + 1);
-            if matches!(stage.layer, Layer::Linear(_)) {
-                let size = match next.map(|next| &next.layer) {
-                    None => Some((c.height, c.width, c.channels)),
-                    Some(layer) => input_size(layer),
-                };
-                if let Some((height, width, channels)) = size {
-                    lines.push(format!("x = x.view(-1, {channels}, {height}, {width})"));
-                }
-            }
-        }
-        lines.push("return x".into());
-        indented(&lines)
-    }
-
-    /// The line in which a stage is used.
-    fn used(&self, stage: &Stage, input: &str, short: &str) -> String {
-        let name = stage.name.split_once('.').map_or(stage.name.as_str(), |(_, name)| name);
-        let short = if stage.name.starts_with("shared") { "s" } else { short };
-        let call = match (&stage.layer, self.borrowed(stage)) {
-            (Layer::MaxPool2d(l), _) => format!("F.max_pool2d({input}, {})", l.window),
-            (_, None) => format!("{short}.{name}({input})"),
-            (layer, Some(owner)) => {
-                let owner = owner.replace("encoder.", "e.").replace("shared.", "s.");
-                if let Layer::Linear(_) = layer {
-                    format!("F.linear({input}, {owner}.weight.t(), {short}.{name}.bias)")
-                } else {
-                    let rest = arguments(layer);
-                    format!("F.conv_transpose2d({input}, {owner}.weight, {short}.{name}.bias{rest})")
-                }
-            }
-        };
-        let line = format!("x = {}", activated(stage.activation, call));
-        match output_size(&stage.layer) {
-            Some(size) => format!("{line}  # {}", shown(size)),
-            None => line,
-        }
-    }
+/// The body of `decode`, with short names for the groups that it uses.
+fn decode(decoder: &Torch<'_>) -> String {
+    let uses = |short: &str| {
+        let short = format!("{short}.");
+        decoder.lines.iter().any(|line| {
+            line.split(|c: char| !(c.is_alphanumeric() || c == '.' || c == '_'))
+                .any(|word| word.starts_with(&short))
+        })
+    };
+    let named: Vec<(&str, &str)> = [("d", "self.decoder"), ("e", "self.encoder"), ("s", "self.shared")]
+        .into_iter()
+        .filter(|(short, _)| uses(short))
+        .collect();
+    let join = |part: fn(&(&str, &str)) -> String| named.iter().map(part).collect::<Vec<_>>().join(", ");
+    let mut lines =
+        vec![format!("{} = {}", join(|(short, _)| (*short).into()), join(|(_, name)| (*name).into()))];
+    lines.push("x = z".into());
+    lines.extend(decoder.lines.iter().cloned());
+    lines.push("return x".into());
+    indented(&lines)
 }
 
 fn indented(lines: &[String]) -> String {
