@@ -99,8 +99,11 @@ impl Setting {
 fn likelihoods() -> impl Iterator<Item = Likelihood> {
     Likelihood::ALL.into_iter().map(|likelihood| {
         // Wider than the default, so that the objective stays of order 10 to 100.
-        let wider = |setting, value| likelihood.with_setting(setting, value);
-        wider("sigma", 0.6).or_else(|_| wider("scale", 0.5)).unwrap_or(likelihood)
+        let set = |setting, value| likelihood.with_setting(setting, value);
+        set("sigma", 0.6)
+            .or_else(|_| set("scale", 0.5))
+            .or_else(|_| set("components", 2.0))
+            .unwrap_or(likelihood)
     })
 }
 

@@ -39,6 +39,7 @@ mod special;
 
 use crate::error::{Error, Result};
 use crate::tensor::{Element, ImageShape};
+use crate::text::names::unknown;
 use family::Family;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -316,11 +317,8 @@ impl FromStr for Likelihood {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|likelihood| likelihood.name() == name).ok_or_else(|| {
-            let names = Self::ALL.map(|likelihood| likelihood.name()).join(", ");
-            let shown: String = name.chars().take(60).flat_map(char::escape_debug).collect();
-            Error::config(format!("no likelihood \"{shown}\": it is one of {names}"))
-        })
+        let named = Self::ALL.into_iter().find(|likelihood| likelihood.name() == name);
+        named.ok_or_else(|| unknown("likelihood", name, Self::ALL.map(|likelihood| likelihood.name())))
     }
 }
 
