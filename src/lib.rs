@@ -82,7 +82,7 @@
 //!
 //! From what is wanted to what serves it. `docs/reading-order.md` is a guided path, with questions.
 //!
-//! 1. [`loss`]: what is wanted. [`loss::reconstruction`], [`loss::divergence`], [`loss::objective`].
+//! 1. [`loss`]: what is wanted. [`loss::likelihood`], [`loss::divergence`], [`loss::objective`].
 //! 2. [`layers`]: [`linear`](layers::linear), then [`conv2d`](layers::conv2d) and
 //!    [`conv_transpose2d`](layers::conv_transpose2d), and [`shared`](layers::shared), where the code is drawn.
 //! 3. [`kernels`]: what the layers stand on, [`columns`](kernels::columns) (im2col and col2im) and [`gemm`](kernels::gemm).

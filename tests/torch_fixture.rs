@@ -51,7 +51,7 @@ impl Fixture {
     }
 
     fn likelihood(&self) -> Likelihood {
-        Likelihood::from_name(self.values["likelihood"].as_str().unwrap()).unwrap()
+        self.values["likelihood"].as_str().unwrap().parse().unwrap()
     }
 
     fn model<T: Element>(&self) -> Vae<T> {

@@ -70,7 +70,7 @@ impl LogLikelihood for VaeLikelihood<'_> {
         self.filler.fill(self.images, images, 0, targets);
         self.workspace.latent.z[..codes.len()].copy_from_slice(codes);
         let output = self.model.decode(images.len(), &mut self.workspace);
-        config.likelihood.forward(output, targets, out);
+        config.likelihood.forward(output, targets, config.image(), out);
         let offset = config.likelihood.standard_offset(config.pixels());
         out.iter_mut().for_each(|nats| *nats = -(*nats + offset));
     }

@@ -57,4 +57,6 @@ layers! {
     residual::Residual,
     concat::Concat,
     silu::Silu,
+    group_norm::GroupNorm,
+    upsample::Upsample,
 }

@@ -83,22 +83,26 @@ options! {
 options! {
     /// The network and how it is trained.
     ModelOptions {
-        /// The network: conv, article or mlp [default: conv]
+        /// The network: conv, residual, article or mlp [default: conv]
         #[cfg_attr(feature = "cli", arg(long, value_name = "NAME"))]
         preset: String,
-        /// Dimensions of the latent code [default: 32; mlp: 20]
+        /// Dimensions of the latent code [default: 32; mlp: 20, residual: 128]
         #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
         latent: usize,
-        /// Channels of the convolutions of conv [default: 32,64]
+        /// Channels of the convolutions of conv and residual [default: 32,64, and more for larger images]
         #[cfg_attr(feature = "cli", arg(long, value_name = "N,N", value_delimiter = ','))]
         channels: Vec<usize>,
+        /// Residual blocks after each halving, only in residual [default: 1]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
+        blocks: usize,
         /// Widths of the hidden linear layers of conv and mlp [default: 256; mlp: 400]
         #[cfg_attr(feature = "cli", arg(long, value_name = "N,N", value_delimiter = ','))]
         hidden: Vec<usize>,
         /// The decoder uses the encoder's weights, transposed (conv and mlp)
         #[cfg_attr(feature = "cli", arg(long, num_args = 0, default_missing_value = "true"))]
         tie_weights: bool,
-        /// bernoulli, squared-error, gaussian, optimal-gaussian or laplace [default: bernoulli; article: squared-error]
+        /// bernoulli, squared-error, gaussian, optimal-gaussian or laplace; for bytes discretized-logistic, logistic-mixture or
+        /// beta-binomial [default: bernoulli; article: squared-error]
         #[cfg_attr(feature = "cli", arg(long, value_name = "NAME"))]
         likelihood: String,
         /// σ of the gaussian likelihood, in units of the scaled pixels [default: 0.1]
@@ -107,6 +111,9 @@ options! {
         /// b of the laplace likelihood, in units of the scaled pixels [default: 0.1]
         #[cfg_attr(feature = "cli", arg(long, value_name = "F", allow_negative_numbers = true))]
         scale: f64,
+        /// K of the logistic-mixture likelihood, from 1 to 32 [default: 5]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "K"))]
+        components: usize,
         /// kl, or jeffreys: half of KL(q‖p) + KL(p‖q) [default: kl]
         #[cfg_attr(feature = "cli", arg(long, value_name = "NAME"))]
         divergence: String,

@@ -5,7 +5,7 @@
 //! mlp       linear H·W·C→hidden                           │ μ, ln σ² │ linear Z→hidden→H·W·C
 //! article   (3×3 convolution, max pool 2)² C→64→128 ·     │ μ, ln σ² │ back by μ's weights Z→512 · transposed convolutions
 //!           linear →1024→512                              │          │ from 1×1: H/4×W/4 512→128, 4×4 s2 →64, 4×4 s2 →C
-//! residual  4×4 s2 convolutions with residual blocks      │ μ, ln σ² │ linear · residual blocks with nearest-neighbour upsampling
+//! residual  3×3 s2 convolutions with residual blocks      │ μ, ln σ² │ linear · residual blocks with nearest-neighbour upsampling
 //! ```
 //!
 //! A preset says what its default sizes are, which configurations it refuses, and what its [`Plan`] is: the layers, and which weights are tied.
@@ -15,6 +15,7 @@
 mod article;
 mod conv;
 mod mlp;
+mod residual;
 
 use super::config::{ModelConfig, Preset};
 use crate::error::{Error, Result};
@@ -55,6 +56,7 @@ impl Preset {
             Self::Conv => conv::RULES,
             Self::Article => article::RULES,
             Self::Mlp => mlp::RULES,
+            Self::Residual => residual::RULES,
         }
     }
 
@@ -63,6 +65,7 @@ impl Preset {
             Self::Conv => conv::plan(config),
             Self::Article => article::plan(config),
             Self::Mlp => mlp::plan(config),
+            Self::Residual => residual::plan(config),
         }
     }
 }
@@ -97,6 +100,11 @@ impl<T: Element> Chain<T> {
 }
 
 impl ModelConfig {
+    /// Residual blocks after each halving.
+    pub fn blocks(&self) -> usize {
+        self.blocks.unwrap_or(residual::DEFAULT_BLOCKS)
+    }
+
     /// The shape of the decoder's output: m numbers for each of the image's.
     fn output(&self) -> ImageShape {
         let image = self.image();
