@@ -183,7 +183,7 @@ fn the_second_one_in_a_run_folder_is_refused_and_a_kill_leaves_no_lock() {
         assert!(message.contains(&format!("process {} is training into it", long.0.id())), "{message}");
     }
     let message = refused(&split(&train(&data, &run, "--preset mlp")));
-    assert!(message.contains("is there already"), "{message}");
+    assert!(message.contains("already exists"), "{message}");
     assert!(long.0.try_wait().unwrap().is_none(), "the first one goes on");
     long.0.kill().unwrap();
     long.0.wait().unwrap();
