@@ -279,7 +279,7 @@ fn a_config_that_was_edited_is_refused_with_the_option() {
     std::fs::write(&config, &good).unwrap();
     assert_eq!(snapshot(&run), before, "nothing was written");
     for options in ["--lr 0.1", "--data x", "--preset conv", "--seed 1"] {
-        assert!(refused(&split(&resume(&run, options))).contains("may be given anew"));
+        assert!(refused(&split(&resume(&run, options))).contains("may be given again"));
     }
 }
 
