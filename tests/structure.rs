@@ -13,32 +13,9 @@ use std::path::{Path, PathBuf};
 type Module = Vec<String>;
 
 /// Groups of files that still import each other, each with the reason; to be emptied.
-const KNOWN_CYCLES: [&[&str]; 5] = [
+const KNOWN_CYCLES: [&[&str]; 1] = [
     // The formats call the dataset that dispatches on them.
     &["data/dataset", "data/idx", "data/npz", "data/png_folder"],
-    // The products of both kinds share the description of a matrix.
-    &["kernels/gemm", "kernels/unpacked"],
-    // `Describe` names the children of a container, `Child`, which the first container defines.
-    &["layers/layer", "layers/sequence"],
-    // The enum of likelihoods dispatches on the families, which take its parts.
-    &[
-        "loss/likelihood",
-        "loss/likelihood/bernoulli",
-        "loss/likelihood/beta_binomial",
-        "loss/likelihood/bytes",
-        "loss/likelihood/family",
-        "loss/likelihood/gaussian",
-        "loss/likelihood/laplace",
-        "loss/likelihood/logistic",
-    ],
-    // The list of presets defines what a plan is.
-    &[
-        "model/presets",
-        "model/presets/article",
-        "model/presets/conv",
-        "model/presets/mlp",
-        "model/presets/residual",
-    ],
 ];
 
 /// Code without comments, texts, characters and test modules.

@@ -14,7 +14,7 @@
 //!
 //! No statistics are kept between batches, so a batch of any size gives an image the same numbers. ε = 10⁻⁵, PyTorch's default.
 //!
-//! m and v are summed channel by channel in blocks of [`ROWS`] pixels, the blocks in double precision; v from the differences to m, in a second
+//! m and v are summed channel by channel in blocks of 64 pixels, the blocks in double precision; v from the differences to m, in a second
 //! pass, since E\[x²\] − m² loses its digits if m is large. An image is one thread's, so the order is always the same.
 
 use rayon::prelude::*;

@@ -110,6 +110,11 @@ impl ModelConfig {
         ImageShape::new(self.height, self.width, self.channels)
     }
 
+    /// Residual blocks after each halving.
+    pub fn blocks(&self) -> usize {
+        self.blocks.unwrap_or(1)
+    }
+
     /// L, the labels that encoder and decoder are given; 0 in a model without labels.
     pub fn classes(&self) -> usize {
         self.labels.len()

@@ -36,7 +36,7 @@ pub(super) trait ByteFamily: Copy + Sync {
     }
 
     /// See [`Family::with_setting`].
-    fn with_setting(&self, _setting: &str, _value: f64) -> Option<super::Likelihood> {
+    fn with_setting(&self, _setting: &str, _value: f64) -> Option<Self> {
         None
     }
 
@@ -75,8 +75,8 @@ impl<F: ByteFamily> Family for Bytes<F> {
         self.0.settings()
     }
 
-    fn with_setting(&self, setting: &str, value: f64) -> Option<super::Likelihood> {
-        self.0.with_setting(setting, value)
+    fn with_setting(&self, setting: &str, value: f64) -> Option<Self> {
+        self.0.with_setting(setting, value).map(Self)
     }
 
     fn validate(&self) -> crate::error::Result<()> {

@@ -1,7 +1,6 @@
 //! What a likelihood tells the rest of the program about itself. Adding one is a file with an implementation of
 //! [`Family`], and its variant and two lines in the list of [`super::Likelihood`].
 
-use super::Likelihood;
 use crate::error::Result;
 use crate::tensor::{Element, ImageShape};
 
@@ -24,7 +23,7 @@ pub(super) trait Family: Copy {
     }
 
     /// The same likelihood with a setting changed; `None` if it has no such setting.
-    fn with_setting(&self, _setting: &str, _value: f64) -> Option<Likelihood> {
+    fn with_setting(&self, _setting: &str, _value: f64) -> Option<Self> {
         None
     }
 

@@ -16,10 +16,13 @@
 
 use super::family::{Family, positive};
 use super::single::{self, Scale};
-use super::{Likelihood, VARIANCE_FLOOR};
 use crate::error::Result;
 use crate::tensor::{Element, ImageShape};
 use std::f64::consts::PI;
+
+/// The smallest σ² of the optimal Gaussian. A batch reproduced to better than 1/1000 of the range would otherwise drive
+/// the loss to −∞ and the gradient to ∞.
+pub const VARIANCE_FLOOR: f64 = 1e-6;
 
 const MEANING: &str = "the mean";
 
@@ -81,8 +84,8 @@ impl Family for Gaussian {
         vec![("sigma", self.sigma)]
     }
 
-    fn with_setting(&self, setting: &str, value: f64) -> Option<Likelihood> {
-        (setting == "sigma").then_some(Likelihood::Gaussian { sigma: value })
+    fn with_setting(&self, setting: &str, value: f64) -> Option<Self> {
+        (setting == "sigma").then_some(Self { sigma: value })
     }
 
     fn validate(&self) -> Result<()> {
@@ -128,8 +131,8 @@ impl Family for OptimalGaussian {
         self.variance.map(|variance| ("variance", variance)).into_iter().collect()
     }
 
-    fn with_setting(&self, setting: &str, value: f64) -> Option<Likelihood> {
-        (setting == "variance").then_some(Likelihood::OptimalGaussian { variance: Some(value) })
+    fn with_setting(&self, setting: &str, value: f64) -> Option<Self> {
+        (setting == "variance").then_some(Self { variance: Some(value) })
     }
 
     fn validate(&self) -> Result<()> {

@@ -4,7 +4,6 @@
 //! −ln p(x) = |x̂ − x|/b + ln 2b          derivative: sign(x̂ − x)/b, and 0 at the kink
 //! ```
 
-use super::Likelihood;
 use super::family::{Family, positive};
 use super::single::{self, Scale};
 use crate::error::Result;
@@ -30,8 +29,8 @@ impl Family for Laplace {
         vec![("scale", self.scale)]
     }
 
-    fn with_setting(&self, setting: &str, value: f64) -> Option<Likelihood> {
-        (setting == "scale").then_some(Likelihood::Laplace { scale: value })
+    fn with_setting(&self, setting: &str, value: f64) -> Option<Self> {
+        (setting == "scale").then_some(Self { scale: value })
     }
 
     fn validate(&self) -> Result<()> {

@@ -36,7 +36,6 @@
 //!
 //! Its numbers are K logits, K means, K log-scales.
 
-use super::Likelihood;
 use super::bytes::{ByteFamily, Rows, clamped, clamped_slope};
 use super::single::LANES;
 use crate::error::{Error, Result};
@@ -97,10 +96,10 @@ impl ByteFamily for LogisticMixture {
         vec![("components", self.components as f64)]
     }
 
-    fn with_setting(&self, setting: &str, value: f64) -> Option<Likelihood> {
+    fn with_setting(&self, setting: &str, value: f64) -> Option<Self> {
         // What is not a whole number from 1 becomes 0, which `validate` refuses.
         let components = if value.fract() == 0.0 { value as usize } else { 0 };
-        (setting == "components").then_some(Likelihood::LogisticMixture { components })
+        (setting == "components").then_some(Self { components })
     }
 
     fn validate(&self) -> Result<()> {
@@ -268,7 +267,7 @@ fn subtract_largest<T: Element>(rows: &mut Rows<T>) -> [T; LANES] {
     }
     for row in rows {
         for lane in 0..LANES {
-            row[lane] = row[lane] - largest[lane];
+            row[lane] -= largest[lane];
         }
     }
     largest

@@ -23,8 +23,8 @@
 //! ([`Likelihood::bits_per_dim`]). A density's is none: as σ shrinks it falls below any number.
 //!
 //! Each file has the formulas, their derivation and the derivatives. `single.rs` sums the likelihoods with one number,
-//! `bytes.rs` those with several. **To add a likelihood**: a file that implements `Family` (or `ByteFamily`), a variant of [`Likelihood`], its line in [`Likelihood::ALL`] and its line in
-//! `with_family`. Names, options, files, checks, reports and the tests over all likelihoods follow from these.
+//! `bytes.rs` those with several. **To add a likelihood**: a file that implements `Family` (or `ByteFamily`), a variant of
+//! [`Likelihood`], and its lines in [`Likelihood::ALL`], `with_family` and `from_families`. Names, options, files, checks, reports and the tests over all likelihoods follow from these.
 
 mod bernoulli;
 mod beta_binomial;
@@ -47,9 +47,7 @@ use std::f64::consts::LN_2;
 use std::fmt;
 use std::str::FromStr;
 
-/// The smallest σ² of the optimal Gaussian. A batch reproduced to better than 1/1000 of the range would otherwise drive
-/// the loss to −∞ and the gradient to ∞.
-pub const VARIANCE_FLOOR: f64 = 1e-6;
+pub use gaussian::VARIANCE_FLOOR;
 
 /// What the decoder's output says about a pixel. In configuration files: `kind = "gaussian"`, `sigma = 0.1`.
 ///
@@ -120,6 +118,28 @@ macro_rules! with_family {
     };
 }
 
+/// The likelihood of a family.
+macro_rules! from_families {
+    ($($family:ty, $pattern:pat => $likelihood:expr;)*) => {
+        $(impl From<$family> for Likelihood {
+            fn from($pattern: $family) -> Self {
+                $likelihood
+            }
+        })*
+    };
+}
+
+from_families! {
+    bernoulli::Bernoulli, _ => Self::Bernoulli;
+    gaussian::SquaredError, _ => Self::SquaredError;
+    gaussian::Gaussian, gaussian::Gaussian { sigma } => Self::Gaussian { sigma };
+    gaussian::OptimalGaussian, gaussian::OptimalGaussian { variance } => Self::OptimalGaussian { variance };
+    laplace::Laplace, laplace::Laplace { scale } => Self::Laplace { scale };
+    bytes::Bytes<logistic::DiscretizedLogistic>, _ => Self::DiscretizedLogistic;
+    bytes::Bytes<logistic::LogisticMixture>, family => Self::LogisticMixture { components: family.0.components };
+    bytes::Bytes<beta_binomial::BetaBinomial>, _ => Self::BetaBinomial;
+}
+
 impl Likelihood {
     /// All of them, with their default settings.
     pub const ALL: [Self; 8] = [
@@ -170,7 +190,7 @@ impl Likelihood {
     /// # Errors
     /// [`Error::Config`] if it has no such setting, or the value is out of range.
     pub fn with_setting(&self, setting: &str, value: f64) -> Result<Self> {
-        let changed = with_family!(self, family => family.with_setting(setting, value));
+        let changed = with_family!(self, family => family.with_setting(setting, value).map(Self::from));
         let changed =
             changed.ok_or_else(|| Error::config(format!("likelihood {} has no {setting}", self.name())))?;
         changed.validate().map(|()| changed)

@@ -11,7 +11,7 @@
 //! of H pixels is halved to ⌈H/2⌉, which upsampling undoes exactly.
 
 use super::conv::halvings;
-use super::{Chain, Plan, Rules};
+use super::plan::{Chain, Plan, Rules};
 use crate::error::{Error, Result};
 use crate::kernels::geometry::Geometry;
 use crate::layers::group_norm::{GroupNorm, MOST_CHANNELS};
@@ -19,11 +19,9 @@ use crate::layers::{
     Activation, Concat, Conv2d, Describe, Layer, Linear, Residual, Sequence, Silu, Upsample,
 };
 use crate::loss::Likelihood;
-use crate::model::ModelConfig;
+use crate::model::config::ModelConfig;
 use crate::tensor::{Element, ImageShape};
 
-/// Residual blocks after each halving, if nothing else is asked for.
-pub const DEFAULT_BLOCKS: usize = 1;
 /// The most blocks after each halving.
 const MOST_BLOCKS: usize = 16;
 
