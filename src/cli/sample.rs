@@ -8,7 +8,7 @@ use super::Ending;
 use super::common::Opened;
 use super::eval::run_split;
 use super::pictures::Output;
-use crate::data::source::human_bytes;
+use crate::data::human_bytes;
 use crate::data::{Filler, Part};
 use crate::error::{Error, Result};
 use crate::generate::Codec;

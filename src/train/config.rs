@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::options::{DataOptions, ModelOptions, TrainOptions};
-use crate::data::{Binarize, Color, LoadOptions, Part};
+use crate::data::{Binarize, Color, Fit, LoadOptions, Part};
 use crate::error::{Error, Result};
 use crate::loss::{Likelihood, Objective, ObjectiveTerms};
 use crate::model::{ModelConfig, Preset};
@@ -246,10 +246,12 @@ impl Config {
             data: DataOptions {
                 data: Some(self.data.clone()),
                 size: self.load.size.map(values::show_size),
+                fit: (self.load.fit != Fit::Crop).then(|| self.load.fit.to_string()),
                 grey: (self.load.color == Some(Color::Grey)).then_some(true),
                 rgb: (self.load.color == Some(Color::Rgb)).then_some(true),
                 background: Some(values::show_color(self.load.background)),
                 layout: self.load.layout.map(|layout| layout.to_string()),
+                array: self.load.array.clone(),
                 range: self.load.range.map(values::show_range),
                 skip_bad: Some(self.load.skip_bad),
                 max_memory: Some(values::show_memory(self.load.max_memory)),
@@ -319,10 +321,13 @@ impl DataOptions {
         };
         Ok(LoadOptions {
             size: read(&self.size, values::parse_size)?,
+            fit: read(&self.fit, str::parse)?.unwrap_or_default(),
             color,
             background: read(&self.background, values::parse_color)?.unwrap_or(defaults.background),
             layout: read(&self.layout, str::parse)?,
             range: read(&self.range, values::parse_range)?,
+            trained_range: None,
+            array: self.array.clone(),
             max_memory: read(&self.max_memory, values::parse_memory)?.unwrap_or(defaults.max_memory),
             skip_bad: self.skip_bad.unwrap_or(false),
             part: Part::Train,

@@ -105,7 +105,7 @@ fn archives() {
     }
     assert_eq!(
         refused(&two, &train),
-        "x: it has 2 arrays with the shape of images where one, or x_train and x_test, is expected; its arrays are: a (2×2×2), ../../b (2×2×2)"
+        "x: it has 2 arrays with the shape of images, and it is not clear which one to use; --array NAME chooses one of: ../../b (2×2×2), a (2×2×2)"
     );
     assert_eq!(
         refused(&npz_file(&[("a.npy", &x), ("a.npy", &x)]), &train),
@@ -190,7 +190,11 @@ fn layouts() {
             Some(Layout::Nhwc),
             "x: its shape 2×8×9 has no axis of channels, and --layout nhwc asks for one; nhw fits",
         ),
-        (&[2, 784], None, "x: its shape 2×784 is not that of images, which is N×H×W, N×H×W×C or N×C×H×W"),
+        (
+            &[2, 784],
+            None,
+            "x: its shape 2×784 is not that of images, which is N×H×W, N×H×W×C or N×C×H×W; --size 28 takes each row as 28×28 pixels",
+        ),
         (&[0, 8, 9], None, "x: its shape 0×8×9 holds no pixels"),
     ] {
         assert_eq!(refused(&file(shape), &options(layout)), expected);

@@ -46,7 +46,7 @@ fn pictures_come_in_the_order_of_names() {
     .unwrap();
     assert_eq!(data.train, Images::from_bytes([[1; 64], [2; 64], [3; 64]].concat(), 3, 8, 8, 1));
     assert_eq!(data.labels, None);
-    assert_eq!(data.notes, ["1 files that are no PNG files were left out"]);
+    assert_eq!(data.notes, ["1 files that are no pictures were left out"]);
     assert_eq!(calls.into_inner(), 3);
 }
 
@@ -81,7 +81,9 @@ fn train_and_test_are_parts() {
     let skip = LoadOptions { skip_bad: true, ..LoadOptions::default() };
     let message = message(folder.load(&skip));
     assert!(
-        message.ends_with("it is no PNG file; no picture that can be read is left in train or in test"),
+        message.ends_with(
+            "it is no picture that can be read; no picture that can be read is left in one of the parts"
+        ),
         "{message}"
     );
 }
@@ -92,6 +94,7 @@ fn links_in_a_circle_end() {
     let folder = Folder::new();
     folder.png("a/1.png", 1, (8, 8), 1);
     std::os::unix::fs::symlink(folder.0.path(), folder.path("a/again")).unwrap();
+    std::os::unix::fs::symlink(folder.0.path().parent().unwrap(), folder.path("a/out")).unwrap();
     std::os::unix::fs::symlink("nowhere", folder.path("a/lost.png")).unwrap();
     assert_eq!(folder.load(&LoadOptions::default()).unwrap().train.count, 1);
 }
@@ -139,7 +142,7 @@ fn bad_files_are_named_or_left_out() {
     assert_eq!(
         message,
         format!(
-            "{}: it is damaged (unexpected end of file); 2 of 4 PNG files cannot be read, and --skip-bad goes on without them",
+            "{}: it is damaged (unexpected end of file); 2 of 4 pictures cannot be read, and --skip-bad goes on without them",
             folder.path("2.png").display()
         )
     );
@@ -148,14 +151,11 @@ fn bad_files_are_named_or_left_out() {
     assert_eq!(data.train, Images::from_bytes([[7; 72], [8; 72]].concat(), 2, 8, 9, 1));
     assert_eq!(data.skipped, [folder.path("2.png"), folder.path("3.png")]);
     let note = &data.notes[0];
-    assert!(
-        note.starts_with("2 of 4 PNG files could not be read and were left out; the first is "),
-        "{note}"
-    );
+    assert!(note.starts_with("2 of 4 pictures could not be read and were left out; the first is "), "{note}");
     std::fs::remove_file(folder.path("1.png")).unwrap();
     std::fs::remove_file(folder.path("4.png")).unwrap();
     let message = super::message(folder.load(&options));
-    assert!(message.ends_with("; none of 2 PNG files can be read"), "{message}");
+    assert!(message.ends_with("; none of 2 pictures can be read"), "{message}");
 }
 
 const SIZE: (usize, usize) = (8, 9);
@@ -163,18 +163,18 @@ const SIZE: (usize, usize) = (8, 9);
 #[test]
 fn folders_without_pictures() {
     let folder = Folder::new();
-    let known = "what can be read is IDX (also .gz), .npy, .npz, and folders of PNG files";
+    let known = formats::READABLE;
     let start = folder.0.path().display().to_string();
     assert_eq!(
         message(folder.load(&LoadOptions::default())),
-        format!("{start}: it has no PNG files; {known}")
+        format!("{start}: it has no pictures; {known}")
     );
-    folder.file("a.jpg", b"\xff\xd8\xff");
+    folder.file("a.gif", b"GIF89a");
     assert_eq!(
         message(folder.load(&LoadOptions::default())),
         format!(
-            "{start}: it has no PNG files, among 1 other files such as {}; {known}",
-            folder.path("a.jpg").display()
+            "{start}: it has no pictures, among 1 other files such as {}; 1 of them are GIF (convert them: mogrify -format png FILES); {known}",
+            folder.path("a.gif").display()
         )
     );
 }
