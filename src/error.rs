@@ -12,6 +12,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// Everything that can go wrong outside of the program's own bugs.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Error {
     /// The operating system refused: `action` says what was tried ("read", "create", "write", "sync", "rename").
     Io {
@@ -35,8 +36,6 @@ pub enum Error {
     Geometry(String),
     /// Training met a number that is not finite, or another reason to stop, before the step that would have used it.
     Training(String),
-    /// Work was stopped on request; what was reached is saved.
-    Interrupted,
 }
 
 impl Error {
@@ -67,7 +66,6 @@ impl fmt::Display for Error {
             Self::Io { action, path, source } => write!(f, "cannot {action} {}: {source}", path.display()),
             Self::Data { path, message } => write!(f, "{}: {message}", path.display()),
             Self::Config(message) | Self::Geometry(message) | Self::Training(message) => f.write_str(message),
-            Self::Interrupted => f.write_str("interrupted"),
         }
     }
 }

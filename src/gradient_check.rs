@@ -87,35 +87,32 @@ pub(crate) fn convolution_grid(count: usize) -> Vec<(Geometry, usize, usize)> {
 mod tests {
     use super::*;
 
-    /// Every gradient of the project, counted: layers, losses, and the whole objective of whole networks.
+    /// Every gradient of the project, counted: layers, losses, and the whole objective of whole networks. A layer, likelihood or preset is
+    /// here because it is on its list, and each must have had its own checks.
     #[test]
     fn all_gradients_are_those_of_finite_differences() {
-        let groups: [(&str, fn()); 11] = [
-            ("activations", crate::layers::activation::tests::gradients_of_the_activations),
-            ("linear", crate::layers::linear::tests::gradients_over_sizes_batches_and_activations),
-            ("conv2d", crate::layers::conv2d::tests::gradients_over_kernels_strides_paddings_sizes_channels_and_batches),
-            (
-                "conv_transpose2d",
-                crate::layers::conv_transpose2d::tests::gradients_over_kernels_strides_paddings_sizes_channels_and_batches,
-            ),
-            ("max_pool2d", crate::layers::max_pool2d::tests::gradients_over_windows_odd_sizes_channels_and_batches),
-            ("shared", crate::layers::shared::tests::gradients_through_the_draw_and_beside_it),
-            ("likelihoods", crate::loss::reconstruction::tests::gradients_are_those_of_finite_differences),
-            ("divergences", crate::loss::divergence::tests::gradients_are_those_of_finite_differences),
-            (
-                "objective",
-                crate::loss::objective::tests::gradients_of_every_combination_are_those_of_finite_differences,
-            ),
-            ("conv and mlp", crate::model::gradients::of_narrow_networks),
-            ("article", crate::model::gradients::of_the_article),
-        ];
-        for (name, check_all) in groups {
+        let count = |name: &str, check_all: &dyn Fn()| {
             let before = CASES.get();
             check_all();
-            println!("{name}: {} gradients", CASES.get() - before);
+            let checked = CASES.get() - before;
+            println!("{name}: {checked} gradients");
+            assert!(checked > 0, "nothing was checked of {name}");
+        };
+        count("activations", &crate::layers::activation::tests::gradients_of_the_activations);
+        for (index, (name, examples)) in crate::layers::EXAMPLES.iter().enumerate() {
+            count(name, &|| crate::layers::proof::check_gradients(examples(), 100_000 * (index as u64 + 1)));
+        }
+        count("shared", &crate::layers::shared::tests::gradients_through_the_draw_and_beside_it);
+        count("likelihoods", &crate::loss::reconstruction::tests::gradients_are_those_of_finite_differences);
+        count("divergences", &crate::loss::divergence::tests::gradients_are_those_of_finite_differences);
+        count(
+            "objective",
+            &crate::loss::objective::tests::gradients_of_every_combination_are_those_of_finite_differences,
+        );
+        for &preset in crate::model::Preset::ALL {
+            count(preset.name(), &|| crate::model::gradients::of_preset(preset));
         }
         println!("{} gradients checked by finite differences", CASES.get());
-        assert!(CASES.get() >= 900, "only {} gradients were checked", CASES.get());
     }
     use std::panic::catch_unwind;
 

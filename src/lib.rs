@@ -1,13 +1,54 @@
 //! elbo trains variational autoencoders for images on the CPU. Everything that learns is written here: convolution, transposed
 //! convolution, their hand-derived gradients, reparameterization, Adam. It is made to be fast, and to be read.
 //!
-//! # A model, step by step
+//! # From pictures to a model to new pictures
 //!
-//! What `elbo train` does in a run folder, without files: four images, two hundred steps.
+//! A folder of PNG files is loaded, a model is trained on it, draws new pictures, and is saved.
 //!
 //! ```
-//! use elbo::loss::{Divergence, Objective, ObjectiveTerms};
-//! use elbo::model::{ModelConfig, Preset, Vae};
+//! use elbo::data::{Color, LoadOptions, load};
+//! use elbo::{Picture, Preset, Training, Vae};
+//!
+//! # fn main() -> elbo::Result<()> {
+//! # let temporary = tempfile::tempdir().unwrap();
+//! # let folder = temporary.path();
+//! # std::fs::create_dir(folder.join("pictures")).unwrap();
+//! # for image in 0..20_usize {
+//! #     let pixels: Vec<u8> = (0..120).map(|at| if at % 12 < image % 12 { 255 } else { 10 * image as u8 }).collect();
+//! #     let mut file = std::fs::File::create(folder.join("pictures").join(format!("{image}.png"))).unwrap();
+//! #     elbo::data::write_png(&mut file, &pixels, 10, 12, 1).unwrap();
+//! # }
+//! // Pictures of any size become 8×8, in colour.
+//! let options = LoadOptions { size: Some((8, 8)), color: Some(Color::Rgb), ..LoadOptions::default() };
+//! let data = load(folder.join("pictures"), &options, &|_done, _total| ())?;
+//!
+//! // The run folder has the model, metrics.csv, a report and what resuming needs.
+//! let training = Training::new(data).preset(Preset::Conv).latent(4).epochs(2).batch(6).threads(2);
+//! let model = training.run(folder.join("run"))?;
+//!
+//! // 16 new pictures, four in a row: 16 × H·W·C numbers in [0, 1].
+//! let samples = model.sample(16, 0);
+//! assert_eq!(samples.len(), 16 * 8 * 8 * 3);
+//! Picture::sheet(&samples, model.config().image(), 4).save(folder.join("samples.png"))?;
+//!
+//! // A model is one file, which PyTorch reads too.
+//! model.save(folder.join("model.safetensors"))?;
+//! let same = Vae::load(folder.join("model.safetensors"))?;
+//! assert_eq!(same.sample(16, 0), samples);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Training`] has the other options; [`Codec`](model::Codec) turns images into codes and back; [`generate`] and [`evaluate`] have
+//! what the other commands of `elbo` do.
+//!
+//! # A training step
+//!
+//! What happens inside, without files: four images, two hundred steps.
+//!
+//! ```
+//! use elbo::loss::Objective;
+//! use elbo::model::{Batch, ModelConfig, Preset, Vae};
 //! use elbo::optim::{Adam, AdamState};
 //! use elbo::random::{Stream, fill_normal, stream};
 //!
@@ -21,7 +62,6 @@
 //!     }
 //! }
 //! let config = ModelConfig { latent: 2, hidden: vec![32], ..ModelConfig::new(Preset::Mlp, (8, 8, 1)) };
-//! let objective = Objective { likelihood: config.likelihood, divergence: Divergence::Kl };
 //! let mut model = Vae::<f32>::new(config, 0)?;
 //! let mut space = model.training_workspace(4);
 //! let (adam, mut moments) = (Adam::default(), AdamState::new(model.parameters.len()));
@@ -29,7 +69,7 @@
 //! for step in 0..200 {
 //!     let mut noise = [0.0; 4 * 2];
 //!     fill_normal(&mut stream(0, Stream::Noise, step), &mut noise);
-//!     let values = model.gradients(&images, &noise, &objective, &ObjectiveTerms::ELBO, &mut space);
+//!     let values = model.gradients(Batch::new(&images), &noise, &Objective::ELBO, &mut space);
 //!     adam.step(&mut model.parameters, space.gradient(), &mut moments, 1e-2, 1.0);
 //!     losses.push(values.negative_elbo);
 //! }
@@ -47,12 +87,17 @@
 //!    [`conv_transpose2d`](layers::conv_transpose2d), and [`shared`](layers::shared), where the code is drawn.
 //! 3. [`kernels`]: what the layers stand on, [`columns`](kernels::columns) (im2col and col2im) and [`gemm`](kernels::gemm).
 //! 4. [`model`]: layers in a chain ([`network`](model::network)), the three networks ([`presets`](model::presets)), forward and backward
-//!    through all of it ([`vae`](model::vae)).
+//!    through all of it ([`vae`](model::vae)), and a trained model in use ([`codec`](model::codec)).
 //! 5. [`optim`] and [`train`]: Adam, the step, the epoch, the run folder.
-//! 6. [`data`], [`generate`], [`report`], [`storage`]: images in, results out, and files that are whole or not there.
+//! 6. [`data`] (images in), [`generate`] (new images out), [`evaluate`] (how good they are), [`export`] (a model for PyTorch),
+//!    [`report`] (a run on a page), [`storage`] (atomic file writes).
 //! 7. `cli`: the program, which only calls all this.
 //!
-//! Below them all lie [`tensor`] (the number types), [`random`] and [`error`].
+//! # Layers of the crate
+//!
+//! A module imports only modules to the right of it, and no two files import each other (`tests/structure.rs` checks both):
+//!
+//! `cli` → `train` → `report` → `export` → `evaluate` → `generate` → `model` → `layers` → `kernels` → `loss` → `optim` → `data` → `storage` → `random` → `tensor` → `text` → `error`
 //!
 //! # Letters
 //!
@@ -87,6 +132,8 @@
 pub mod cli;
 pub mod data;
 pub mod error;
+pub mod evaluate;
+pub mod export;
 pub mod generate;
 #[cfg(test)]
 pub(crate) mod gradient_check;
@@ -102,4 +149,8 @@ pub mod tensor;
 pub(crate) mod text;
 pub mod train;
 
+pub use data::Dataset;
 pub use error::{Error, Result};
+pub use model::{Preset, Vae};
+pub use report::Picture;
+pub use train::Training;

@@ -5,8 +5,8 @@
 //! other formula would; in `f32`, with the optimizer that training uses, to what single precision can hold.
 
 use elbo::data::Span;
-use elbo::loss::{Divergence, Likelihood, Objective, ObjectiveTerms};
-use elbo::model::{ModelConfig, Vae};
+use elbo::loss::{Likelihood, Objective};
+use elbo::model::{Batch, ModelConfig, Vae};
 use elbo::optim::{Adam, AdamState};
 use elbo::tensor::Element;
 use serde_json::Value;
@@ -100,10 +100,8 @@ impl Fixture {
         let mut model = self.model::<T>();
         let (batch, latent) = (self.size("batch"), self.size("latent"));
         let (images, noise) = (self.images(&model), self.noise(0));
-        let objective = Objective { likelihood: self.likelihood(), divergence: Divergence::Kl };
-        let terms = ObjectiveTerms::ELBO;
         let mut space = model.training_workspace(batch);
-        let values = model.gradients(&images, &noise, &objective, &terms, &mut space);
+        let values = model.gradients(Batch::new(&images), &noise, &Objective::ELBO, &mut space);
         near("reconstruction", values.reconstruction, self.number("reconstruction"), 1.0);
         near("kl", values.kl, self.number("kl"), 0.01);
         near("loss", values.loss, self.number("loss"), 1.0);
@@ -141,7 +139,8 @@ impl Fixture {
 
         let losses = Self::numbers(&self.values["adam_losses"]);
         for (step, &expected) in losses.iter().enumerate() {
-            let values = model.gradients(&images, &self.noise(step as u64), &objective, &terms, &mut space);
+            let noise = self.noise(step as u64);
+            let values = model.gradients(Batch::new(&images), &noise, &Objective::ELBO, &mut space);
             let difference = (values.loss - expected).abs();
             let near = difference <= over_steps * expected.abs();
             assert!(near, "loss of step {step}: {} is not {expected}", values.loss);

@@ -6,7 +6,6 @@ use elbo::kernels::gemm::{Matrix, MatrixMut, gemm, padded_stride, transpose};
 use elbo::kernels::geometry::Geometry;
 use elbo::layers::Activation;
 use elbo::loss::{Divergence, Likelihood};
-use elbo::model::network::Layer;
 use elbo::model::{ModelConfig, Vae};
 use elbo::random::{Stream, fill_normal, stream};
 use rand::Rng;
@@ -80,16 +79,12 @@ const CHUNK_NUMBERS: usize = 256 * 1024;
 pub fn convolution_rows(bench: &mut Bench<'_>, config: &ModelConfig, batch: usize) {
     bench.begin(&format!("kernels of {}", super::layers::group(config)), 1);
     let model: Vae<f32> = Vae::new(config.clone(), 0).expect("a preset");
-    let architecture = model.architecture();
-    for stage in architecture.encoder.iter().chain(&architecture.decoder) {
-        let (geometry, filters) = match &stage.layer {
-            Layer::Conv2d(l) => (l.geometry, l.filters),
-            Layer::ConvTranspose2d(l) if !l.geometry.is_whole_image() => (l.geometry, l.small_channels),
-            _ => continue,
-        };
-        let short = stage.name.rsplit('.').next().unwrap_or_default().to_string();
-        one_convolution(bench, &short, &geometry, filters, batch);
-    }
+    model.architecture().for_each_layer(|name, layer, _| {
+        if let Some((geometry, filters)) = layer.columns() {
+            let short = name.rsplit('.').next().unwrap_or_default();
+            one_convolution(bench, short, &geometry, filters, batch);
+        }
+    });
     one_linear(bench, config, batch);
 }
 
@@ -207,51 +202,51 @@ fn one_convolution(bench: &mut Bench<'_>, name: &str, g: &Geometry, filters: usi
 /// The three products of the largest linear layer, uncut: what packing costs where nothing else is in the way.
 fn one_linear(bench: &mut Bench<'_>, config: &ModelConfig, batch: usize) {
     let model: Vae<f32> = Vae::new(config.clone(), 0).expect("a preset");
-    let layers = model.architecture().encoder.iter().filter_map(|stage| match stage.layer {
-        Layer::Linear(l) => Some(l),
-        _ => None,
+    let mut largest = (0, 0);
+    model.architecture().for_each_layer(|_, layer, _| {
+        if let Some([outputs, inputs]) = layer.parameters().first().map(|weight| &weight.shape[..])
+            && outputs * inputs > largest.0 * largest.1
+        {
+            largest = (*inputs, *outputs);
+        }
     });
-    let Some(l) = layers.max_by_key(|l| l.inputs * l.outputs) else { return };
+    let (inputs, outputs) = largest;
+    let (x, dy, w) = (uniform(1, batch * inputs), uniform(2, batch * outputs), uniform(3, inputs * outputs));
+    let work = Work::product(2 * batch * inputs * outputs, x.len() + dy.len() + w.len());
     let (x, dy, w) =
-        (uniform(1, batch * l.inputs), uniform(2, batch * l.outputs), uniform(3, l.inputs * l.outputs));
-    let work = Work::product(2 * batch * l.inputs * l.outputs, x.len() + dy.len() + w.len());
-    let (x, dy, w) = (
-        Matrix::new(&x, batch, l.inputs),
-        Matrix::new(&dy, batch, l.outputs),
-        Matrix::new(&w, l.outputs, l.inputs),
-    );
+        (Matrix::new(&x, batch, inputs), Matrix::new(&dy, batch, outputs), Matrix::new(&w, outputs, inputs));
     let dims = |m: usize, k: usize, n: usize| format!("{m}×{k}×{n}");
-    let mut y = vec![0.0_f32; batch * l.outputs];
+    let mut y = vec![0.0_f32; batch * outputs];
     bench.row(
         "linear1 gemm X·Wᵀ",
-        &dims(batch, l.inputs, l.outputs),
+        &dims(batch, inputs, outputs),
         work,
         &mut y,
         |_| (),
         |y| {
-            gemm(x, w.transposed(), 0.0, &mut MatrixMut::new(y, batch, l.outputs));
+            gemm(x, w.transposed(), 0.0, &mut MatrixMut::new(y, batch, outputs));
         },
     );
-    let mut dw = vec![0.0_f32; l.inputs * l.outputs];
+    let mut dw = vec![0.0_f32; inputs * outputs];
     bench.row(
         "linear1 gemm dYᵀ·X",
-        &dims(l.outputs, batch, l.inputs),
+        &dims(outputs, batch, inputs),
         work,
         &mut dw,
         |_| (),
         |dw| {
-            gemm(dy.transposed(), x, 0.0, &mut MatrixMut::new(dw, l.outputs, l.inputs));
+            gemm(dy.transposed(), x, 0.0, &mut MatrixMut::new(dw, outputs, inputs));
         },
     );
-    let mut dx = vec![0.0_f32; batch * l.inputs];
+    let mut dx = vec![0.0_f32; batch * inputs];
     bench.row(
         "linear1 gemm dY·W",
-        &dims(batch, l.outputs, l.inputs),
+        &dims(batch, outputs, inputs),
         work,
         &mut dx,
         |_| (),
         |dx| {
-            gemm(dy, w, 0.0, &mut MatrixMut::new(dx, batch, l.inputs));
+            gemm(dy, w, 0.0, &mut MatrixMut::new(dx, batch, inputs));
         },
     );
 }

@@ -1,8 +1,9 @@
 //! Whole training steps, generation, and how both grow.
 
-use elbo::loss::{Divergence, Objective, ObjectiveTerms};
+use elbo::layers::Describe;
+use elbo::loss::Objective;
 use elbo::model::vae::Workspace;
-use elbo::model::{ModelConfig, Preset, Vae};
+use elbo::model::{Batch, ModelConfig, Preset, Vae};
 use elbo::optim::adam::{Adam, AdamState, gradient_norm, norm_partials};
 
 use super::harness::{Bench, Budget, Timing, measure};
@@ -19,7 +20,6 @@ struct Training {
     noise: Vec<f32>,
     adam: AdamState,
     partials: Vec<f64>,
-    objective: Objective,
 }
 
 impl Training {
@@ -33,7 +33,6 @@ impl Training {
             noise: vec![0.0; batch * config.latent],
             adam: AdamState::new(model.parameters.len()),
             partials: vec![0.0; norm_partials([model.parameters.len()])],
-            objective: Objective { likelihood: config.likelihood, divergence: Divergence::Kl },
             model,
         }
     }
@@ -41,9 +40,8 @@ impl Training {
     /// What training does for every batch: noise, forward, backward, the gradient's norm, Adam.
     fn step(&mut self) {
         fill_noise(0, self.adam.steps, &mut self.noise);
-        let terms = ObjectiveTerms::ELBO;
-        let values =
-            self.model.gradients(&self.images, &self.noise, &self.objective, &terms, &mut self.space);
+        let batch = Batch::new(&self.images);
+        let values = self.model.gradients(batch, &self.noise, &Objective::ELBO, &mut self.space);
         let norm = gradient_norm([self.space.gradient()], &mut self.partials);
         assert!(values.loss.is_finite() && norm.is_finite(), "loss {}, gradient norm {norm}", values.loss);
         Adam::default().step(&mut self.model.parameters, self.space.gradient(), &mut self.adam, 1e-3, 1.0);
@@ -91,9 +89,7 @@ impl Sampling {
     fn generate(&mut self) {
         for part in 0..GENERATED / AT_ONCE {
             fill_noise(0, part as u64, &mut self.space.latent.z);
-            let output = self.model.decode(AT_ONCE, &mut self.space);
-            self.model.to_means(output);
-            std::hint::black_box(output);
+            std::hint::black_box(self.model.decode_means(AT_ONCE, &mut self.space));
         }
     }
 }
@@ -105,8 +101,7 @@ pub fn sample_row(bench: &mut Bench<'_>, config: &ModelConfig) -> Option<Timing>
         return None;
     }
     let mut sampling = Sampling::new(config);
-    let stages = sampling.model.architecture().decoder.iter();
-    let flops = GENERATED * stages.map(|stage| stage.layer.flops()).sum::<usize>();
+    let flops = GENERATED * sampling.model.architecture().decoder.flops();
     let work = Work { flops: flops as f64, images: GENERATED as f64, ..Work::default() };
     let budget = Budget { fewest: 3, ..Budget::step(bench.options.quick) };
     let sizes = format!("{GENERATED} images");

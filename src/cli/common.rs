@@ -8,14 +8,22 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::data::{Binarize, Dataset, LoadOptions, Part};
 use crate::error::{Error, Result};
-use crate::generate::codes::check_size;
+use crate::evaluate::RunSplit;
 use crate::model::Vae;
+use crate::model::codec::check_size;
 use crate::text::names::Named;
 use crate::train::run::read_config;
 use crate::train::{Config, DataOptions};
 
 /// Where runs are, unless `--out` says otherwise.
 pub(super) const RUNS: &str = "runs";
+
+/// What a command ends with, if not with an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    Done,
+    Interrupted,
+}
 
 /// Loads images with a progress bar where standard error is a terminal, and prints what a person should know about them.
 pub(super) fn load_images(path: &Path, options: &LoadOptions) -> Result<Dataset> {
@@ -34,17 +42,6 @@ pub(super) fn load_images(path: &Path, options: &LoadOptions) -> Result<Dataset>
         eprintln!("note: {note}");
     }
     Ok(data)
-}
-
-/// Makes rayon's threads; 0 for one on each core.
-///
-/// # Errors
-/// Where the system does not give them.
-pub(super) fn set_threads(threads: usize) -> Result<()> {
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build_global()
-        .map_err(|error| Error::config(format!("cannot start {threads} threads: {error}")))
 }
 
 /// The values of an option that is one of some names; `--help` lists them.
@@ -80,7 +77,7 @@ impl Opened {
             ));
         }
         let path = if place.is_dir() { place.join("model.safetensors") } else { place };
-        let model = Vae::load(&path, max_memory)?;
+        let model = Vae::load_within(&path, max_memory)?;
         let folder = path.parent().unwrap_or(Path::new("."));
         let config = if folder.join("config.toml").is_file() { Some(read_config(folder)?) } else { None };
         Ok(Self { model, path, config })
@@ -92,6 +89,16 @@ impl Opened {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         }
+    }
+
+    /// The run's split, if its own data are looked at.
+    pub(super) fn split(&self, options: &DataOptions) -> Option<RunSplit> {
+        let config = self.config.as_ref()?;
+        let same = |path: &PathBuf| {
+            path.canonicalize().ok().zip(config.data.canonicalize().ok()).is_some_and(|(a, b)| a == b)
+        };
+        let is_own = options.data.as_ref().is_none_or(same);
+        is_own.then_some(RunSplit { seed: config.seed, validation: config.valid.unwrap_or(0) })
     }
 
     /// Whether pixels become 0 or 1: as asked for, else as in the run.

@@ -4,12 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Ending;
-use super::common::Opened;
-use super::pictures::{Output, size_of};
+use super::common::{Ending, Opened};
+use super::pictures::Output;
 use crate::data::read_matrix;
 use crate::error::{Error, Result};
-use crate::generate::Codec;
+use crate::model::Codec;
 use crate::train::DataOptions;
 
 /// Turn codes (.npy) into images
@@ -53,7 +52,7 @@ impl Decode {
             ));
         }
         let pictures = Codec::new(&opened.model).decode(&codes.values);
-        output.write(&pictures, size_of(&opened), self.columns)?;
+        output.write(&pictures, opened.model.config().image(), self.columns)?;
         Ok(Ending::Done)
     }
 }

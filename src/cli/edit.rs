@@ -4,12 +4,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::Ending;
-use super::common::Opened;
-use super::pictures::{Output, Shown, size_of};
+use super::common::{Ending, Opened};
+use super::pictures::{Output, Shown};
 use crate::error::{Error, Result};
-use crate::generate::Codec;
 use crate::generate::edit::{apply, attribute, of_class};
+use crate::model::Codec;
 use crate::train::DataOptions;
 
 /// Add an attribute to images: the way from one class, or folder of examples, to another
@@ -109,9 +108,9 @@ impl Edit {
                 let rows = originals.chunks_exact(len).zip(edited.chunks_exact(columns * len));
                 let sheet: Vec<f32> =
                     rows.flat_map(|(image, row)| image.iter().chain(row).copied()).collect();
-                output.write(&sheet, size_of(&opened), columns + 1)?;
+                output.write(&sheet, opened.model.config().image(), columns + 1)?;
             }
-            _ => output.write(&edited, size_of(&opened), columns)?,
+            _ => output.write(&edited, opened.model.config().image(), columns)?,
         }
         Ok(Ending::Done)
     }

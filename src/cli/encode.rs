@@ -4,11 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Ending;
-use super::common::Opened;
+use super::common::{Ending, Opened};
 use super::pictures::{Shown, refuse_other, write_numbers};
 use crate::error::{Error, Result};
-use crate::generate::Codec;
+use crate::model::Codec;
 use crate::train::DataOptions;
 
 /// Turn images into codes: μ, and ln σ² if asked for, as .npy

@@ -5,21 +5,21 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::Ending;
-use super::common::Opened;
+use super::common::{Ending, Opened};
 use crate::data::{Filler, Part, Span};
 use crate::error::{Error, Result};
-use crate::generate::Codec;
-use crate::generate::codes::BATCH;
-use crate::generate::evaluation::{
-    ImportanceBound, Judged, NeighbourAccuracy, SampleDistances, Which, importance_bound, neighbour_accuracy,
+use crate::evaluate::judged::{Judged, Which};
+use crate::evaluate::judgement::{Evaluator, Judgement};
+use crate::evaluate::measures::{
+    ImportanceBound, NeighbourAccuracy, SampleDistances, importance_bound, neighbour_accuracy,
     reconstruction_quality, sample_distances,
 };
+use crate::evaluate::quality::Quality;
 use crate::generate::prior::{FILE_NAME, Mixture, Prior};
-use crate::generate::quality::Quality;
-use crate::loss::{Divergence, Objective, ObjectiveTerms};
+use crate::loss::Objective;
+use crate::model::Codec;
+use crate::model::codec::BATCH;
 use crate::train::DataOptions;
-use crate::train::evaluate::{Evaluator, Judgement};
 
 /// Judge a model on test images: −ELBO, reconstructions, codes, samples
 #[derive(Debug, Args)]
@@ -85,15 +85,15 @@ impl Eval {
             None => None,
         };
         let data = opened.images(&self.data, Part::Both)?;
-        let judged = Judged::choose(&data, run_split(opened, &self.data))?;
+        let judged = Judged::choose(&data, opened.split(&self.data))?;
         let (model, config) = (&opened.model, opened.config.as_ref());
         let seed = self.seed.or(config.map(|config| config.seed)).unwrap_or(0);
         let filler = Filler { span: model.config().span(), binarize: opened.binarize(&self.data)?, seed };
         let (images, indices) = (judged.images, &judged.indices[..]);
 
-        let objective = Objective { likelihood: model.config().likelihood, divergence: Divergence::Kl };
+        let objective = Objective::ELBO;
         let mut evaluator = Evaluator::new(model, BATCH);
-        let judgement = evaluator.judge(model, images, indices, &filler, &objective, &ObjectiveTerms::ELBO);
+        let judgement = evaluator.judge(model, images, indices, &filler, &objective);
         let mut codec = Codec::new(model);
         let codes = codec.encode_with(images, indices, &filler);
         let quality = reconstruction_quality(&mut codec, &codes, images, indices, &filler);
@@ -127,16 +127,6 @@ impl Eval {
             distances,
         })
     }
-}
-
-/// The seed and the number of validation images of the run, if it is the run's own data that are looked at.
-pub(super) fn run_split(opened: &Opened, options: &DataOptions) -> Option<(u64, usize)> {
-    let config = opened.config.as_ref()?;
-    let same = |path: &PathBuf| {
-        path.canonicalize().ok().zip(config.data.canonicalize().ok()).is_some_and(|(a, b)| a == b)
-    };
-    let is_own = options.data.as_ref().is_none_or(same);
-    is_own.then_some((config.seed, config.valid.unwrap_or(0)))
 }
 
 impl Findings {

@@ -4,12 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Ending;
-use super::common::Opened;
+use super::common::{Ending, Opened};
 use crate::error::Result;
-use crate::generate::export::export;
+use crate::export::export;
 use crate::storage::atomic::refuse_existing;
-use crate::storage::filesystem::system;
+use crate::storage::system::system;
 use crate::train::DataOptions;
 
 /// Take the model to PyTorch: its weights, and a Python file that rebuilds the network and checks itself

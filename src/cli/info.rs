@@ -7,18 +7,17 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::Ending;
-use super::common::{Opened, load_images, newest_run};
+use super::common::{Ending, Opened, load_images, newest_run};
 use super::pictures::{pictures, refuse_other};
 use crate::data::{Dataset, Images, Labels, LoadOptions, Part, Pixels};
 use crate::error::{Error, Result};
-use crate::layers::Activation;
+use crate::layers::{Activation, Describe};
 use crate::model::Vae;
-use crate::model::network::{Layer, Stage};
 use crate::report::Picture;
 use crate::report::grouped;
-use crate::storage::filesystem::system;
+use crate::report::metrics::{COLUMNS, Metrics};
 use crate::storage::printable;
+use crate::tensor::ImageShape;
 use crate::train::{Config, DataOptions};
 
 /// Say what a run folder, a model file or a data set is
@@ -66,7 +65,7 @@ impl Info {
         } else {
             let data = load_images(&path, &load)?;
             if let Some(sheet) = &self.sheet {
-                contact_sheet(&data).save_new(system(), sheet)?;
+                contact_sheet(&data).save_new(sheet)?;
             }
             self.show(data_facts(&data), print_data);
             if let (false, Some(sheet)) = (self.json, &self.sheet) {
@@ -101,29 +100,12 @@ fn is_model(path: &Path) -> Result<bool> {
 
 fn model_facts(model: &Vae<f32>) -> Map<String, Value> {
     let (c, a) = (model.config(), model.architecture());
-    let head = |name: &str| {
-        let made = Layer::Linear(a.shared.head);
-        let len = a.shared.head.inputs * a.shared.head.outputs + a.shared.head.outputs;
-        layer_facts(name, &made, Activation::Identity, len, false)
-    };
-    let stage = |stage: &Stage| {
+    let mut layers = Vec::new();
+    a.for_each_layer(|name, layer, slots| {
+        let tied = a.is_tied(name);
         // A weight of another layer's is not counted again.
-        let own = a
-            .table
-            .parameters
-            .iter()
-            .any(|p| p.range == stage.weight && p.name == format!("{}.weight", stage.name));
-        let weight = if own { stage.weight.len() } else { 0 };
-        let tied = !own && !stage.weight.is_empty();
-        layer_facts(&stage.name, &stage.layer, stage.activation, weight + stage.bias.len(), tied)
-    };
-    let layers: Vec<Value> = a
-        .encoder
-        .iter()
-        .map(stage)
-        .chain([head("shared.mu"), head("shared.log_variance")])
-        .chain(a.decoder.iter().map(stage))
-        .collect();
+        layers.push(layer_facts(name, layer, a.len_of(slots, tied), tied));
+    });
     let facts = json!({
         "kind": "model",
         "preset": c.preset.name(),
@@ -141,26 +123,10 @@ fn model_facts(model: &Vae<f32>) -> Map<String, Value> {
     facts
 }
 
-fn layer_facts(name: &str, layer: &Layer, activation: Activation, parameters: usize, tied: bool) -> Value {
-    let (what, size) = match layer {
-        Layer::Linear(l) => ("linear".to_owned(), l.outputs.to_string()),
-        Layer::Conv2d(l) => {
-            let g = &l.geometry;
-            let what = format!("convolution {}×{}, stride {}", g.kernel_height, g.kernel_width, g.stride);
-            (what, format!("{}×{}×{}", g.small_height, g.small_width, l.filters))
-        }
-        Layer::ConvTranspose2d(l) => {
-            let g = &l.geometry;
-            let what =
-                format!("transposed convolution {}×{}, stride {}", g.kernel_height, g.kernel_width, g.stride);
-            (what, format!("{}×{}×{}", g.height, g.width, g.channels))
-        }
-        Layer::MaxPool2d(l) => {
-            let (rows, columns) = l.output_size();
-            (format!("max pooling {0}×{0}", l.window), format!("{rows}×{columns}×{}", l.channels))
-        }
-    };
-    let activation = match activation {
+fn layer_facts(name: &str, layer: &dyn Describe, parameters: usize, tied: bool) -> Value {
+    let (what, output) = (layer.summary(), layer.output());
+    let size = if output.pixels() == 1 { output.channels.to_string() } else { output.to_string() };
+    let activation = match layer.activation() {
         Activation::Identity => "none",
         Activation::Relu => "ReLU",
         Activation::Sigmoid => "sigmoid",
@@ -232,38 +198,24 @@ fn print_model(facts: &Value) {
 /// What a run's configuration and table of metrics say. A table that cannot be read is no reason to say nothing about the model.
 fn run_facts(folder: &Path, config: &Config) -> Value {
     let text = std::fs::read_to_string(folder.join("metrics.csv")).unwrap_or_default();
-    let mut lines = text.lines();
-    let columns: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
-    let parse = |cell: &str| match (cell.parse::<u64>(), cell.parse::<f64>()) {
+    let metrics = Metrics::parse(&text);
+    let number = |cell: String| match (cell.parse::<u64>(), cell.parse::<f64>()) {
         (Ok(whole), _) => Value::from(whole),
-        (_, Ok(number)) if number.is_finite() => Value::from(number),
+        (_, Ok(number)) => Value::from(number),
         _ => Value::Null,
     };
-    let rows: Vec<Map<String, Value>> = lines
-        .map(|line| line.split(',').collect::<Vec<_>>())
-        .filter(|cells| cells.len() == columns.len())
-        .map(|cells| {
-            columns.iter().zip(cells).map(|(name, cell)| ((*name).to_owned(), parse(cell))).collect()
-        })
-        .collect();
-    let loss = |row: &Map<String, Value>| row.get("valid_loss").and_then(Value::as_f64);
-    // A run that ended within an epoch has a row of it, but only whole epochs compete for the best model.
-    let place = |row: &Map<String, Value>| Some((row.get("step")?.as_u64()?, row.get("epoch")?.as_u64()?));
-    let per_epoch = |(step, epoch): (u64, u64)| step as f64 / epoch as f64;
-    let steps_per_epoch = rows.iter().filter_map(place).map(per_epoch).fold(0.0, f64::max);
-    let is_whole = |row: &&Map<String, Value>| place(row).is_some_and(|at| per_epoch(at) == steps_per_epoch);
-    let best = rows
-        .iter()
-        .filter(is_whole)
-        .filter_map(|row| Some((loss(row)?, row.get("epoch")?.as_u64()?)))
-        .min_by(|a, b| a.0.total_cmp(&b.0));
+    let last = metrics.last().map(|row| {
+        let cells = COLUMNS.iter().zip(row.cells());
+        cells.map(|(name, cell)| ((*name).to_owned(), number(cell))).collect::<Map<String, Value>>()
+    });
+    let best = metrics.best();
     json!({
         "data": config.data.display().to_string(),
         "epochs": config.epochs,
         "seed": config.seed,
-        "last": rows.last(),
-        "best_valid_loss": best.map(|best| best.0),
-        "best_epoch": best.map(|best| best.1),
+        "last": last,
+        "best_valid_loss": best.map(|(_, losses)| losses.loss),
+        "best_epoch": best.map(|(row, _)| row.epoch),
     })
 }
 
@@ -343,6 +295,6 @@ fn contact_sheet(data: &Dataset) -> Picture {
     // A step of just count/shown would show one class only where classes take turns.
     let turn = (images.count / shown.max(1)).max(1);
     let indices: Vec<usize> = (0..shown).map(|i| i * images.count / shown + i % turn).collect();
-    let size = (images.height, images.width, images.channels);
+    let size = ImageShape::new(images.height, images.width, images.channels);
     Picture::sheet(&pictures(images, &indices, None), size, ROW)
 }

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
 
-use super::Ending;
-use super::common::{Opened, named_values};
-use super::pictures::{Output, Shown, interleave, size_of};
+use super::common::{Ending, Opened, named_values};
+use super::pictures::{Output, Shown, interleave};
 use crate::data::{Color, LoadOptions};
 use crate::error::{Error, Result};
-use crate::generate::Codec;
 use crate::generate::inpaint::{Half, Inpaint as Filling, Mask};
+use crate::model::Codec;
+use crate::tensor::ImageShape;
 use crate::train::DataOptions;
 
 /// Fill in missing pixels by encoding and decoding again and again
@@ -58,7 +58,7 @@ impl Inpaint {
         let output = Output::new(&self.out)?;
         let load = self.data.load_options()?;
         let opened = Opened::new(self.run.as_deref(), load.max_memory)?;
-        let size @ (height, width, channels) = size_of(&opened);
+        let size @ ImageShape { height, width, channels } = opened.model.config().image();
         let mask = match (&self.mask, self.rectangle, self.half) {
             (Some(path), _, _) => {
                 // A mask is taken as it is, whatever images are converted to.

@@ -4,14 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Ending;
-use super::common::{Opened, named_values};
-use super::pictures::{Output, Shown, pictures, size_of};
+use super::common::{Ending, Opened, named_values};
+use super::pictures::{Output, Shown, pictures};
 use crate::data::Part;
 use crate::error::{Error, Result};
-use crate::generate::Codec;
-use crate::generate::codes::check_size;
 use crate::generate::interpolate::Walk;
+use crate::model::Codec;
+use crate::model::codec::check_size;
 use crate::train::DataOptions;
 
 /// Turn one image into another, and that into the next
@@ -71,8 +70,8 @@ impl Interpolate {
             paths.extend(drawn);
         }
         match output {
-            Output::Png(_) => output.write(&sheet, size_of(&opened), self.steps + 2)?,
-            _ => output.write(&paths, size_of(&opened), self.steps)?,
+            Output::Png(_) => output.write(&sheet, opened.model.config().image(), self.steps + 2)?,
+            _ => output.write(&paths, opened.model.config().image(), self.steps)?,
         }
         Ok(Ending::Done)
     }

@@ -4,15 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Ending;
-use super::common::Opened;
-use super::pictures::{Output, Shown, parse_axes, size_of};
+use super::common::{Ending, Opened};
+use super::pictures::{Output, Shown, parse_axes};
 use crate::error::{Error, Result};
-use crate::generate::Codec;
 use crate::generate::manifold::{Projection, draw_grid, project};
+use crate::model::Codec;
 use crate::report::svg::Scatter;
 use crate::storage::atomic::refuse_existing;
-use crate::storage::filesystem::system;
+use crate::storage::system::system;
 use crate::train::DataOptions;
 
 /// Map the latent space: a grid of pictures (.png), or the images' codes as points (.svg)
@@ -65,7 +64,7 @@ impl Manifold {
             }
         };
         let pictures = draw_grid(&mut Codec::new(&opened.model), axes, self.side)?;
-        output.write(&pictures, size_of(&opened), self.side)?;
+        output.write(&pictures, opened.model.config().image(), self.side)?;
         Ok(Ending::Done)
     }
 

@@ -25,7 +25,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::error::Error;
+use common::Ending;
 
 /// Variational autoencoders for images, on the CPU: train one on your pictures, then generate, edit, compress and judge with it.
 #[derive(Debug, Parser)]
@@ -55,13 +55,6 @@ enum Command {
     Export(export::Export),
 }
 
-/// What a command ends with, if not with an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
-    Done,
-    Interrupted,
-}
-
 /// Runs the program with the arguments that it was started with.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -83,7 +76,7 @@ pub fn main() -> ExitCode {
     };
     match ending {
         Ok(Ending::Done) => ExitCode::SUCCESS,
-        Ok(Ending::Interrupted) | Err(Error::Interrupted) => ExitCode::from(130),
+        Ok(Ending::Interrupted) => ExitCode::from(130),
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "error: {error}");
             ExitCode::from(1)

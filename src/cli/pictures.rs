@@ -3,24 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use super::common::Opened;
-use crate::data::{Binarize, Filler, Images, Labels, Part, Span, Split, write_npy_f32, write_png};
+use crate::data::{Binarize, Filler, Images, Labels, Part, Span, write_npy_f32, write_png};
 use crate::error::{Error, Result};
-use crate::generate::Codec;
-use crate::generate::codes::Codes;
+use crate::evaluate::judged::{Judged, Which};
+use crate::model::Codec;
+use crate::model::codec::Codes;
 use crate::report::Picture;
 use crate::report::sheet::to_byte;
 use crate::storage::atomic::{create_folder, refuse_existing, write_new};
-use crate::storage::filesystem::system;
+use crate::storage::system::system;
+use crate::tensor::ImageShape;
 use crate::train::DataOptions;
-
-/// Height, width, channels.
-pub(super) type Size = (usize, usize, usize);
-
-/// The size of a model's images.
-pub(super) fn size_of(opened: &Opened) -> Size {
-    let c = opened.model.config();
-    (c.height, c.width, c.channels)
-}
 
 /// Images that a command is about.
 pub(super) struct Shown {
@@ -39,32 +32,17 @@ impl Shown {
     pub(super) fn new(opened: &Opened, options: &DataOptions) -> Result<Self> {
         let binarize = opened.binarize(options)?;
         let data = opened.images(options, Part::Test)?;
-        let all = |images: &Images| (0..images.count).collect::<Vec<_>>();
-        if let Some(images) = data.test.filter(|images| images.count > 0) {
-            let indices = all(&images);
-            return Ok(Self { images, indices, labels: data.test_labels, what: "test images", binarize });
-        }
-        let images = data.train;
-        if images.count == 0 {
-            return Err(Error::data(data.path, "it has no images"));
-        }
-        let held_out = match (&opened.config, &options.data) {
-            (Some(config), None) => {
-                let valid = config.valid.unwrap_or_else(|| Split::default_validation(images.count));
-                Split::new(config.seed, images.count, valid).validation
-            }
-            _ => Vec::new(),
+        let Judged { which, indices, .. } = Judged::choose(&data, opened.split(options))?;
+        let (images, labels, what) = match which {
+            Which::Test => (data.test.expect("they were chosen"), data.test_labels, "test images"),
+            Which::Validation => (data.train, data.labels, "validation images"),
+            Which::All => (data.train, data.labels, "images"),
         };
-        if held_out.is_empty() {
-            let indices = all(&images);
-            return Ok(Self { images, indices, labels: data.labels, what: "images", binarize });
-        }
         let of_those = |labels: Labels| Labels {
-            ids: held_out.iter().map(|&at| labels.ids[at]).collect(),
+            ids: indices.iter().map(|&at| labels.ids[at]).collect(),
             names: labels.names,
         };
-        let labels = data.labels.map(of_those);
-        Ok(Self { images, indices: held_out, labels, what: "validation images", binarize })
+        Ok(Self { labels: labels.map(of_those), images, indices, what, binarize })
     }
 
     /// How many images are meant.
@@ -153,29 +131,29 @@ impl Output {
     }
 
     /// Writes pictures with values in [0, 1], in rows of `columns` on a sheet, and says so.
-    pub(super) fn write(&self, values: &[f32], size: Size, columns: usize) -> Result<()> {
-        let sheet = || Picture::sheet(values, size, columns);
-        self.write_with(values, size, sheet)
+    pub(super) fn write(&self, values: &[f32], image: ImageShape, columns: usize) -> Result<()> {
+        let sheet = || Picture::sheet(values, image, columns);
+        self.write_with(values, image, sheet)
     }
 
     /// [`write`](Self::write) with a sheet that shows more than the pictures themselves.
     pub(super) fn write_with(
         &self,
         values: &[f32],
-        size: Size,
+        image: ImageShape,
         sheet: impl FnOnce() -> Picture,
     ) -> Result<()> {
-        let (height, width, channels) = size;
-        let count = values.len() / (height * width * channels);
+        let ImageShape { height, width, channels } = image;
+        let count = values.len() / image.len();
         match self {
             Self::Png(path) => {
-                sheet().save_new(system(), path)?;
+                sheet().save_new(path)?;
                 println!("wrote {}", path.display());
             }
             Self::Npy(path) => write_numbers(path, &[count, height, width, channels], values)?,
             Self::Folder(folder) => {
                 create_folder(system(), folder)?;
-                for (at, picture) in values.chunks_exact(height * width * channels).enumerate() {
+                for (at, picture) in values.chunks_exact(image.len()).enumerate() {
                     // Channels that are no colours become grey pictures of their own, one under the other.
                     let (bytes, height, channels) = if matches!(channels, 1 | 3 | 4) {
                         (picture.iter().map(|&v| to_byte(v)).collect::<Vec<_>>(), height, channels)

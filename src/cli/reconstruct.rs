@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Ending;
-use super::common::Opened;
-use super::pictures::{Output, Shown, interleave, size_of};
+use super::common::{Ending, Opened};
+use super::pictures::{Output, Shown, interleave};
 use crate::data::{Images, Pixels, Range};
 use crate::error::{Error, Result};
-use crate::generate::Codec;
+use crate::model::Codec;
 use crate::random::{Stream, fill_normal, stream};
 use crate::report::Picture;
+use crate::tensor::ImageShape;
 use crate::train::DataOptions;
 
 /// Show images beside what the model makes of them
@@ -47,7 +47,7 @@ impl Reconstruct {
         let opened = Opened::new(self.run.as_deref(), self.data.load_options()?.max_memory)?;
         let count = self.count.or(matches!(output, Output::Png(_)).then_some(32));
         let shown = Shown::new(&opened, &self.data)?.take(count)?;
-        let (size, mut codec) = (size_of(&opened), Codec::new(&opened.model));
+        let (size, mut codec) = (opened.model.config().image(), Codec::new(&opened.model));
         let len = opened.model.config().pixels();
         match self.noise {
             None => {
@@ -60,7 +60,7 @@ impl Reconstruct {
                 let originals = shown.pictures(&shown.indices);
                 let noisy = add_noise(&originals, len, noise as f32, self.seed);
                 let count = shown.len();
-                let (height, width, channels) = size;
+                let ImageShape { height, width, channels } = size;
                 let images =
                     Images { pixels: Pixels::F32(noisy), count, height, width, channels, range: Range::UNIT };
                 let codes = codec.encode(&images, &(0..count).collect::<Vec<_>>(), None);

@@ -4,17 +4,15 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Ending;
-use super::common::Opened;
-use super::eval::run_split;
+use super::common::{Ending, Opened};
 use super::pictures::Output;
 use crate::data::human_bytes;
 use crate::data::{Filler, Part};
 use crate::error::{Error, Result};
-use crate::generate::Codec;
-use crate::generate::evaluation::Judged;
+use crate::evaluate::judged::Judged;
 use crate::generate::prior::{FILE_NAME, Mixture, Prior};
-use crate::storage::filesystem::system;
+use crate::model::Codec;
+use crate::storage::system::system;
 use crate::train::DataOptions;
 
 /// Draw new pictures: codes from the prior, decoded
@@ -88,7 +86,7 @@ impl Sample {
         let pictures = Codec::new(&opened.model).decode(&codes);
         // Rows of 8, or nearly square where there are many.
         let columns = ((self.count as f64).sqrt().ceil() as usize).max(8);
-        output.write(&pictures, (c.height, c.width, c.channels), columns)?;
+        output.write(&pictures, c.image(), columns)?;
         Ok(Ending::Done)
     }
 
@@ -107,7 +105,7 @@ impl Sample {
             return Ok(Prior::Mixture(mixture));
         }
         let data = opened.images(&self.data, Part::Train)?;
-        let judged = Judged::choose(&data, run_split(opened, &self.data))?;
+        let judged = Judged::choose(&data, opened.split(&self.data))?;
         let seed = opened.config.as_ref().map_or(0, |config| config.seed);
         let span = opened.model.config().span();
         let filler = Filler { span, binarize: opened.binarize(&self.data)?, seed };

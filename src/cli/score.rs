@@ -5,18 +5,16 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Ending;
-use super::common::Opened;
-use super::eval::run_split;
+use super::common::{Ending, Opened};
 use super::pictures::refuse_other;
 use super::sample::free_name;
-use crate::data::{Dataset, Filler, Images, Labels, Part, Span, Split};
+use crate::data::{Dataset, Filler, Images, Labels, Part, Span};
 use crate::error::{Error, Result};
-use crate::generate::Codec;
-use crate::generate::bounds::{VaeLikelihood, importance_weighted, negative_elbos, quantile};
+use crate::evaluate::bounds::{VaeLikelihood, importance_weighted, negative_elbos, quantile};
+use crate::model::Codec;
 use crate::report::Picture;
 use crate::storage::atomic::write_new;
-use crate::storage::filesystem::system;
+use crate::storage::system::system;
 use crate::train::DataOptions;
 
 /// Images on the sheet, three tiles each, and how many stand in a row.
@@ -100,7 +98,7 @@ impl Score {
         order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]).then(a.cmp(&b)));
         if let Some(sheet) = &self.sheet {
             strangest(&mut codec, scored.images, &order[..order.len().min(SHOWN)], &filler)
-                .save_new(system(), sheet)?;
+                .save_new(sheet)?;
         }
 
         let strange = scores.iter().filter(|&&score| score > threshold).count();
@@ -147,7 +145,7 @@ impl Score {
         }
         let own = DataOptions { max_memory: self.data.max_memory.clone(), ..Default::default() };
         let loaded;
-        let (data, options) = match run_split(opened, &self.data) {
+        let (data, options) = match opened.split(&self.data) {
             Some(_) => (data, &self.data),
             None => match opened.images(&own, Part::Train) {
                 Ok(images) => {
@@ -160,11 +158,8 @@ impl Score {
                 }
             },
         };
-        let count = data.train.count;
-        let Some((seed, valid)) = run_split(opened, options).filter(|&(_, valid)| valid < count) else {
-            return Ok(None);
-        };
-        let held_out = Split::new(seed, count, valid).validation;
+        let Some(split) = opened.split(options).and_then(|run| run.of(data)) else { return Ok(None) };
+        let held_out = split.validation;
         Ok(Some(self.scores(codec, &data.train, &held_out, filler)))
     }
 }
@@ -192,7 +187,7 @@ fn field(text: &str) -> String {
 /// Original, reconstruction and |difference| of some images.
 fn strangest(codec: &mut Codec<'_>, images: &Images, indices: &[usize], filler: &Filler) -> Picture {
     let c = codec.model().config();
-    let (size, len) = ((c.height, c.width, c.channels), c.pixels());
+    let (size, len) = (c.image(), c.pixels());
     let mut originals = vec![0.0; indices.len() * len];
     Filler { span: Span::Unit, ..*filler }.fill(images, indices, 0, &mut originals);
     let codes = codec.encode_with(images, indices, filler);
@@ -203,7 +198,9 @@ fn strangest(codec: &mut Codec<'_>, images: &Images, indices: &[usize], filler: 
         tiles.extend_from_slice(picture);
         // The alpha of an error map would hide it.
         let error = original.iter().zip(picture).enumerate();
-        tiles.extend(error.map(|(at, (a, b))| if size.2 == 4 && at % 4 == 3 { 1.0 } else { (a - b).abs() }));
+        tiles.extend(
+            error.map(|(at, (a, b))| if size.channels == 4 && at % 4 == 3 { 1.0 } else { (a - b).abs() }),
+        );
     }
     Picture::sheet(&tiles, size, 3 * PER_ROW)
 }

@@ -9,16 +9,15 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::Ending;
-use super::common::{RUNS, load_images, set_threads};
+use super::common::{Ending, RUNS, load_images};
 use crate::error::{Error, Result};
 use crate::model::Vae;
 use crate::report::grouped;
 use crate::report::html::shell_word;
-use crate::storage::filesystem::system;
-use crate::train::run::{EpochReport, Observer};
+use crate::storage::system::system;
+use crate::train::run::{EpochReport, Observer, resumed_config};
 use crate::train::trainer::StepReport;
-use crate::train::{Config, Outcome, Run, TrainOptions, Trainer};
+use crate::train::{Config, Outcome, Run, TrainOptions, Trainer, Training, with_threads};
 
 /// Prints a line. Where nobody reads any more (`elbo train | head`), the run goes on all the same.
 macro_rules! say {
@@ -47,55 +46,59 @@ pub(super) struct Train {
 impl Train {
     pub(super) fn run(self) -> Result<Ending> {
         let stop = watch_for_interrupts()?;
-        let (folder, run) = match &self.resume {
-            Some(folder) => (folder.clone(), self.resume_run(folder)?),
-            None => self.start_run()?,
-        };
-        let mut run = run;
-        announce(&run, &folder);
-        let mut watcher = Watcher::new(run.trainer());
-        // Inside the pool, so that a step is not handed from thread to thread.
-        let outcome = rayon::scope(|_| run.train(&stop, &mut watcher));
-        watcher.finish();
-        let outcome = outcome?;
-        conclude(&run, &folder, outcome);
-        Ok(if outcome == Outcome::Interrupted { Ending::Interrupted } else { Ending::Done })
-    }
-
-    fn start_run(self) -> Result<(PathBuf, Run)> {
-        let mut options = self.options;
-        if let Some(path) = &self.config {
-            options = options.or(TrainOptions::read(path)?);
+        match self.resume {
+            Some(folder) => resume(&folder, self.options, &stop),
+            None => start(self.options, self.config.as_deref(), self.out, &stop),
         }
-        let config = Config::new(&options)?;
-        set_threads(config.threads)?;
-        let folder = match self.out {
-            Some(folder) => folder,
-            None => new_folder(config.preset.name()),
-        };
-        // Before the images are read: nobody should wait for this message.
-        Run::refuse_existing(&folder)?;
+    }
+}
+
+fn start(
+    mut options: TrainOptions,
+    file: Option<&Path>,
+    out: Option<PathBuf>,
+    stop: &AtomicBool,
+) -> Result<Ending> {
+    if let Some(path) = file {
+        options = options.or(TrainOptions::read(path)?);
+    }
+    let config = Config::new(&options)?;
+    let folder = out.unwrap_or_else(|| new_folder(config.preset.name()));
+    // Before the images are read: nobody should wait for this message.
+    Run::refuse_existing(&folder)?;
+    with_threads(config.threads, || {
         let data = load_images(&config.data, &config.load)?;
         say!("{}", data.description);
-        let run = Run::start(system(), &folder, config, data)?;
-        Ok((folder, run))
-    }
+        train(Training::from_config(config, data).start(&folder)?, &folder, stop)
+    })?
+}
 
-    fn resume_run(&self, folder: &Path) -> Result<Run> {
-        let mut rest = self.options.clone();
-        let m = &mut rest.model;
-        (m.epochs, m.max_steps, m.threads, m.checkpoint_every) = (None, None, None, None);
-        if rest != TrainOptions::default() {
-            return Err(Error::config(
-                "--resume goes on with the run's own options; only --epochs, --max-steps, --threads and --checkpoint-every may be \
-                 given anew",
-            ));
-        }
-        Run::resume(system(), folder, self.options.clone(), |config| {
-            set_threads(config.threads)?;
-            load_images(&config.data, &config.load)
-        })
+fn resume(folder: &Path, options: TrainOptions, stop: &AtomicBool) -> Result<Ending> {
+    let mut rest = options.clone();
+    let m = &mut rest.model;
+    (m.epochs, m.max_steps, m.threads, m.checkpoint_every) = (None, None, None, None);
+    if rest != TrainOptions::default() {
+        return Err(Error::config(
+            "--resume continues with the run's own options; only --epochs, --max-steps, --threads and --checkpoint-every may be given \
+             again",
+        ));
     }
+    // What is wrong with the folder is said by the resumption.
+    let threads = resumed_config(folder, options.clone()).map_or(0, |config| config.threads);
+    with_threads(threads, || {
+        let load = |config: &Config| load_images(&config.data, &config.load);
+        train(Run::resume(system(), folder, options, load)?, folder, stop)
+    })?
+}
+
+fn train(mut run: Run, folder: &Path, stop: &AtomicBool) -> Result<Ending> {
+    announce(&run, folder);
+    let mut watcher = Watcher::new(run.trainer());
+    let outcome = run.train(stop, &mut watcher);
+    watcher.finish();
+    let outcome = outcome?;
+    conclude(&run, folder, outcome);
+    Ok(if outcome == Outcome::Interrupted { Ending::Interrupted } else { Ending::Done })
 }
 
 /// `runs/DATE-TIME-PRESET`, with a number after it where two start in one second.
@@ -134,7 +137,7 @@ fn announce(run: &Run, folder: &Path) {
         grouped(t.model.parameters.len()),
         c.latent,
         c.likelihood.name(),
-        t.config.objective.divergence.name()
+        t.config.divergence.name()
     );
     let memory = needed_memory(&t.model, t.batch_size());
     if memory > 1 << 30 {
@@ -167,8 +170,8 @@ fn announce(run: &Run, folder: &Path) {
 
 /// Parameters, gradient and two moments, and twice the outputs of all layers for a batch.
 fn needed_memory(model: &Vae<f32>, batch: usize) -> u64 {
-    let a = model.architecture();
-    let outputs: usize = a.encoder.iter().chain(&a.decoder).map(|stage| stage.layer.output_len()).sum();
+    let mut outputs = 0;
+    model.architecture().for_each_layer(|_, layer, _| outputs += layer.output().len());
     4 * (4 * model.parameters.len() as u64 + 2 * (outputs * batch) as u64)
 }
 
@@ -320,9 +323,5 @@ impl Observer for Watcher {
             ));
         }
         self.last = Instant::now();
-    }
-
-    fn note(&mut self, text: &str) {
-        self.print(text);
     }
 }

@@ -4,14 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Ending;
-use super::common::{Opened, named_values};
-use super::pictures::{Output, Shown, size_of};
+use super::common::{Ending, Opened, named_values};
+use super::pictures::{Output, Shown};
 use crate::error::{Error, Result};
-use crate::generate::Codec;
+use crate::evaluate::judgement::ACTIVE_VARIANCE;
 use crate::generate::traverse::{Measure, activity, rows, values};
+use crate::model::Codec;
 use crate::train::DataOptions;
-use crate::train::evaluate::ACTIVE_VARIANCE;
 
 /// Show what each latent dimension does: a row for each, the most active first
 #[derive(Debug, Args)]
@@ -68,7 +67,7 @@ impl Traverse {
         }
         let dimensions: Vec<usize> = chosen.iter().map(|a| a.dimension).collect();
         let pictures = codec.decode(&rows(&start, &dimensions, &values));
-        output.write(&pictures, size_of(&opened), values.len())?;
+        output.write(&pictures, opened.model.config().image(), values.len())?;
         Ok(Ending::Done)
     }
 }

@@ -11,9 +11,9 @@
 //! posterior is good; they draw x_m from p(x_m | z), here its mean is taken, so that pictures come without pixel noise. With
 //! [`Inpaint::draw`] off the chain follows z = μ, forgets its noise, and comes to rest.
 
-use super::codes::{Codec, Codes};
 use crate::data::{Images, Pixels, Range};
 use crate::error::{Error, Result};
+use crate::model::codec::{Codec, Codes};
 use crate::random::{Stream, fill_normal, stream};
 use crate::text::names::named;
 use rand::RngExt;

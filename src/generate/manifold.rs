@@ -9,10 +9,10 @@
 //! as in figure 4 of Kingma & Welling 2014. With two latent dimensions it shows everything a model can draw; with more, a plane
 //! through the origin.
 
-use super::codes::Codec;
 use super::principal::Components;
 use super::quantile::inverse_normal;
 use crate::error::{Error, Result};
+use crate::model::codec::Codec;
 
 /// The codes of a grid of `side × side` pictures over two axes of the latent space; all other dimensions are 0. The first axis
 /// grows to the right, the second upwards: rows from the top, side² × Z. A model with one dimension has one row.

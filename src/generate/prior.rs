@@ -33,15 +33,14 @@
 //! diagonal, or features would be too many. It all starts from k-means++ (Arthur & Vassilvitskii 2007), seeded; the fit
 //! is the same for any number of threads.
 
-use rand::Rng;
 use rand::rngs::ChaCha8Rng;
 use rayon::prelude::*;
 use std::f64::consts::PI;
 
-use super::codes::Codes;
 use super::symmetric::{cholesky, invert_lower};
 use crate::error::{Error, Result};
 use crate::kernels::gemm::{Matrix, MatrixMut, gemm};
+use crate::model::codec::Codes;
 use crate::random::{Stream, fill_normal, stream};
 
 mod file;
@@ -185,7 +184,7 @@ impl Mixture {
     /// A component by its weight, then z = m + temperature·L·ε.
     fn draw(&self, rng: &mut ChaCha8Rng, temperature: f64, z: &mut [f32]) {
         let latent = self.latent;
-        let mut left = uniform(rng);
+        let mut left = start::uniform(rng);
         let last = self.components() - 1;
         let passed = |weight: &&f64| {
             left -= **weight;
@@ -210,11 +209,6 @@ impl Mixture {
         let len = self.scales.len() / self.components();
         &self.scales[k * len..][..len]
     }
-}
-
-/// A number in [0, 1), from the upper 53 bits of a draw.
-fn uniform(rng: &mut ChaCha8Rng) -> f64 {
-    (rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64
 }
 
 /// The features of a code: 1, z, and z_i·z_j with i ≤ j, or only z_i² where covariances are diagonal.

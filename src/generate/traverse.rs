@@ -9,8 +9,8 @@
 //! KL         mean over images of ½(μ_j² + σ_j² − 1 − ln σ_j²), in nats
 //! ```
 
-use super::codes::Codes;
 use crate::error::{Error, Result};
+use crate::model::codec::Codes;
 use crate::text::names::named;
 
 /// How much one dimension of the code says about images.

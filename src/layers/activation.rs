@@ -10,7 +10,7 @@
 //! | sigmoid | 1/(1 + e⁻ˣ) | y(1 − y) |
 //! | tanh | tanh x | 1 − y² |
 
-use super::BLOCK;
+use super::work::BLOCK;
 use crate::tensor::Element;
 
 /// What is applied to a layer's output.

@@ -21,10 +21,14 @@
 use rayon::prelude::*;
 
 use super::patches::{for_each_group, work_len};
-use super::{Activation, Gradients, Work, WorkLen, add_partials, add_rows, task_images};
+use super::torch::pair;
+use super::work::{add_partials, add_rows, task_images};
+use super::{
+    Activation, Backward, Describe, Forward, Init, Layer, Layout, ParameterSpec, Torch, Work, WorkLen,
+};
 use crate::kernels::gemm::{Matrix, MatrixMut, transpose};
 use crate::kernels::geometry::Geometry;
-use crate::tensor::Element;
+use crate::tensor::{Element, ImageShape};
 
 /// A convolution from the large side of its geometry to `filters` channels on the small side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,65 +37,122 @@ pub struct Conv2d {
     pub geometry: Geometry,
     /// O, the channels of the output.
     pub filters: usize,
+    /// What is applied to the output.
+    pub activation: Activation,
 }
 
 impl Conv2d {
-    /// The working memory that it needs.
-    pub fn work_len(&self) -> WorkLen {
+    /// The numbers of one image on the small side.
+    fn small_len(&self) -> usize {
+        self.geometry.places() * self.filters
+    }
+
+    /// W as a matrix `[O × K·K·C]`.
+    fn weight<'a, T: Element>(&self, weight: &'a [T]) -> Matrix<'a, T> {
+        Matrix::new(weight, self.filters, self.geometry.patch_len())
+    }
+}
+
+impl Describe for Conv2d {
+    fn input(&self) -> ImageShape {
+        let g = &self.geometry;
+        ImageShape::new(g.height, g.width, g.channels)
+    }
+
+    fn output(&self) -> ImageShape {
+        ImageShape::new(self.geometry.small_height, self.geometry.small_width, self.filters)
+    }
+
+    fn parameters(&self) -> Vec<ParameterSpec> {
+        kernel_parameters(&self.geometry, self.filters, self.filters)
+    }
+
+    fn work_len(&self) -> WorkLen {
         work_len(&self.geometry, self.filters, self.filters)
     }
 
-    /// output ← activation(conv(input) + bias): B·H·W·C → B·H′·W′·O.
-    pub fn forward<T: Element>(
-        &self,
-        input: &[T],
-        weight: &[T],
-        bias: &[T],
-        activation: Activation,
-        output: &mut [T],
-        work: &mut Work<T>,
-    ) {
+    fn flops(&self) -> usize {
+        2 * self.geometry.places() * self.geometry.patch_len() * self.filters
+    }
+
+    fn columns(&self) -> Option<(Geometry, usize)> {
+        Some((self.geometry, self.filters))
+    }
+
+    fn summary(&self) -> String {
+        let g = &self.geometry;
+        format!("convolution {}×{}, stride {}", g.kernel_height, g.kernel_width, g.stride)
+    }
+
+    fn activation(&self) -> Activation {
+        self.activation
+    }
+
+    fn torch(&self, name: &str, torch: &mut Torch<'_>) {
+        torch.need_image(self.input());
+        let g = &self.geometry;
+        let (arguments, kernel) = (convolution_arguments(g), pair(g.kernel_height, g.kernel_width));
+        let constructor = format!("nn.Conv2d({}, {}, {kernel}{arguments})", g.channels, self.filters);
+        let function = format!("F.conv2d({{x}}, {{weight}}, {{bias}}{arguments})");
+        let call = torch.module(name, constructor, self.filters, &function);
+        torch.apply(call, self.activation, self.output());
+    }
+}
+
+/// Weight and bias of a convolution or a transposed one, whose weight is `[outer, C, KH, KW]` in PyTorch.
+pub(super) fn kernel_parameters(geometry: &Geometry, outer: usize, biases: usize) -> Vec<ParameterSpec> {
+    let g = geometry;
+    let taps = g.kernel_height * g.kernel_width;
+    let layout = Layout { outer, pixels: taps, channels: g.channels, inner: 1, tail: 0 };
+    // A transposed convolution's too: PyTorch counts there as if the weight were a convolution's.
+    let init = Init::Uniform { fan_in: g.patch_len() };
+    vec![
+        ParameterSpec::new("weight", &[outer, g.channels, g.kernel_height, g.kernel_width], layout, init),
+        ParameterSpec::vector("bias", biases, init),
+    ]
+}
+
+/// Stride and padding as PyTorch's arguments; what is its default is left out.
+pub(super) fn convolution_arguments(geometry: &Geometry) -> String {
+    let argument = |name: &str, value: usize, default: usize| {
+        if value == default { String::new() } else { format!(", {name}={value}") }
+    };
+    argument("stride", geometry.stride, 1) + &argument("padding", geometry.padding, 0)
+}
+
+impl<T: Element> Layer<T> for Conv2d {
+    /// y ← activation(conv(x) + bias): B·H·W·C → B·H′·W′·O.
+    fn forward(&self, x: &[T], y: &mut [T], pass: Forward<'_, T>) {
+        let (weight, bias) = (pass.parameters.get(0), pass.parameters.get(1));
         let (g, image, small) = (&self.geometry, self.geometry.large_len(), self.small_len());
-        let Work { scratch, transposed, .. } = work;
-        let (wt, task) = (transpose(self.weight(weight), transposed), task_images(output.len() / small));
-        output.par_chunks_mut(task * small).zip(input.par_chunks(task * image)).for_each(|(y, x)| {
+        let Work { scratch, transposed, .. } = pass.work;
+        let (wt, task) = (transpose(self.weight(weight), transposed), task_images(pass.batch));
+        y.par_chunks_mut(task * small).zip(x.par_chunks(task * image)).for_each(|(y, x)| {
             for_each_group(g, self.filters, x.len() / image, scratch, |mut columns, mut rows| {
                 columns.im2col(x);
                 rows.write(y, |y| {
                     columns.times(wt, &mut MatrixMut::new(y, y.len() / self.filters, self.filters));
-                    activation.forward_with_bias(y, bias);
+                    self.activation.forward_with_bias(y, bias);
                 });
             });
         });
     }
 
-    /// The three gradients; `output` is what `forward` gave, `d_output` leaves as the gradient before the activation.
-    /// The first layer of a network needs no `d_input`.
-    pub fn backward<T: Element>(
-        &self,
-        input: &[T],
-        output: &[T],
-        weight: &[T],
-        activation: Activation,
-        d_output: &mut [T],
-        gradients: &mut Gradients<'_, T>,
-        d_input: Option<&mut [T]>,
-        work: &mut Work<T>,
-    ) {
+    fn backward(&self, x: &[T], y: &[T], dy: &mut [T], dx: Option<&mut [T]>, mut pass: Backward<'_, T>) {
         let (g, image, small) = (&self.geometry, self.geometry.large_len(), self.small_len());
-        let batch = output.len() / small;
-        let (w, task) = (self.weight(weight), task_images(batch));
+        let (w, task) = (self.weight(pass.parameters.get(0)), task_images(pass.batch));
+        let mut gradients = pass.gradients.weight_and_bias();
         let (weight_len, partial_len) =
             (gradients.weight.len(), gradients.weight.len() + gradients.bias.len());
-        let Work { scratch, partials, .. } = work;
-        let used = &mut partials[..batch.div_ceil(task) * partial_len];
+        let Work { scratch, partials, .. } = pass.work;
+        let used = &mut partials[..pass.batch.div_ceil(task) * partial_len];
 
         // Each task adds up dW = dYᵀ·X̂ and db = Σ dY of its own images, and makes dX = col2im(dY·W) of them.
         let one_task = |sums: &mut [T], d: &mut [T], y: &[T], x: &[T], mut dx: Option<&mut [T]>| {
             sums.fill(T::ZERO);
             let (dw, db) = sums.split_at_mut(weight_len);
             let mut dw = MatrixMut::new(dw, self.filters, g.patch_len());
-            activation.backward(y, d);
+            self.activation.backward(y, d);
             add_rows(d, db);
             if let Some(dx) = &mut dx {
                 dx.fill(T::ZERO);
@@ -106,35 +167,38 @@ impl Conv2d {
                 }
             });
         };
-        let inputs = input.par_chunks(task * image).zip(output.par_chunks(task * small));
-        let tasks = used.par_chunks_mut(partial_len).zip(d_output.par_chunks_mut(task * small)).zip(inputs);
-        match d_input {
-            Some(d_input) => tasks
-                .zip(d_input.par_chunks_mut(task * image))
+        let inputs = x.par_chunks(task * image).zip(y.par_chunks(task * small));
+        let tasks = used.par_chunks_mut(partial_len).zip(dy.par_chunks_mut(task * small)).zip(inputs);
+        match dx {
+            Some(dx) => tasks
+                .zip(dx.par_chunks_mut(task * image))
                 .for_each(|(((sums, d), (x, y)), dx)| one_task(sums, d, y, x, Some(dx))),
             None => tasks.for_each(|((sums, d), (x, y))| one_task(sums, d, y, x, None)),
         }
-        add_partials(used, gradients);
-    }
-
-    /// The numbers of one image on the small side.
-    fn small_len(&self) -> usize {
-        self.geometry.places() * self.filters
-    }
-
-    /// W as a matrix `[O × K·K·C]`.
-    fn weight<'a, T: Element>(&self, weight: &'a [T]) -> Matrix<'a, T> {
-        Matrix::new(weight, self.filters, self.geometry.patch_len())
+        add_partials(used, &mut gradients);
     }
 }
 
+/// Over kernels, strides, paddings, sizes, channels and batches.
 #[cfg(test)]
-pub(crate) mod tests {
+pub(crate) fn examples() -> Vec<super::proof::Example> {
+    use super::proof::Example;
+    let activations = [Activation::Identity, Activation::Tanh, Activation::Sigmoid];
+    let grid = crate::gradient_check::convolution_grid(48).into_iter().enumerate();
+    grid.map(|(case, (geometry, filters, batch))| {
+        Example::new(Conv2d { geometry, filters, activation: activations[case % 3] }, batch).accumulating()
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
     use super::*;
-    use crate::gradient_check::{check, convolution_grid, random_vec};
+    use crate::gradient_check::{convolution_grid, random_vec};
+    use crate::layers::proof::apply;
 
     /// The definition, one multiplication at a time.
-    pub(crate) fn naive(layer: &Conv2d, batch: usize, x: &[f64], w: &[f64], b: &[f64]) -> Vec<f64> {
+    fn naive(layer: &Conv2d, batch: usize, x: &[f64], w: &[f64], b: &[f64]) -> Vec<f64> {
         let g = &layer.geometry;
         let mut y = vec![0.0; batch * g.places() * layer.filters];
         for n in 0..batch {
@@ -165,13 +229,12 @@ pub(crate) mod tests {
     fn random_shapes_equal_the_naive_loop() {
         let mut cases = 0;
         for (seed, (geometry, filters, batch)) in convolution_grid(1200).into_iter().enumerate() {
-            let layer = Conv2d { geometry, filters };
+            let layer = Conv2d { geometry, filters, activation: Activation::Identity };
             let seed = 100 + 4 * seed as u64;
             let x = random_vec(seed, batch * geometry.large_len());
             let w = random_vec(seed + 1, filters * geometry.patch_len());
             let b = random_vec(seed + 2, filters);
-            let mut y = vec![f64::NAN; batch * geometry.places() * filters];
-            layer.forward(&x, &w, &b, Activation::Identity, &mut y, &mut Work::new(layer.work_len()));
+            let y = apply(&layer, batch, &x, &[&w, &b]);
             for (found, expected) in y.iter().zip(naive(&layer, batch, &x, &w, &b)) {
                 let difference = (found - expected).abs();
                 assert!(difference <= 1e-11, "{layer:?}: {found} not {expected}");
@@ -179,35 +242,5 @@ pub(crate) mod tests {
             cases += 1;
         }
         println!("{cases} random convolutions");
-    }
-
-    #[test]
-    pub(crate) fn gradients_over_kernels_strides_paddings_sizes_channels_and_batches() {
-        for (seed, (geometry, filters, batch)) in convolution_grid(48).into_iter().enumerate() {
-            let layer = Conv2d { geometry, filters };
-            let activation = [Activation::Identity, Activation::Tanh, Activation::Sigmoid][seed % 3];
-            let seed = 9000 + 4 * seed as u64;
-            let mut work = Work::new(layer.work_len());
-            let x = random_vec(seed, batch * geometry.large_len());
-            let w = random_vec(seed + 1, filters * geometry.patch_len());
-            let b = random_vec(seed + 2, filters);
-            let upstream = random_vec(seed + 3, batch * geometry.places() * filters);
-            let mut y = vec![0.0; upstream.len()];
-            layer.forward(&x, &w, &b, activation, &mut y, &mut work);
-            let (mut d, mut dx) = (upstream.clone(), vec![f64::NAN; x.len()]);
-            let (mut dw, mut db) = (vec![1.0; w.len()], vec![f64::NAN; b.len()]);
-            let mut gradients = Gradients { weight: &mut dw, bias: &mut db, accumulate: true };
-            layer.backward(&x, &y, &w, activation, &mut d, &mut gradients, Some(&mut dx), &mut work);
-            dw.iter_mut().for_each(|v| *v -= 1.0);
-            let mut objective = |x: &[f64], w: &[f64], b: &[f64]| -> f64 {
-                let mut y = vec![0.0; upstream.len()];
-                layer.forward(x, w, b, activation, &mut y, &mut work);
-                y.iter().zip(&upstream).map(|(y, u)| y * u).sum()
-            };
-            let name = format!("{layer:?} batch {batch} {activation:?}");
-            check(&name, &mut x.clone(), &dx, |x| objective(x, &w, &b));
-            check(&name, &mut w.clone(), &dw, |w| objective(&x, w, &b));
-            check(&name, &mut b.clone(), &db, |b| objective(&x, &w, b));
-        }
     }
 }

@@ -23,11 +23,14 @@
 
 use rayon::prelude::*;
 
+use super::conv2d::{convolution_arguments, kernel_parameters};
 use super::patches::{for_each_group, work_len};
-use super::{Activation, Gradients, Work, WorkLen, add_partials, add_rows, task_images};
+use super::torch::pair;
+use super::work::{add_partials, add_rows, task_images};
+use super::{Activation, Backward, Describe, Forward, Gradients, Layer, ParameterSpec, Torch, Work, WorkLen};
 use crate::kernels::gemm::{Matrix, MatrixMut, nothing, product, transpose};
 use crate::kernels::geometry::Geometry;
-use crate::tensor::Element;
+use crate::tensor::{Element, ImageShape};
 
 /// A transposed convolution from `small_channels` on the small side of its geometry to the large side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,136 +39,191 @@ pub struct ConvTranspose2d {
     pub geometry: Geometry,
     /// S, the channels of the input.
     pub small_channels: usize,
+    /// What is applied to the output.
+    pub activation: Activation,
 }
 
 impl ConvTranspose2d {
-    /// The working memory that it needs.
-    pub fn work_len(&self) -> WorkLen {
-        if self.geometry.is_whole_image() {
-            return WorkLen::default();
-        }
-        work_len(&self.geometry, self.small_channels, self.geometry.channels)
-    }
-
     /// The numbers of one image on the small side.
     fn small_len(&self) -> usize {
         self.geometry.places() * self.small_channels
-    }
-
-    /// output ← activation(col2im(input·W) + bias): B·h·w·S → B·H·W·C.
-    pub fn forward<T: Element>(
-        &self,
-        input: &[T],
-        weight: &[T],
-        bias: &[T],
-        activation: Activation,
-        output: &mut [T],
-        work: &mut Work<T>,
-    ) {
-        let (g, image, small) = (&self.geometry, self.geometry.large_len(), self.small_len());
-        if g.is_whole_image() {
-            let batch = output.len() / image;
-            let y = MatrixMut::new(output, batch, image);
-            product(Matrix::new(input, batch, small), self.weight(weight), T::ZERO, y, &nothing);
-            output.par_chunks_mut(image).for_each(|y| activation.forward_with_bias(y, bias));
-            return;
-        }
-        let (w, task, scratch) = (self.weight(weight), task_images(output.len() / image), &work.scratch);
-        output.par_chunks_mut(task * image).zip(input.par_chunks(task * small)).for_each(|(y, x)| {
-            y.fill(T::ZERO);
-            for_each_group(g, self.small_channels, x.len() / small, scratch, |mut columns, mut rows| {
-                columns.assign_product(rows.gather(x), w);
-                columns.col2im(y);
-            });
-            activation.forward_with_bias(y, bias);
-        });
-    }
-
-    /// The three gradients; `output` is what `forward` gave, `d_output` leaves as the gradient before the activation.
-    pub fn backward<T: Element>(
-        &self,
-        input: &[T],
-        output: &[T],
-        weight: &[T],
-        activation: Activation,
-        d_output: &mut [T],
-        gradients: &mut Gradients<'_, T>,
-        d_input: &mut [T],
-        work: &mut Work<T>,
-    ) {
-        let (g, image, small) = (&self.geometry, self.geometry.large_len(), self.small_len());
-        let batch = output.len() / image;
-        if g.is_whole_image() {
-            self.backward_whole_image(batch, input, output, weight, activation, d_output, gradients, d_input);
-            return;
-        }
-        let Work { scratch, partials, transposed } = work;
-        let (wt, task) = (transpose(self.weight(weight), transposed), task_images(batch));
-        let (weight_len, partial_len) =
-            (gradients.weight.len(), gradients.weight.len() + gradients.bias.len());
-        let used = &mut partials[..batch.div_ceil(task) * partial_len];
-        let large = d_output.par_chunks_mut(task * image).zip(output.par_chunks(task * image));
-        let smalls = d_input.par_chunks_mut(task * small).zip(input.par_chunks(task * small));
-        // Each task adds up dW = Xᵀ·D̂ and db = Σ dY of its own images, and makes dX = D̂·Wᵀ of them.
-        used.par_chunks_mut(partial_len).zip(large).zip(smalls).for_each(|((sums, (d, y)), (dx, x))| {
-            sums.fill(T::ZERO);
-            let (dw, db) = sums.split_at_mut(weight_len);
-            let mut dw = MatrixMut::new(dw, self.small_channels, g.patch_len());
-            activation.backward(y, d);
-            add_rows(d, db);
-            for_each_group(g, self.small_channels, x.len() / small, scratch, |mut columns, mut rows| {
-                columns.im2col(d);
-                columns.add_weight_gradient(rows.gather(x), &mut dw);
-                rows.write(dx, |dx| {
-                    let rows = dx.len() / self.small_channels;
-                    columns.times(wt, &mut MatrixMut::new(dx, rows, self.small_channels));
-                });
-            });
-        });
-        add_partials(used, gradients);
-    }
-
-    /// The same where im2col(dY) is dY itself.
-    fn backward_whole_image<T: Element>(
-        &self,
-        batch: usize,
-        input: &[T],
-        output: &[T],
-        weight: &[T],
-        activation: Activation,
-        d_output: &mut [T],
-        gradients: &mut Gradients<'_, T>,
-        d_input: &mut [T],
-    ) {
-        let (image, small) = (self.geometry.large_len(), self.small_len());
-        d_output
-            .par_chunks_mut(image)
-            .zip(output.par_chunks(image))
-            .for_each(|(d, y)| activation.backward(y, d));
-        gradients.bias.fill(T::ZERO);
-        add_rows(d_output, gradients.bias);
-        let (x, dy) = (Matrix::new(input, batch, small), Matrix::new(d_output, batch, image));
-        let beta = if gradients.accumulate { T::ONE } else { T::ZERO };
-        product(x.transposed(), dy, beta, MatrixMut::new(gradients.weight, small, image), &nothing);
-        product(
-            dy,
-            self.weight(weight).transposed(),
-            T::ZERO,
-            MatrixMut::new(d_input, batch, small),
-            &nothing,
-        );
     }
 
     /// W as a matrix `[S × K·K·C]`.
     fn weight<'a, T: Element>(&self, weight: &'a [T]) -> Matrix<'a, T> {
         Matrix::new(weight, self.small_channels, self.geometry.patch_len())
     }
+
+    /// PyTorch starts from the small side, and several large sides lead to the same small one; `output_padding` says which was meant: what is
+    /// missing of H is H − ((h − 1)·S − 2P + K).
+    fn output_padding(&self) -> String {
+        let g = &self.geometry;
+        let missing = |large: usize, small: usize, kernel: usize| {
+            (large + 2 * g.padding).saturating_sub((small - 1) * g.stride + kernel)
+        };
+        let rows = missing(g.height, g.small_height, g.kernel_height);
+        let columns = missing(g.width, g.small_width, g.kernel_width);
+        if rows + columns == 0 { String::new() } else { format!(", output_padding={}", pair(rows, columns)) }
+    }
+}
+
+impl Describe for ConvTranspose2d {
+    fn input(&self) -> ImageShape {
+        ImageShape::new(self.geometry.small_height, self.geometry.small_width, self.small_channels)
+    }
+
+    fn output(&self) -> ImageShape {
+        let g = &self.geometry;
+        ImageShape::new(g.height, g.width, g.channels)
+    }
+
+    fn parameters(&self) -> Vec<ParameterSpec> {
+        kernel_parameters(&self.geometry, self.small_channels, self.geometry.channels)
+    }
+
+    fn work_len(&self) -> WorkLen {
+        if self.geometry.is_whole_image() {
+            return WorkLen::default();
+        }
+        work_len(&self.geometry, self.small_channels, self.geometry.channels)
+    }
+
+    fn flops(&self) -> usize {
+        2 * self.geometry.places() * self.geometry.patch_len() * self.small_channels
+    }
+
+    fn columns(&self) -> Option<(Geometry, usize)> {
+        (!self.geometry.is_whole_image()).then_some((self.geometry, self.small_channels))
+    }
+
+    fn summary(&self) -> String {
+        let g = &self.geometry;
+        format!("transposed convolution {}×{}, stride {}", g.kernel_height, g.kernel_width, g.stride)
+    }
+
+    fn activation(&self) -> Activation {
+        self.activation
+    }
+
+    fn torch(&self, name: &str, torch: &mut Torch<'_>) {
+        torch.need_image(self.input());
+        let (g, kernel) = (&self.geometry, pair(self.geometry.kernel_height, self.geometry.kernel_width));
+        let arguments = convolution_arguments(g) + &self.output_padding();
+        let constructor =
+            format!("nn.ConvTranspose2d({}, {}, {kernel}{arguments})", self.small_channels, g.channels);
+        let function = format!("F.conv_transpose2d({{x}}, {{weight}}, {{bias}}{arguments})");
+        let call = torch.module(name, constructor, g.channels, &function);
+        torch.apply(call, self.activation, self.output());
+    }
+}
+
+impl<T: Element> Layer<T> for ConvTranspose2d {
+    /// y ← activation(col2im(x·W) + bias): B·h·w·S → B·H·W·C.
+    fn forward(&self, x: &[T], y: &mut [T], pass: Forward<'_, T>) {
+        let (weight, bias) = (pass.parameters.get(0), pass.parameters.get(1));
+        let (g, image, small) = (&self.geometry, self.geometry.large_len(), self.small_len());
+        if g.is_whole_image() {
+            let matrix = MatrixMut::new(y, pass.batch, image);
+            product(Matrix::new(x, pass.batch, small), self.weight(weight), T::ZERO, matrix, &nothing);
+            y.par_chunks_mut(image).for_each(|y| self.activation.forward_with_bias(y, bias));
+            return;
+        }
+        let (w, task, scratch) = (self.weight(weight), task_images(pass.batch), &pass.work.scratch);
+        y.par_chunks_mut(task * image).zip(x.par_chunks(task * small)).for_each(|(y, x)| {
+            y.fill(T::ZERO);
+            for_each_group(g, self.small_channels, x.len() / small, scratch, |mut columns, mut rows| {
+                columns.assign_product(rows.gather(x), w);
+                columns.col2im(y);
+            });
+            self.activation.forward_with_bias(y, bias);
+        });
+    }
+
+    fn backward(&self, x: &[T], y: &[T], dy: &mut [T], dx: Option<&mut [T]>, mut pass: Backward<'_, T>) {
+        let (g, image, small) = (&self.geometry, self.geometry.large_len(), self.small_len());
+        let weight = self.weight(pass.parameters.get(0));
+        let mut gradients = pass.gradients.weight_and_bias();
+        if g.is_whole_image() {
+            return self.backward_whole_image(x, y, weight, dy, &mut gradients, dx);
+        }
+        let Work { scratch, partials, transposed } = pass.work;
+        let (wt, task) = (transpose(weight, transposed), task_images(pass.batch));
+        let (weight_len, partial_len) =
+            (gradients.weight.len(), gradients.weight.len() + gradients.bias.len());
+        let used = &mut partials[..pass.batch.div_ceil(task) * partial_len];
+        // Each task adds up dW = Xᵀ·D̂ and db = Σ dY of its own images, and makes dX = D̂·Wᵀ of them.
+        let one_task = |sums: &mut [T], d: &mut [T], y: &[T], x: &[T], mut dx: Option<&mut [T]>| {
+            sums.fill(T::ZERO);
+            let (dw, db) = sums.split_at_mut(weight_len);
+            let mut dw = MatrixMut::new(dw, self.small_channels, g.patch_len());
+            self.activation.backward(y, d);
+            add_rows(d, db);
+            for_each_group(g, self.small_channels, x.len() / small, scratch, |mut columns, mut rows| {
+                columns.im2col(d);
+                columns.add_weight_gradient(rows.gather(x), &mut dw);
+                let Some(dx) = &mut dx else { return };
+                rows.write(dx, |dx| {
+                    let rows = dx.len() / self.small_channels;
+                    columns.times(wt, &mut MatrixMut::new(dx, rows, self.small_channels));
+                });
+            });
+        };
+        let large = dy.par_chunks_mut(task * image).zip(y.par_chunks(task * image));
+        let tasks = used.par_chunks_mut(partial_len).zip(large).zip(x.par_chunks(task * small));
+        match dx {
+            Some(dx) => tasks
+                .zip(dx.par_chunks_mut(task * small))
+                .for_each(|(((sums, (d, y)), x), dx)| one_task(sums, d, y, x, Some(dx))),
+            None => tasks.for_each(|((sums, (d, y)), x)| one_task(sums, d, y, x, None)),
+        }
+        add_partials(used, &mut gradients);
+    }
+}
+
+impl ConvTranspose2d {
+    /// The backward pass if im2col(dY) is dY itself.
+    fn backward_whole_image<T: Element>(
+        &self,
+        x: &[T],
+        y: &[T],
+        weight: Matrix<'_, T>,
+        dy: &mut [T],
+        gradients: &mut Gradients<'_, T>,
+        dx: Option<&mut [T]>,
+    ) {
+        let (image, small) = (self.geometry.large_len(), self.small_len());
+        let batch = y.len() / image;
+        dy.par_chunks_mut(image).zip(y.par_chunks(image)).for_each(|(d, y)| self.activation.backward(y, d));
+        gradients.bias.fill(T::ZERO);
+        add_rows(dy, gradients.bias);
+        let (x, dy) = (Matrix::new(x, batch, small), Matrix::new(dy, batch, image));
+        let beta = if gradients.accumulate { T::ONE } else { T::ZERO };
+        product(x.transposed(), dy, beta, MatrixMut::new(gradients.weight, small, image), &nothing);
+        if let Some(dx) = dx {
+            product(dy, weight.transposed(), T::ZERO, MatrixMut::new(dx, batch, small), &nothing);
+        }
+    }
+}
+
+/// Over kernels, strides, paddings, sizes, channels and batches, and the whole-image case of the article's first step up.
+#[cfg(test)]
+pub(crate) fn examples() -> Vec<super::proof::Example> {
+    use super::proof::Example;
+    let activations = [Activation::Identity, Activation::Tanh, Activation::Sigmoid];
+    let mut grid = vec![(Geometry::new((3, 4, 2), (3, 4), 1, 0).unwrap(), 5, 3)];
+    grid.extend(crate::gradient_check::convolution_grid(48));
+    let one = |(case, (geometry, small_channels, batch)): (usize, (Geometry, usize, usize))| {
+        let layer = ConvTranspose2d { geometry, small_channels, activation: activations[case % 3] };
+        Example::new(layer, batch).accumulating()
+    };
+    grid.into_iter().enumerate().map(one).collect()
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-    use crate::gradient_check::{check, convolution_grid, random_vec};
+    use crate::gradient_check::{convolution_grid, random_vec};
+    use crate::layers::proof::apply;
 
     /// The definition: every small pixel, times the weight, added to the large pixels under the kernel.
     fn naive(layer: &ConvTranspose2d, batch: usize, x: &[f64], w: &[f64], b: &[f64]) -> Vec<f64> {
@@ -195,50 +253,16 @@ pub(crate) mod tests {
     #[test]
     fn random_shapes_equal_the_naive_loop() {
         for (seed, (geometry, small_channels, batch)) in convolution_grid(1200).into_iter().enumerate() {
-            let layer = ConvTranspose2d { geometry, small_channels };
+            let layer = ConvTranspose2d { geometry, small_channels, activation: Activation::Identity };
             let seed = 50_000 + 4 * seed as u64;
             let x = random_vec(seed, batch * layer.small_len());
             let w = random_vec(seed + 1, small_channels * geometry.patch_len());
             let b = random_vec(seed + 2, geometry.channels);
-            let mut y = vec![f64::NAN; batch * geometry.large_len()];
-            layer.forward(&x, &w, &b, Activation::Identity, &mut y, &mut Work::new(layer.work_len()));
+            let y = apply(&layer, batch, &x, &[&w, &b]);
             for (found, expected) in y.iter().zip(naive(&layer, batch, &x, &w, &b)) {
                 let difference = (found - expected).abs();
                 assert!(difference <= 1e-11, "{layer:?}: {found} not {expected}");
             }
-        }
-    }
-
-    #[test]
-    pub(crate) fn gradients_over_kernels_strides_paddings_sizes_channels_and_batches() {
-        let mut grid = convolution_grid(48);
-        // The whole-image case of the article's first step up.
-        grid.push((Geometry::new((3, 4, 2), (3, 4), 1, 0).unwrap(), 5, 3));
-        for (seed, (geometry, small_channels, batch)) in grid.into_iter().enumerate() {
-            let layer = ConvTranspose2d { geometry, small_channels };
-            let activation = [Activation::Identity, Activation::Tanh, Activation::Sigmoid][seed % 3];
-            let seed = 20_000 + 4 * seed as u64;
-            let mut work = Work::new(layer.work_len());
-            let x = random_vec(seed, batch * layer.small_len());
-            let w = random_vec(seed + 1, small_channels * geometry.patch_len());
-            let b = random_vec(seed + 2, geometry.channels);
-            let upstream = random_vec(seed + 3, batch * geometry.large_len());
-            let mut y = vec![0.0; upstream.len()];
-            layer.forward(&x, &w, &b, activation, &mut y, &mut work);
-            let (mut d, mut dx) = (upstream.clone(), vec![f64::NAN; x.len()]);
-            let (mut dw, mut db) = (vec![1.0; w.len()], vec![f64::NAN; b.len()]);
-            let mut gradients = Gradients { weight: &mut dw, bias: &mut db, accumulate: true };
-            layer.backward(&x, &y, &w, activation, &mut d, &mut gradients, &mut dx, &mut work);
-            dw.iter_mut().for_each(|v| *v -= 1.0);
-            let mut objective = |x: &[f64], w: &[f64], b: &[f64]| -> f64 {
-                let mut y = vec![0.0; upstream.len()];
-                layer.forward(x, w, b, activation, &mut y, &mut work);
-                y.iter().zip(&upstream).map(|(y, u)| y * u).sum()
-            };
-            let name = format!("{layer:?} batch {batch} {activation:?}");
-            check(&name, &mut x.clone(), &dx, |x| objective(x, &w, &b));
-            check(&name, &mut w.clone(), &dw, |w| objective(&x, w, &b));
-            check(&name, &mut b.clone(), &db, |b| objective(&x, &w, b));
         }
     }
 }

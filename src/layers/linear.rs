@@ -12,33 +12,63 @@
 //!
 //! W is [out, in], as in PyTorch. With `transposed` the layer reads a weight that lies in memory as [in, out]: the way
 //! back of a layer whose weight it shares.
+//!
+//! If the input or the output is an image, the layer takes its numbers as they lie, channels last; PyTorch flattens channels first, so the
+//! weight's rows or columns are in another order in files.
 
 use rayon::prelude::*;
 
-use super::{Activation, Gradients, add_rows};
+use super::work::add_rows;
+use super::{Activation, Backward, Describe, Forward, Gradients, Init, Layer, Layout, ParameterSpec, Torch};
 use crate::kernels::gemm::{Matrix, MatrixMut, nothing, product};
-use crate::tensor::Element;
+use crate::tensor::{Element, ImageShape};
 
-/// The sizes of a fully connected layer.
+/// A fully connected layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Linear {
     /// Numbers per image that come in.
     pub inputs: usize,
     /// Numbers per image that go out.
     pub outputs: usize,
+    /// The image that the first numbers of the input are, if they are one.
+    pub from_image: Option<ImageShape>,
+    /// The image that the output is, if it is one.
+    pub to_image: Option<ImageShape>,
     /// Whether the weight lies in memory as `[inputs][outputs]`, because the layer that it belongs to goes the other way.
     pub transposed: bool,
+    /// What is applied to the output.
+    pub activation: Activation,
 }
 
 impl Linear {
-    /// A layer with a weight of its own.
-    pub fn new(inputs: usize, outputs: usize) -> Self {
-        Self { inputs, outputs, transposed: false }
+    /// From one vector to another.
+    pub fn new(inputs: usize, outputs: usize, activation: Activation) -> Self {
+        Self { inputs, outputs, from_image: None, to_image: None, transposed: false, activation }
     }
 
-    /// A layer that uses the weight of a layer from `outputs` to `inputs`.
-    pub fn with_weight_of(reversed: &Self) -> Self {
-        Self { inputs: reversed.outputs, outputs: reversed.inputs, transposed: !reversed.transposed }
+    /// From an image to a vector.
+    pub fn from_image(image: ImageShape, outputs: usize, activation: Activation) -> Self {
+        Self { from_image: Some(image), ..Self::new(image.len(), outputs, activation) }
+    }
+
+    /// From an image and `more` numbers after it to a vector.
+    pub fn from_image_and_vector(
+        image: ImageShape,
+        more: usize,
+        outputs: usize,
+        activation: Activation,
+    ) -> Self {
+        Self { from_image: Some(image), ..Self::new(image.len() + more, outputs, activation) }
+    }
+
+    /// From a vector to an image.
+    pub fn to_image(inputs: usize, image: ImageShape, activation: Activation) -> Self {
+        Self { to_image: Some(image), ..Self::new(inputs, image.len(), activation) }
+    }
+
+    /// The same layer with the weight of a layer that goes the other way.
+    pub fn with_reversed_weight(self) -> Self {
+        Self { transposed: true, ..self }
     }
 
     /// W as a matrix `[outputs × inputs]`, however it lies in memory.
@@ -51,14 +81,7 @@ impl Linear {
     }
 
     /// output ← activation(input·Wᵀ + bias), for a batch: `input` is B × inputs, `output` B × outputs.
-    pub fn forward<T: Element>(
-        &self,
-        input: &[T],
-        weight: &[T],
-        bias: &[T],
-        activation: Activation,
-        output: &mut [T],
-    ) {
+    pub fn apply<T: Element>(&self, input: &[T], weight: &[T], bias: &[T], output: &mut [T]) {
         let batch = output.len() / self.outputs;
         let x = Matrix::new(input, batch, self.inputs);
         let y = MatrixMut::new(output, batch, self.outputs);
@@ -66,35 +89,19 @@ impl Linear {
             for row in 0..piece.rows() {
                 let values = piece.row(row);
                 let width = values.len();
-                activation.forward_with_bias(values, &bias[first..first + width]);
+                self.activation.forward_with_bias(values, &bias[first..first + width]);
             }
         });
     }
 
-    /// The three gradients. `output` is what `forward` gave; `d_output` comes in as the gradient of it and leaves as the gradient
-    /// before the activation.
-    pub fn backward<T: Element>(
-        &self,
-        input: &[T],
-        output: &[T],
-        weight: &[T],
-        activation: Activation,
-        d_output: &mut [T],
-        gradients: &mut Gradients<'_, T>,
-        d_input: Option<&mut [T]>,
-    ) {
-        self.activation_gradient(output, activation, d_output);
-        self.parameter_gradients(input, d_output, gradients);
-        if let Some(d_input) = d_input {
-            self.input_gradient(weight, d_output, T::ZERO, d_input);
-        }
-    }
-
-    fn activation_gradient<T: Element>(&self, output: &[T], activation: Activation, d_output: &mut [T]) {
-        if activation != Activation::Identity {
+    /// d ← the gradient before the activation.
+    fn activation_gradient<T: Element>(&self, output: &[T], d_output: &mut [T]) {
+        if self.activation != Activation::Identity {
             const ROWS: usize = 16;
             let pieces = d_output.par_chunks_mut(ROWS * self.outputs);
-            pieces.zip(output.par_chunks(ROWS * self.outputs)).for_each(|(d, y)| activation.backward(y, d));
+            pieces
+                .zip(output.par_chunks(ROWS * self.outputs))
+                .for_each(|(d, y)| self.activation.backward(y, d));
         }
     }
 
@@ -130,52 +137,106 @@ impl Linear {
     }
 }
 
-#[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-    use crate::gradient_check::{check, random_vec};
+impl Describe for Linear {
+    fn input(&self) -> ImageShape {
+        self.from_image.filter(|image| image.len() == self.inputs).unwrap_or(ImageShape::vector(self.inputs))
+    }
 
-    #[test]
-    pub(crate) fn gradients_over_sizes_batches_and_activations() {
-        let activations = [Activation::Identity, Activation::Relu, Activation::Sigmoid, Activation::Tanh];
-        for (case, &(inputs, outputs, batch)) in
-            [(1, 1, 1), (3, 5, 2), (7, 4, 3), (2, 70, 2)].iter().enumerate()
-        {
-            for transposed in [false, true] {
-                let layer = Linear { inputs, outputs, transposed };
-                let activation = activations[case];
-                let seed = 10 * case as u64;
-                let x = random_vec(seed, batch * inputs);
-                let w = random_vec(seed + 1, inputs * outputs);
-                let b = random_vec(seed + 2, outputs);
-                let upstream = random_vec(seed + 3, batch * outputs);
-                let objective = |x: &[f64], w: &[f64], b: &[f64]| -> f64 {
-                    let mut y = vec![0.0; batch * outputs];
-                    layer.forward(x, w, b, activation, &mut y);
-                    y.iter().zip(&upstream).map(|(y, u)| y * u).sum()
-                };
-                let mut y = vec![0.0; batch * outputs];
-                layer.forward(&x, &w, &b, activation, &mut y);
-                let (mut d, mut dx) = (upstream.clone(), vec![f64::NAN; x.len()]);
-                let (mut dw, mut db) = (vec![1.0; w.len()], vec![f64::NAN; b.len()]);
-                let mut gradients = Gradients { weight: &mut dw, bias: &mut db, accumulate: true };
-                layer.backward(&x, &y, &w, activation, &mut d, &mut gradients, Some(&mut dx));
-                dw.iter_mut().for_each(|v| *v -= 1.0); // accumulated onto ones
-                let name = format!("{layer:?} batch {batch} {activation:?}");
-                check(&name, &mut x.clone(), &dx, |x| objective(x, &w, &b));
-                check(&name, &mut w.clone(), &dw, |w| objective(&x, w, &b));
-                check(&name, &mut b.clone(), &db, |b| objective(&x, &w, b));
-            }
+    fn output(&self) -> ImageShape {
+        self.to_image.unwrap_or(ImageShape::vector(self.outputs))
+    }
+
+    fn parameters(&self) -> Vec<ParameterSpec> {
+        let layout = match (self.from_image, self.to_image) {
+            (Some(image), _) => Layout {
+                outer: self.outputs,
+                pixels: image.pixels(),
+                channels: image.channels,
+                inner: 1,
+                tail: self.inputs - image.len(),
+            },
+            (None, Some(image)) => Layout {
+                outer: 1,
+                pixels: image.pixels(),
+                channels: image.channels,
+                inner: self.inputs,
+                tail: 0,
+            },
+            (None, None) => Layout::plain(self.outputs * self.inputs),
+        };
+        let bias = match self.to_image {
+            Some(image) => Layout { pixels: image.pixels(), channels: image.channels, ..Layout::plain(1) },
+            None => Layout::plain(self.outputs),
+        };
+        let init = Init::Uniform { fan_in: self.inputs };
+        vec![
+            ParameterSpec::new("weight", &[self.outputs, self.inputs], layout, init),
+            ParameterSpec::new("bias", &[self.outputs], bias, init),
+        ]
+    }
+
+    fn flops(&self) -> usize {
+        2 * self.inputs * self.outputs
+    }
+
+    fn summary(&self) -> String {
+        "linear".into()
+    }
+
+    fn activation(&self) -> Activation {
+        self.activation
+    }
+
+    fn torch(&self, name: &str, torch: &mut Torch<'_>) {
+        torch.need_vector();
+        let constructor = format!("nn.Linear({}, {})", self.inputs, self.outputs);
+        let call = torch.module(name, constructor, self.outputs, "F.linear({x}, {weight}.t(), {bias})");
+        torch.apply(call, self.activation, Describe::output(self));
+    }
+}
+
+impl<T: Element> Layer<T> for Linear {
+    fn forward(&self, x: &[T], y: &mut [T], pass: Forward<'_, T>) {
+        self.apply(x, pass.parameters.get(0), pass.parameters.get(1), y);
+    }
+
+    fn backward(&self, x: &[T], y: &[T], dy: &mut [T], dx: Option<&mut [T]>, mut pass: Backward<'_, T>) {
+        self.activation_gradient(y, dy);
+        self.parameter_gradients(x, dy, &mut pass.gradients.weight_and_bias());
+        if let Some(dx) = dx {
+            self.input_gradient(pass.parameters.get(0), dy, T::ZERO, dx);
         }
     }
+}
+
+#[cfg(test)]
+pub(crate) fn examples() -> Vec<super::proof::Example> {
+    use super::proof::Example;
+    use Activation::{Identity, Relu, Sigmoid, Tanh};
+    let image = ImageShape::new(3, 2, 2);
+    let mut examples = Vec::new();
+    for (case, (inputs, outputs, batch)) in
+        [(1, 1, 1), (3, 5, 2), (7, 4, 3), (2, 70, 2)].into_iter().enumerate()
+    {
+        let layer = Linear::new(inputs, outputs, [Identity, Relu, Sigmoid, Tanh][case]);
+        examples.push(Example::new(layer, batch));
+        examples.push(Example::new(layer.with_reversed_weight(), batch).tied());
+    }
+    examples.push(Example::new(Linear::from_image(image, 4, Tanh), 3));
+    examples.push(Example::new(Linear::to_image(5, image, Sigmoid), 2));
+    examples
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     #[test]
     fn the_way_back_multiplies_by_the_transposed_weight() {
-        let there = Linear::new(2, 3);
-        let back = Linear::with_weight_of(&there);
+        let back = Linear::new(3, 2, Activation::Identity).with_reversed_weight();
         let weight = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]; // rows (1 2), (3 4), (5 6)
         let mut y = [0.0; 2];
-        back.forward(&[1.0, 0.0, 1.0], &weight, &[0.0; 2], Activation::Identity, &mut y);
+        back.apply(&[1.0, 0.0, 1.0], &weight, &[0.0; 2], &mut y);
         assert_eq!(y, [6.0, 8.0]);
     }
 }

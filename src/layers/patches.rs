@@ -15,7 +15,7 @@
 
 use std::ops::Range;
 
-use super::{MOST_TASKS, WorkLen};
+use super::work::{MOST_TASKS, WorkLen};
 use crate::kernels::columns::{col2im, im2col};
 use crate::kernels::gemm::{Matrix, MatrixMut, gemm, padded_stride};
 use crate::kernels::geometry::Geometry;

@@ -22,7 +22,7 @@
 //! Outside of [−20, 20] the bounded s does not move with the layer's output, so ds is 0 there. μ and s are linear in h:
 //! dh = dμ·W_μ + ds·W_s, and W_μ's gradient is the sum of both its uses where the way back shares it.
 
-use super::{Activation, Gradients, Linear};
+use super::{Linear, ParameterGradients, Slot};
 use crate::tensor::Element;
 
 /// |ln σ²| is kept within this: σ between 4.5·10⁻⁵ and 22,026, where neither e^s nor e^−s leaves single precision.
@@ -68,11 +68,6 @@ impl<T: Element> Latent<T> {
 }
 
 impl Shared {
-    /// Heads from `features` numbers to `latent` dimensions.
-    pub fn new(features: usize, latent: usize) -> Self {
-        Self { head: Linear::new(features, latent) }
-    }
-
     /// μ and bounded ln σ² of a batch of features. `mu` and `log_variance` are (weight, bias) each.
     pub fn forward<T: Element>(
         &self,
@@ -82,9 +77,9 @@ impl Shared {
         out: &mut Latent<T>,
     ) {
         let numbers = features.len() / self.head.inputs * self.head.outputs;
-        self.head.forward(features, mu.0, mu.1, Activation::Identity, &mut out.mu[..numbers]);
+        self.head.apply(features, mu.0, mu.1, &mut out.mu[..numbers]);
         let s = &mut out.log_variance[..numbers];
-        self.head.forward(features, log_variance.0, log_variance.1, Activation::Identity, s);
+        self.head.apply(features, log_variance.0, log_variance.1, s);
         let bound = T::from_f64(LOG_VARIANCE_BOUND);
         for s in s {
             // Not min and max, which would turn a NaN into a bound and hide it.
@@ -99,14 +94,15 @@ impl Shared {
     }
 
     /// dh and the heads' gradients, from `d_mu` and `d_log_variance`, in which the reconstruction's and the divergence's
-    /// parts are both in already (see [`reparameterize_backward`]).
+    /// parts are both in already (see [`reparameterize_backward`]). `weights` and `slots` are those of μ and of ln σ²; the gradients go to the
+    /// slots of `gradient`.
     pub fn backward<T: Element>(
         &self,
         features: &[T],
         latent: &mut Latent<T>,
-        weights: (&[T], &[T]),
-        mu: &mut Gradients<'_, T>,
-        log_variance: &mut Gradients<'_, T>,
+        weights: [&[T]; 2],
+        gradient: &mut [T],
+        slots: [&[Slot]; 2],
         d_features: &mut [T],
     ) {
         let numbers = features.len() / self.head.inputs * self.head.outputs;
@@ -114,11 +110,13 @@ impl Shared {
         for (ds, &s) in latent.d_log_variance[..numbers].iter_mut().zip(&latent.log_variance) {
             *ds = if s.abs() >= bound { T::ZERO } else { *ds };
         }
-        let (d_mu, d_s) = (&latent.d_mu[..numbers], &latent.d_log_variance[..numbers]);
-        self.head.parameter_gradients(features, d_mu, mu);
-        self.head.parameter_gradients(features, d_s, log_variance);
-        self.head.input_gradient(weights.0, d_mu, T::ZERO, d_features);
-        self.head.input_gradient(weights.1, d_s, T::ONE, d_features);
+        let d_heads = [&latent.d_mu[..numbers], &latent.d_log_variance[..numbers]];
+        for (d, slots) in d_heads.into_iter().zip(slots) {
+            let mut gradients = ParameterGradients { all: &mut *gradient, slots };
+            self.head.parameter_gradients(features, d, &mut gradients.weight_and_bias());
+        }
+        self.head.input_gradient(weights[0], d_heads[0], T::ZERO, d_features);
+        self.head.input_gradient(weights[1], d_heads[1], T::ONE, d_features);
     }
 }
 
@@ -150,13 +148,14 @@ pub fn reparameterize_backward<T: Element>(
 pub(crate) mod tests {
     use super::*;
     use crate::gradient_check::{check, random_vec};
+    use crate::layers::Activation;
 
     /// Σ u·z + Σ v·μ² + Σ w·s of a draw with frozen noise: everything that reaches μ and s in training.
     #[test]
     pub(crate) fn gradients_through_the_draw_and_beside_it() {
         for (seed, (features, latent, batch)) in [(1, 1, 1), (4, 3, 2), (6, 2, 5)].into_iter().enumerate() {
             let seed = 40 * seed as u64;
-            let shared = Shared::new(features, latent);
+            let shared = Shared { head: Linear::new(features, latent, Activation::Identity) };
             let (h, noise) = (random_vec(seed, batch * features), random_vec(seed + 1, batch * latent));
             let (wm, ws) = (random_vec(seed + 2, latent * features), random_vec(seed + 3, latent * features));
             let (bm, mut bs) = (random_vec(seed + 4, latent), random_vec(seed + 5, latent));
@@ -181,12 +180,14 @@ pub(crate) mod tests {
             }
             let Latent { log_variance, d_z, d_mu, d_log_variance, .. } = &mut l;
             reparameterize_backward(log_variance, &noise, d_z, d_mu, d_log_variance);
-            let [mut dwm, mut dws] = [wm.len(), ws.len()].map(|n| vec![f64::NAN; n]);
-            let [mut dbm, mut dbs] = [bm.len(), bs.len()].map(|n| vec![f64::NAN; n]);
-            let mut dh = vec![f64::NAN; h.len()];
-            let mut mu = Gradients { weight: &mut dwm, bias: &mut dbm, accumulate: false };
-            let mut log_variance = Gradients { weight: &mut dws, bias: &mut dbs, accumulate: false };
-            shared.backward(&h, &mut l, (&wm, &ws), &mut mu, &mut log_variance, &mut dh);
+            // μ's weight and bias, then those of ln σ².
+            let lens = [wm.len(), bm.len(), ws.len(), bs.len()];
+            let start = |index: usize| lens[..index].iter().sum::<usize>();
+            let slots: Vec<Slot> =
+                (0..4).map(|i| Slot { range: start(i)..start(i + 1), accumulate: false }).collect();
+            let (mut gradient, mut dh) = (vec![f64::NAN; start(4)], vec![f64::NAN; h.len()]);
+            shared.backward(&h, &mut l, [&wm, &ws], &mut gradient, [&slots[..2], &slots[2..]], &mut dh);
+            let [dwm, dbm, dws, dbs] = [0, 1, 2, 3].map(|i: usize| gradient[slots[i].range.clone()].to_vec());
             let name = format!("shared {features}→{latent} batch {batch}");
             check(&name, &mut h.clone(), &dh, |h| objective(h, &wm, &ws, &bm, &bs));
             check(&name, &mut wm.clone(), &dwm, |wm| objective(&h, wm, &ws, &bm, &bs));
@@ -198,7 +199,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_broken_log_variance_is_not_bounded_away() {
-        let shared = Shared::new(1, 1);
+        let shared = Shared { head: Linear::new(1, 1, Activation::Identity) };
         let mut l = Latent::new(1, 1);
         shared.forward(&[1.0], (&[1.0], &[0.0]), (&[f64::NAN], &[0.0]), &mut l);
         assert!(l.log_variance[0].is_nan());

@@ -20,5 +20,5 @@ pub mod objective;
 pub mod reconstruction;
 
 pub use divergence::Divergence;
-pub use objective::{LossSums, LossValues, Objective, ObjectiveTerms, ObjectiveWorkspace};
+pub use objective::{LossInputs, LossSums, LossValues, Objective, ObjectiveTerms, ObjectiveWorkspace};
 pub use reconstruction::Likelihood;

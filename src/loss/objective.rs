@@ -36,16 +36,31 @@
 use super::divergence::Divergence;
 use super::reconstruction::Likelihood;
 use crate::error::{Error, Result};
-use crate::tensor::Element;
+use crate::tensor::{Element, ImageShape};
 use serde::{Deserialize, Serialize};
 
-/// The two terms of the objective; with [`ObjectiveTerms`] they say all about it.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// What training lowers, apart from the likelihood, which is the model's.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Objective {
-    /// What the decoder's output says about a pixel.
-    pub likelihood: Likelihood,
     /// How the posterior's distance from the prior is measured.
     pub divergence: Divergence,
+    /// What the loss makes of the divergence.
+    pub terms: ObjectiveTerms,
+}
+
+/// What the losses of a batch are computed from, images one after the other.
+#[derive(Clone, Copy, Debug)]
+pub struct LossInputs<'a, T> {
+    /// The shape of an image, H×W×C.
+    pub image: ImageShape,
+    /// The decoder's output, B × H·W·(m·C).
+    pub output: &'a [T],
+    /// The images, B × H·W·C.
+    pub target: &'a [T],
+    /// μ, B × Z.
+    pub mu: &'a [T],
+    /// ln σ², B × Z, bounded already (see [`super::divergence`]).
+    pub log_variance: &'a [T],
 }
 
 /// What the objective makes of the divergence at this step; β and C may differ at the next.
@@ -181,54 +196,50 @@ impl<T: Element> ObjectiveWorkspace<T> {
 }
 
 impl Objective {
-    /// Evaluation: the objective's values without a gradient.
-    ///
-    /// `output` and `target` are B × D, `mu` and `log_variance` (bounded already, see [`super::divergence`]) B × Z, images
-    /// one after the other; Z and the largest B are the workspace's. The optimal Gaussian takes the σ² that it carries.
+    /// The standard evidence bound.
+    pub const ELBO: Self = Self { divergence: Divergence::Kl, terms: ObjectiveTerms::ELBO };
+
+    /// Evaluation: the objective's values without a gradient. Z and the largest B are the workspace's. The optimal Gaussian takes the σ² that it
+    /// carries.
     ///
     /// # Panics
     ///
-    /// Where the lengths do not fit together or the batch is larger than the workspace.
+    /// If the lengths do not fit together or the batch is larger than the workspace.
     pub fn forward<T: Element>(
         &self,
-        terms: &ObjectiveTerms,
-        output: &[T],
-        target: &[T],
-        mu: &[T],
-        log_variance: &[T],
+        likelihood: &Likelihood,
+        inputs: &LossInputs<'_, T>,
         workspace: &mut ObjectiveWorkspace<T>,
     ) -> LossValues {
-        self.divergences(mu, log_variance, workspace);
+        self.divergences(inputs.mu, inputs.log_variance, workspace);
         let per_image = &mut workspace.reconstruction_per_image[..workspace.images];
-        self.likelihood.forward(output, target, per_image);
-        self.values(terms, output.len(), 0.0, workspace)
+        likelihood.forward(inputs.output, inputs.target, per_image);
+        self.values(likelihood, inputs, 0.0, workspace)
     }
 
     /// Training: the objective's values and its gradients.
     ///
-    /// Shapes as for [`forward`](Self::forward). `d_output` (B × D), `d_mu` and `d_log_variance` (B × Z) are overwritten with
-    /// the gradient of [`LossValues::loss`], a mean over the batch. `d_mu` and `d_log_variance` are the divergence's share:
-    /// what comes back through z from the decoder is for the latent layer to add.
+    /// `d_output` (as the output), `d_mu` and `d_log_variance` (B × Z) are overwritten with the gradient of [`LossValues::loss`], a mean over
+    /// the batch. `d_mu` and `d_log_variance` are the divergence's share: what comes back through z from the decoder is for the latent layer to
+    /// add.
     ///
     /// # Panics
     ///
-    /// Where the lengths do not fit together or the batch is larger than the workspace.
+    /// If the lengths do not fit together or the batch is larger than the workspace.
     pub fn forward_backward<T: Element>(
         &self,
-        terms: &ObjectiveTerms,
-        output: &[T],
-        target: &[T],
-        mu: &[T],
-        log_variance: &[T],
+        likelihood: &Likelihood,
+        inputs: &LossInputs<'_, T>,
         d_output: &mut [T],
         d_mu: &mut [T],
         d_log_variance: &mut [T],
         workspace: &mut ObjectiveWorkspace<T>,
     ) -> LossValues {
+        let (LossInputs { mu, log_variance, .. }, terms) = (*inputs, &self.terms);
         self.divergences(mu, log_variance, workspace);
         let images = workspace.images;
         let per_image = &mut workspace.reconstruction_per_image[..images];
-        let variance = self.likelihood.forward_backward(output, target, d_output, per_image);
+        let variance = likelihood.forward_backward(inputs.output, inputs.target, d_output, per_image);
 
         let per_dimension = &workspace.divergence_per_dimension;
         let (_, slope) = terms.penalty(per_dimension);
@@ -237,7 +248,7 @@ impl Objective {
             *weight = if free { T::ZERO } else { T::from_f64(slope / images as f64) };
         }
         self.divergence.backward(mu, log_variance, &workspace.weights, d_mu, d_log_variance);
-        self.values(terms, output.len(), variance.unwrap_or(0.0), workspace)
+        self.values(likelihood, inputs, variance.unwrap_or(0.0), workspace)
     }
 
     /// Fills the workspace with the chosen divergence and the standard one.
@@ -263,8 +274,8 @@ impl Objective {
     /// Puts the batch's values together.
     fn values<T: Element>(
         &self,
-        terms: &ObjectiveTerms,
-        outputs: usize,
+        likelihood: &Likelihood,
+        inputs: &LossInputs<'_, T>,
         variance: f64,
         workspace: &ObjectiveWorkspace<T>,
     ) -> LossValues {
@@ -272,11 +283,11 @@ impl Objective {
         let reconstruction = workspace.reconstruction_per_image().iter().sum::<f64>() / images as f64;
         let kl = workspace.kl_per_dimension.iter().sum();
         LossValues {
-            loss: reconstruction + terms.penalty(&workspace.divergence_per_dimension).0,
+            loss: reconstruction + self.terms.penalty(&workspace.divergence_per_dimension).0,
             reconstruction,
             divergence: workspace.divergence_per_dimension.iter().sum(),
             kl,
-            negative_elbo: reconstruction + self.likelihood.standard_offset(outputs / images) + kl,
+            negative_elbo: reconstruction + likelihood.standard_offset(inputs.image.len()) + kl,
             variance,
         }
     }

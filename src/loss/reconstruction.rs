@@ -107,6 +107,16 @@ impl Likelihood {
         }
     }
 
+    /// m, the numbers that the decoder gives for each number of the image.
+    pub fn numbers(&self) -> usize {
+        1
+    }
+
+    /// Whether the decoder's output is the mean of a pixel.
+    pub fn output_is_mean(&self) -> bool {
+        !self.takes_logits()
+    }
+
     /// Whether the decoder's last output is a logit per pixel rather than a mean.
     pub fn takes_logits(&self) -> bool {
         matches!(self, Self::Bernoulli)

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::Span;
 use crate::error::{Error, Result};
-use crate::loss::reconstruction::Likelihood;
+use crate::loss::Likelihood;
+use crate::tensor::ImageShape;
 use crate::text::names::named;
 
 /// Which family of networks; [`presets`](super::presets) builds them.
@@ -26,32 +27,24 @@ pub enum Preset {
 named!(Preset, "preset", Conv => "conv", Article => "article", Mlp => "mlp");
 
 impl Preset {
-    /// Z where none is asked for.
+    /// Z if none is asked for.
     pub fn default_latent(self) -> usize {
-        if self == Self::Mlp { 20 } else { 32 }
+        self.rules().latent
     }
 
-    /// The channels of the convolutions where none are asked for.
-    pub fn default_widths(self) -> Vec<usize> {
-        match self {
-            Self::Conv => vec![32, 64],
-            Self::Article => vec![64, 128],
-            Self::Mlp => Vec::new(),
-        }
+    /// The channels of the convolutions for images of this shape, if none are asked for.
+    pub fn default_widths(self, image: ImageShape) -> Vec<usize> {
+        (self.rules().widths)(image)
     }
 
-    /// The widths of the hidden linear layers where none are asked for.
+    /// The widths of the hidden linear layers if none are asked for.
     pub fn default_hidden(self) -> Vec<usize> {
-        match self {
-            Self::Conv => vec![256],
-            Self::Article => vec![1024, 512],
-            Self::Mlp => vec![400],
-        }
+        self.rules().hidden.to_vec()
     }
 
-    /// The likelihood where none is asked for: the article's squared error, else Bernoulli.
+    /// The likelihood if none is asked for: the article's squared error, else Bernoulli.
     pub fn default_likelihood(self) -> Likelihood {
-        if self == Self::Article { Likelihood::SquaredError } else { Likelihood::Bernoulli }
+        self.rules().likelihood
     }
 }
 
@@ -77,6 +70,9 @@ pub struct ModelConfig {
     pub tie_weights: bool,
     /// What the decoder's output says about a pixel.
     pub likelihood: Likelihood,
+    /// The names of the labels that encoder and decoder are given; empty in a model without labels.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
 }
 
 /// The smallest side of an image.
@@ -85,19 +81,32 @@ pub const SMALLEST_SIDE: usize = 8;
 const LARGEST: usize = 65_536;
 
 impl ModelConfig {
-    /// A preset with its default widths for images of these sizes.
-    pub fn new(preset: Preset, (height, width, channels): (usize, usize, usize)) -> Self {
+    /// A preset with its default sizes for images of this shape.
+    pub fn new(preset: Preset, image: impl Into<ImageShape>) -> Self {
+        let image = image.into();
+        let ImageShape { height, width, channels } = image;
         Self {
             preset,
             height,
             width,
             channels,
             latent: preset.default_latent(),
-            widths: preset.default_widths(),
+            widths: preset.default_widths(image),
             hidden: preset.default_hidden(),
             tie_weights: false,
             likelihood: preset.default_likelihood(),
+            labels: Vec::new(),
         }
+    }
+
+    /// The shape of an image.
+    pub fn image(&self) -> ImageShape {
+        ImageShape::new(self.height, self.width, self.channels)
+    }
+
+    /// L, the labels that encoder and decoder are given; 0 in a model without labels.
+    pub fn classes(&self) -> usize {
+        self.labels.len()
     }
 
     /// D = H·W·C, the numbers of an image.
@@ -107,7 +116,7 @@ impl ModelConfig {
 
     /// The range of the pixels that the network sees: [−1, 1] where its last layer is tanh.
     pub fn span(&self) -> Span {
-        if self.preset == Preset::Article && !self.likelihood.takes_logits() {
+        if self.preset == Preset::Article && self.likelihood.output_is_mean() {
             Span::Symmetric
         } else {
             Span::Unit
@@ -147,35 +156,26 @@ impl ModelConfig {
                 self.widths.len() + self.hidden.len()
             ));
         }
-        match self.preset {
-            Preset::Article => {
-                if self.widths != Preset::Article.default_widths()
-                    || self.hidden != Preset::Article.default_hidden()
-                {
-                    return fail(
-                        "the article's widths are fixed; channels and hidden are for conv and mlp".into(),
-                    );
-                }
-                if self.tie_weights {
-                    return fail(
-                        "--tie-weights is for conv and mlp; the article's shared layer goes back by its own weights already"
-                            .into(),
-                    );
-                }
-            }
-            Preset::Conv if self.widths.is_empty() => {
-                return fail("conv needs at least one convolution; channels is empty".into());
-            }
-            Preset::Mlp if !self.widths.is_empty() => {
-                return fail(
-                    "mlp has no convolutions; channels is for conv (hidden sets the widths of mlp)".into(),
-                );
-            }
-            _ => {}
+        if self.tie_weights && self.likelihood.numbers() > 1 {
+            return fail(format!(
+                "--tie-weights makes the decoder the encoder's mirror, and the likelihood {} needs {} numbers for each of the image's; \
+                 use either",
+                self.likelihood.name(),
+                self.likelihood.numbers()
+            ));
         }
-        if self.hidden.is_empty() {
-            return fail(format!("{preset} needs at least one hidden linear layer; hidden is empty"));
+        if self.tie_weights && !self.labels.is_empty() {
+            return fail(
+                "--tie-weights makes the decoder the encoder's mirror, and labels are appended to both; use either".into(),
+            );
         }
+        if self.labels.len() > LARGEST {
+            return fail(format!(
+                "{} labels are more than the {LARGEST} that a model may have",
+                self.labels.len()
+            ));
+        }
+        (self.preset.rules().check)(self)?;
         self.likelihood.validate()
     }
 }

@@ -9,12 +9,13 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::architecture::Architecture;
 use super::config::ModelConfig;
 use super::parameters::Table;
-use super::presets::Architecture;
 use super::vae::Vae;
 use crate::error::{Error, Result};
 use crate::storage::filesystem::FileSystem;
+use crate::storage::system::system;
 use crate::storage::tensor_file::{NamedTensor, TensorFile};
 
 /// The version of the description. It grows where an older program would misread a newer file.
@@ -26,8 +27,7 @@ pub fn to_tensors<'a>(table: &Table, values: &'a [f32], prefix: &str) -> Vec<Nam
     parameters
         .map(|parameter| {
             let memory = &values[parameter.range.clone()];
-            let plain = parameter.layout.pixels == 1 || parameter.layout.channels == 1;
-            let data: Cow<'a, [f32]> = if plain {
+            let data: Cow<'a, [f32]> = if parameter.layout.is_plain() {
                 memory.into()
             } else {
                 let mut tensor = vec![0.0; memory.len()];
@@ -86,21 +86,36 @@ pub fn parse_description(description: &Value, kind: &str, path: &Path) -> Result
 }
 
 impl Vae<f32> {
-    /// Saves the model, replacing one that is there only when the new one is safely on the disk.
+    /// Saves the model as safetensors with PyTorch's names and layouts. A file of that name is replaced only when the new one is safely on
+    /// the disk.
     ///
     /// # Errors
-    /// Where a parameter is not finite, or the system refuses.
-    pub fn save(&self, fs: &dyn FileSystem, path: &Path) -> Result<()> {
+    /// If a parameter is not finite, or the system refuses.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.save_in(system(), path.as_ref())
+    }
+
+    /// [`save`](Self::save) in a file system that tests can make fail.
+    pub(crate) fn save_in(&self, fs: &dyn FileSystem, path: &Path) -> Result<()> {
         let table = &self.architecture().table;
         let tensors = to_tensors(table, &self.parameters, "");
         TensorFile { description: description("model", self.config()), tensors }.save(fs, path)
     }
 
-    /// Loads a model that [`save`](Self::save) wrote.
+    /// Loads a model that [`save`](Self::save) wrote, or `elbo train` as model.safetensors; at most 8 GiB.
     ///
     /// # Errors
-    /// Where it is no model, damaged, larger than `max_memory` bytes, or the system refuses.
-    pub fn load(path: &Path, max_memory: u64) -> Result<Self> {
+    /// If it is not a model, damaged, too large, or the system refuses.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+        Self::load_within(path, 8 << 30)
+    }
+
+    /// [`load`](Self::load) with a limit of `max_memory` bytes, which a file from a stranger cannot exceed.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_within(path: impl AsRef<Path>, max_memory: u64) -> Result<Self> {
+        let path = path.as_ref();
         Self::from_file(TensorFile::load(path, max_memory)?, path)
     }
 

@@ -1,7 +1,7 @@
 //! The gradient of the whole objective against finite differences, ε frozen: every preset, tied or not where it can be, with every
 //! likelihood, every divergence, and with free bits, capacity, both, or neither.
 //!
-//! `conv` and `mlp` are made so narrow that every parameter can be moved by itself. The article's widths are fixed, so its one and a half
+//! Presets are made so narrow that every parameter can be moved by itself. The article's widths are fixed, so its one and a half
 //! million parameters are moved together: for a random direction v of ±1 the derivative along v must be v·gradient, and once a likelihood, for each tensor,
 //! the parameter with the largest of some sampled gradients is moved alone. The step along v is 10⁻⁸, so that the thousands of ReLUs and
 //! poolings are unlikely to meet a kink on the way; as v·gradient is of order 10, rounding stays far below the tolerance all the same.
@@ -13,7 +13,7 @@
 use rand::RngExt;
 use rand::{SeedableRng, rngs::ChaCha8Rng};
 
-use super::{ModelConfig, Preset, Vae};
+use super::{Batch, ModelConfig, Preset, Vae};
 use crate::gradient_check::{agree, check, random_vec};
 use crate::loss::{Divergence, Likelihood, Objective, ObjectiveTerms};
 
@@ -26,20 +26,19 @@ struct Setting {
     images: Vec<f64>,
     noise: Vec<f64>,
     objective: Objective,
-    terms: ObjectiveTerms,
 }
 
 impl Setting {
     fn new(config: ModelConfig, divergence: Divergence, kind: usize, seed: u64) -> (Self, &'static str) {
-        let objective = Objective { likelihood: config.likelihood, divergence };
+        let objective = Objective { divergence, terms: ObjectiveTerms::ELBO };
         let model = Vae::new(config, seed).unwrap();
         let pixels = random_vec(seed + 1, BATCH * model.config().pixels());
         // Within the span of either range, and away from the ends.
         let images = pixels.iter().map(|x| 0.5 + 0.45 * x).collect();
         let noise = random_vec(seed + 2, BATCH * model.config().latent);
-        let mut setting = Self { model, images, noise, objective, terms: ObjectiveTerms::ELBO };
+        let mut setting = Self { model, images, noise, objective };
         let (name, terms) = setting.kinds_of_terms()[kind];
-        setting.terms = terms;
+        setting.objective.terms = terms;
         (setting, name)
     }
 
@@ -65,7 +64,7 @@ impl Setting {
     fn divergences(&self) -> Vec<f64> {
         let latent = self.model.config().latent;
         let mut space = self.model.inference_workspace(BATCH);
-        self.model.encode(&self.images, &mut space);
+        self.model.encode(self.batch(), &mut space);
         let (mu, log_variance) = (&space.latent.mu, &space.latent.log_variance);
         let (mut values, mut per_image) = (vec![0.0; BATCH * latent], [0.0; BATCH]);
         let mut per_dimension = vec![0.0; latent];
@@ -73,21 +72,26 @@ impl Setting {
         per_dimension
     }
 
+    fn batch(&self) -> Batch<'_, f64> {
+        Batch { images: &self.images, labels: labels(&self.model) }
+    }
+
     fn gradient(&self) -> Vec<f64> {
         let mut space = self.model.training_workspace(BATCH);
-        self.model.gradients(&self.images, &self.noise, &self.objective, &self.terms, &mut space);
+        self.model.gradients(self.batch(), &self.noise, &self.objective, &mut space);
         space.gradient().to_vec()
     }
 
     /// The loss as a function of the parameters, with the backward pass never run.
     fn loss(&self) -> impl FnMut(&[f64]) -> f64 {
         let (mut model, images, noise) = (self.model.clone(), self.images.clone(), self.noise.clone());
-        let (objective, terms) = (self.objective, self.terms);
+        let objective = self.objective;
         // The training workspace: the optimal Gaussian fits its σ² to the batch in training only.
         let mut space = model.training_workspace(BATCH);
         move |parameters| {
             model.parameters.copy_from_slice(parameters);
-            model.gradients(&images, &noise, &objective, &terms, &mut space).loss
+            let batch = Batch { images: &images, labels: labels(&model) };
+            model.gradients(batch, &noise, &objective, &mut space).loss
         }
     }
 }
@@ -101,72 +105,69 @@ fn likelihoods() -> [Likelihood; 5] {
     })
 }
 
-/// Every parameter of narrow networks.
-pub(crate) fn of_narrow_networks() {
-    let mut seed = 0;
-    for (preset, tie_weights, likelihood) in [Preset::Conv, Preset::Mlp]
-        .into_iter()
-        .flat_map(|preset| [false, true].map(|tied| (preset, tied)))
-        .flat_map(|(preset, tied)| likelihoods().map(|likelihood| (preset, tied, likelihood)))
-    {
-        for divergence in [Divergence::Kl, Divergence::Jeffreys] {
-            for kind in 0..4 {
-                let (size, widths) = match preset {
-                    Preset::Conv => ((9, 8, 2), vec![2, 3]),
-                    _ => ((8, 8, 1), vec![]),
-                };
-                let config = ModelConfig {
-                    latent: 3,
-                    widths,
-                    hidden: vec![6],
-                    tie_weights,
-                    likelihood,
-                    ..ModelConfig::new(preset, size)
-                };
+/// The labels of a batch, if the model takes any: the last is used twice.
+fn labels(model: &Vae<f64>) -> &'static [u32] {
+    if model.config().classes() > 0 { &[1, 0, 1] } else { &[] }
+}
+
+/// A preset so narrow that every parameter can be moved by itself; `None` if its widths are fixed.
+fn narrow(preset: Preset) -> Option<ModelConfig> {
+    let (size, widths, hidden) = match preset {
+        Preset::Conv => ((9, 8, 2), vec![2, 3], vec![6]),
+        Preset::Mlp => ((8, 8, 1), vec![], vec![6]),
+        Preset::Article => return None,
+    };
+    Some(ModelConfig { latent: 3, widths, hidden, ..ModelConfig::new(preset, size) })
+}
+
+/// The whole objective of a preset's network: tied if it can be, with labels, with every likelihood, divergence and kind of terms.
+pub(crate) fn of_preset(preset: Preset) {
+    let mut seed = 100_000 * (1 + preset as u64);
+    let two = vec!["a".to_owned(), "b".to_owned()];
+    for likelihood in likelihoods() {
+        for (tie_weights, labels) in [(false, vec![]), (true, vec![]), (false, two.clone())] {
+            for (divergence, kind) in
+                [Divergence::Kl, Divergence::Jeffreys].into_iter().flat_map(|d| (0..4).map(move |k| (d, k)))
+            {
+                let is_narrow = narrow(preset).is_some();
+                let base = narrow(preset)
+                    .unwrap_or_else(|| ModelConfig { latent: 3, ..ModelConfig::new(preset, (8, 9, 1)) });
+                let config = ModelConfig { tie_weights, likelihood, labels: labels.clone(), ..base };
+                if config.validate().is_err() {
+                    assert!(tie_weights, "{preset:?} with {likelihood:?}");
+                    continue;
+                }
                 seed += 10;
                 let (setting, kind) = Setting::new(config, divergence, kind, seed);
-                let name =
-                    format!("{preset:?} tied {tie_weights} {likelihood:?} {divergence:?} {kind} seed {seed}");
-                let mut parameters = setting.model.parameters.clone();
-                check(&name, &mut parameters, &setting.gradient(), setting.loss());
+                let name = format!(
+                    "{preset:?} tied {tie_weights} {} labels {likelihood:?} {divergence:?} {kind} seed {seed}",
+                    labels.len()
+                );
+                if is_narrow {
+                    let mut parameters = setting.model.parameters.clone();
+                    check(&name, &mut parameters, &setting.gradient(), setting.loss());
+                } else {
+                    let of_each = kind == "plain" && divergence == Divergence::Kl;
+                    along_and_some(&name, &setting, seed, of_each);
+                }
             }
         }
     }
 }
 
-/// The article's network along random directions, and some parameters of every tensor.
-pub(crate) fn of_the_article() {
-    let mut seed = 100_000;
-    for likelihood in likelihoods() {
-        for divergence in [Divergence::Kl, Divergence::Jeffreys] {
-            for kind in 0..4 {
-                let config =
-                    ModelConfig { latent: 3, likelihood, ..ModelConfig::new(Preset::Article, (8, 9, 1)) };
-                seed += 10;
-                let (setting, kind) = Setting::new(config, divergence, kind, seed);
-                let name = format!("article {likelihood:?} {divergence:?} {kind} seed {seed}");
-                let (gradient, mut loss) = (setting.gradient(), setting.loss());
-                along_a_direction(&name, &setting.model.parameters, &gradient, &mut loss, seed);
-                if kind == "plain" && divergence == Divergence::Kl {
-                    for parameter in &setting.model.architecture().table.parameters {
-                        let sample = parameter.range.clone().step_by(1 + parameter.range.len() / 40);
-                        let largest =
-                            sample.max_by(|&a, &b| gradient[a].abs().total_cmp(&gradient[b].abs())).unwrap();
-                        let mut all = setting.model.parameters.clone();
-                        let mut alone = [all[largest]];
-                        check(
-                            &format!("{name} {}", parameter.name),
-                            &mut alone,
-                            &[gradient[largest]],
-                            |value| {
-                                all[largest] = value[0];
-                                loss(&all)
-                            },
-                        );
-                    }
-                }
-            }
-        }
+/// A wide network along a random direction; `of_each`: and one parameter of every tensor.
+fn along_and_some(name: &str, setting: &Setting, seed: u64, of_each: bool) {
+    let (gradient, mut loss) = (setting.gradient(), setting.loss());
+    along_a_direction(name, &setting.model.parameters, &gradient, &mut loss, seed);
+    for parameter in setting.model.architecture().table.parameters.iter().filter(|_| of_each) {
+        let sample = parameter.range.clone().step_by(1 + parameter.range.len() / 40);
+        let largest = sample.max_by(|&a, &b| gradient[a].abs().total_cmp(&gradient[b].abs())).unwrap();
+        let mut all = setting.model.parameters.clone();
+        let mut alone = [all[largest]];
+        check(&format!("{name} {}", parameter.name), &mut alone, &[gradient[largest]], |value| {
+            all[largest] = value[0];
+            loss(&all)
+        });
     }
 }
 

@@ -10,25 +10,46 @@
 //! The gradient goes back the same way: from the loss into the decoder's output and, beside it, straight into μ and ln σ²; through
 //! the decoder to z; through the draw to μ and ln σ², where both meet; through the encoder to its weights.
 //!
+//! The parts of a step can be called one by one: [`encode`](Vae::encode), [`draw`](Vae::draw), [`decode`](Vae::decode), then
+//! [`decoder_backward`](Vae::decoder_backward) from any gradient of the decoder's output, and [`encoder_backward`](Vae::encoder_backward) from
+//! what has reached z, μ and ln σ².
+//!
 //! A [`Vae`] is only numbers and the table that names them. What a pass needs besides lies in a [`Workspace`], made once for
 //! the largest batch, so that a training step allocates nothing.
 
+use super::architecture::Architecture;
 use super::config::ModelConfig;
-use super::network::{self, Stage};
-use super::presets::Architecture;
 use crate::error::Result;
 use crate::layers::shared::{Latent, reparameterize, reparameterize_backward};
-use crate::layers::{Activation, Work, WorkLen};
-use crate::loss::objective::{LossValues, Objective, ObjectiveTerms, ObjectiveWorkspace};
+use crate::layers::{
+    Activation, Backward, Describe, Forward, Layer, ParameterGradients, Parameters, Work, WorkLen,
+};
+use crate::loss::objective::{LossInputs, LossValues, Objective, ObjectiveWorkspace};
 use crate::tensor::Element;
 
 /// A model: its configuration, its layers, its parameters.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Vae<T> {
     config: ModelConfig,
-    architecture: Architecture,
+    architecture: Architecture<T>,
     /// All parameters; [`Architecture::table`] says which is which.
     pub parameters: Vec<T>,
+}
+
+/// Images, B × H·W·C in the model's span, with their labels, B numbers below L. A model without labels takes none.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a, T> {
+    /// The images.
+    pub images: &'a [T],
+    /// Their labels; empty for a model without labels.
+    pub labels: &'a [u32],
+}
+
+impl<'a, T> Batch<'a, T> {
+    /// Images without labels.
+    pub fn new(images: &'a [T]) -> Self {
+        Self { images, labels: &[] }
+    }
 }
 
 /// Everything that a pass over a batch reads and writes besides parameters and images.
@@ -36,10 +57,15 @@ pub struct Vae<T> {
 pub struct Workspace<T> {
     /// The most images that fit.
     pub max_batch: usize,
-    encoder_outputs: Vec<Vec<T>>,
+    /// The labels' numbers, B × L.
+    condition: Vec<T>,
+    encoder_kept: Vec<T>,
+    features: Vec<T>,
     /// μ, ln σ², z, and their gradients.
     pub latent: Latent<T>,
-    decoder_outputs: Vec<Vec<T>>,
+    decoder_kept: Vec<T>,
+    output: Vec<T>,
+    means: Vec<T>,
     work: Work<T>,
     training: Option<TrainingSpace<T>>,
 }
@@ -48,7 +74,8 @@ pub struct Workspace<T> {
 #[derive(Debug)]
 struct TrainingSpace<T> {
     gradient: Vec<T>,
-    d: Vec<T>,
+    d_output: Vec<T>,
+    d_features: Vec<T>,
     spare: Vec<T>,
     objective: ObjectiveWorkspace<T>,
 }
@@ -57,7 +84,7 @@ impl<T: Element> Vae<T> {
     /// A new model with PyTorch's default initialization.
     ///
     /// # Errors
-    /// Where the configuration makes no network.
+    /// If the configuration makes no network.
     pub fn new(config: ModelConfig, seed: u64) -> Result<Self> {
         let architecture = Architecture::new(&config)?;
         let parameters = architecture.table.initialize(seed);
@@ -65,7 +92,7 @@ impl<T: Element> Vae<T> {
     }
 
     /// A model from a network and its numbers.
-    pub(super) fn from_parts(config: ModelConfig, architecture: Architecture, parameters: Vec<T>) -> Self {
+    pub(super) fn from_parts(config: ModelConfig, architecture: Architecture<T>, parameters: Vec<T>) -> Self {
         Self { config, architecture, parameters }
     }
 
@@ -75,7 +102,7 @@ impl<T: Element> Vae<T> {
     }
 
     /// Its layers and the table of its parameters.
-    pub fn architecture(&self) -> &Architecture {
+    pub fn architecture(&self) -> &Architecture<T> {
         &self.architecture
     }
 
@@ -88,13 +115,18 @@ impl<T: Element> Vae<T> {
 
     /// Room for passes without a gradient over at most `max_batch` images.
     pub fn inference_workspace(&self, max_batch: usize) -> Workspace<T> {
-        let a = &self.architecture;
+        let (a, c) = (&self.architecture, &self.config);
+        let numbers = |len: usize| vec![T::ZERO; len];
         Workspace {
             max_batch,
-            encoder_outputs: network::outputs(&a.encoder, max_batch),
-            latent: Latent::new(max_batch, self.config.latent),
-            decoder_outputs: network::outputs(&a.decoder, max_batch),
-            work: Work::new(WorkLen { partials: 0, ..self.work_len() }),
+            condition: numbers(max_batch * c.classes()),
+            encoder_kept: numbers(a.encoder.kept_len(max_batch)),
+            features: numbers(max_batch * a.encoder.output().len()),
+            latent: Latent::new(max_batch, c.latent),
+            decoder_kept: numbers(a.decoder.kept_len(max_batch)),
+            output: numbers(max_batch * a.decoder.output().len()),
+            means: if c.likelihood.numbers() > 1 { numbers(max_batch * c.pixels()) } else { Vec::new() },
+            work: Work::new(WorkLen { partials: 0, ..a.work_len() }),
             training: None,
         }
     }
@@ -102,56 +134,87 @@ impl<T: Element> Vae<T> {
     /// Room for training steps on at most `max_batch` images.
     pub fn training_workspace(&self, max_batch: usize) -> Workspace<T> {
         let a = &self.architecture;
-        // The first layer's input gradient is not wanted, so images themselves never lie in the two buffers as such.
-        let stages = a.encoder.iter().skip(1).chain(&a.decoder);
-        let lens = stages.flat_map(|stage| [stage.layer.input_len(), stage.layer.output_len()]);
-        let widest = max_batch * lens.chain([a.encoder[0].layer.output_len()]).max().unwrap_or(0);
-        // An `mlp` writes its unwanted input gradient nowhere, but the slice for it must exist.
-        let widest = widest.max(max_batch * a.encoder[0].layer.input_len());
+        let numbers = |len: usize| vec![T::ZERO; len];
         Workspace {
-            work: Work::new(self.work_len()),
+            work: Work::new(a.work_len()),
             training: Some(TrainingSpace {
-                gradient: vec![T::ZERO; self.parameters.len()],
-                d: vec![T::ZERO; widest],
-                spare: vec![T::ZERO; widest],
+                gradient: numbers(self.parameters.len()),
+                d_output: numbers(max_batch * a.decoder.output().len()),
+                d_features: numbers(max_batch * a.encoder.output().len()),
+                spare: numbers(a.encoder.spare_len(max_batch).max(a.decoder.spare_len(max_batch))),
                 objective: ObjectiveWorkspace::new(max_batch, self.config.latent),
             }),
             ..self.inference_workspace(max_batch)
         }
     }
 
-    fn work_len(&self) -> WorkLen {
-        let stages = self.architecture.encoder.iter().chain(&self.architecture.decoder);
-        stages.map(|stage| stage.layer.work_len()).fold(WorkLen::default(), WorkLen::max)
-    }
-
-    /// μ and ln σ² of a batch of images, B × H·W·C in the model's span; they are then in `workspace.latent`.
+    /// μ and ln σ² of a batch; they are then in `workspace.latent`.
     ///
     /// # Panics
-    /// Where the images are of another size than the model's, or more than fit the workspace.
-    pub fn encode(&self, images: &[T], workspace: &mut Workspace<T>) {
-        let batch = self.batch_of(images, workspace);
+    /// If the images are of another size than the model's, are more than fit the workspace, or do not have the labels that the model needs.
+    pub fn encode(&self, batch: Batch<'_, T>, workspace: &mut Workspace<T>) {
+        let count = self.count(batch, workspace);
+        self.set_condition(batch.labels, workspace);
         let (a, w) = (&self.architecture, workspace);
-        network::forward(&a.encoder, &self.parameters, batch, images, &mut w.encoder_outputs, &mut w.work);
-        let features = last(&w.encoder_outputs, &a.encoder, batch);
-        a.shared.forward(features, self.pair(&a.mu), self.pair(&a.log_variance), &mut w.latent);
+        let features = &mut w.features[..count * a.encoder.output().len()];
+        let pass = Forward {
+            batch: count,
+            parameters: Parameters { all: &self.parameters, slots: &a.encoder_slots },
+            condition: &w.condition[..count * self.config.classes()],
+            kept: &mut w.encoder_kept,
+            work: &mut w.work,
+        };
+        a.encoder.forward(batch.images, features, pass);
+        let head = |slots| {
+            let parameters = Parameters { all: &self.parameters[..], slots };
+            (parameters.get(0), parameters.get(1))
+        };
+        a.shared.forward(features, head(&a.mu), head(&a.log_variance), &mut w.latent);
     }
 
-    /// Logits or means of the first `batch` codes in `workspace.latent.z`: B × H·W·C.
+    /// Sets the condition of a batch: for each image L numbers, 1 for its label and 0 for the others. [`encode`](Self::encode) does it;
+    /// who only decodes does it before.
+    ///
+    /// # Panics
+    /// If a model with labels gets none, or one that it does not know.
+    pub fn set_condition(&self, labels: &[u32], workspace: &mut Workspace<T>) {
+        let classes = self.config.classes();
+        if classes == 0 {
+            return;
+        }
+        let rows = &mut workspace.condition[..labels.len() * classes];
+        rows.fill(T::ZERO);
+        for (row, &label) in rows.chunks_exact_mut(classes).zip(labels) {
+            row[label as usize] = T::ONE;
+        }
+    }
+
+    /// The likelihood's numbers for the first `batch` codes in `workspace.latent.z`: B × H·W·(m·C).
     pub fn decode<'w>(&self, batch: usize, workspace: &'w mut Workspace<T>) -> &'w mut [T] {
         assert!(batch <= workspace.max_batch, "{batch} codes in a workspace for {}", workspace.max_batch);
-        let (stages, w) = (&self.architecture.decoder, workspace);
+        let (a, w) = (&self.architecture, workspace);
         let z = &w.latent.z[..batch * self.config.latent];
-        network::forward(stages, &self.parameters, batch, z, &mut w.decoder_outputs, &mut w.work);
-        let len = batch * self.config.pixels();
-        &mut w.decoder_outputs.last_mut().expect("every decoder has layers")[..len]
+        let output = &mut w.output[..batch * a.decoder.output().len()];
+        let pass = Forward {
+            batch,
+            parameters: Parameters { all: &self.parameters, slots: &a.decoder_slots },
+            condition: &w.condition[..batch * self.config.classes()],
+            kept: &mut w.decoder_kept,
+            work: &mut w.work,
+        };
+        a.decoder.forward(z, output, pass);
+        output
     }
 
-    /// Turns the decoder's output into means in the model's span: a sigmoid where it is logits.
-    pub fn to_means(&self, output: &mut [T]) {
-        if self.config.likelihood.takes_logits() {
+    /// The expected images for the first `batch` codes in `workspace.latent.z`: B × H·W·C, in the model's span.
+    pub fn decode_means<'w>(&self, batch: usize, workspace: &'w mut Workspace<T>) -> &'w mut [T] {
+        self.decode(batch, workspace);
+        let likelihood = &self.config.likelihood;
+        let output = &mut workspace.output[..batch * self.architecture.decoder.output().len()];
+        if likelihood.takes_logits() {
             Activation::Sigmoid.forward(output);
         }
+        output
     }
 
     /// z ← μ + σ·ε for the batch that was encoded last; `noise` is B × Z.
@@ -161,146 +224,170 @@ impl<T: Element> Vae<T> {
         reparameterize(&mu[..n], &log_variance[..n], noise, &mut z[..n]);
     }
 
-    /// One forward and backward pass: the loss's values, and its gradient in [`Workspace::gradient`]. `images` is B × H·W·C,
-    /// `noise` B × Z.
+    /// One forward and backward pass: the loss's values, and its gradient in [`Workspace::gradient`]. `noise` is B × Z.
     pub fn gradients(
         &self,
-        images: &[T],
+        batch: Batch<'_, T>,
         noise: &[T],
         objective: &Objective,
-        terms: &ObjectiveTerms,
         workspace: &mut Workspace<T>,
     ) -> LossValues {
-        self.backpropagate(images, noise, objective, terms, Half::Both, workspace)
+        let values = self.forward_and_loss(batch, noise, objective, workspace);
+        let count = self.count(batch, workspace);
+        self.decoder_backward(count, workspace);
+        self.encoder_backward(batch.images, noise, workspace);
+        values
     }
 
     /// The second step of the alternating schedule: the gradient of the reconstruction with respect to the decoder alone, in the
-    /// decoder's half of [`Workspace::gradient`]. What lies in the encoder's half is nothing to step by: the most of it is left as it was,
-    /// and the article's shared layer, whose way back is the decoder's first stage, has only that use's share there.
+    /// decoder's half of [`Workspace::gradient`]. What lies in the encoder's half is nothing to step by: most of it is left as it was,
+    /// and the article's shared layer, whose way back is the decoder's first layer, has only that use's share there.
     pub fn decoder_gradients(
         &self,
-        images: &[T],
+        batch: Batch<'_, T>,
         noise: &[T],
         objective: &Objective,
-        terms: &ObjectiveTerms,
         workspace: &mut Workspace<T>,
     ) -> LossValues {
-        self.backpropagate(images, noise, objective, terms, Half::Decoder, workspace)
+        let values = self.forward_and_loss(batch, noise, objective, workspace);
+        let count = self.count(batch, workspace);
+        self.decoder_backward(count, workspace);
+        values
     }
 
-    fn backpropagate(
+    /// Encodes, draws, decodes, and leaves the loss's gradients by the decoder's output, μ and ln σ² in the workspace.
+    fn forward_and_loss(
         &self,
-        images: &[T],
+        batch: Batch<'_, T>,
         noise: &[T],
         objective: &Objective,
-        terms: &ObjectiveTerms,
-        half: Half,
         workspace: &mut Workspace<T>,
     ) -> LossValues {
-        let batch = self.batch_of(images, workspace);
-        self.encode(images, workspace);
+        let count = self.count(batch, workspace);
+        self.encode(batch, workspace);
         self.draw(noise, workspace);
-        self.decode(batch, workspace);
+        self.decode(count, workspace);
+        let w = workspace;
+        let t = w.training.as_mut().expect("a workspace for training");
+        let latent = count * self.config.latent;
+        let output = &w.output[..count * self.architecture.decoder.output().len()];
+        let Latent { mu, log_variance, d_mu, d_log_variance, .. } = &mut w.latent;
+        let inputs = LossInputs {
+            image: self.config.image(),
+            output,
+            target: batch.images,
+            mu: &mu[..latent],
+            log_variance: &log_variance[..latent],
+        };
+        let (d_output, d_mu, d_log_variance) =
+            (&mut t.d_output[..output.len()], &mut d_mu[..latent], &mut d_log_variance[..latent]);
+        let likelihood = &self.config.likelihood;
+        objective.forward_backward(likelihood, &inputs, d_output, d_mu, d_log_variance, &mut t.objective)
+    }
 
+    /// The decoder's backward pass over the batch that was decoded last, from the gradient in [`Workspace::d_output`]: the decoder's half of
+    /// the gradient, and ∂L/∂z in `workspace.latent.d_z`.
+    pub fn decoder_backward(&self, batch: usize, workspace: &mut Workspace<T>) {
         let (a, w) = (&self.architecture, workspace);
         let t = w.training.as_mut().expect("a workspace for training");
-        let latent = batch * self.config.latent;
-        let output = last(&w.decoder_outputs, &a.decoder, batch);
-        let Latent { mu, log_variance, z, d_mu, d_log_variance, d_z } = &mut w.latent;
-        let values = objective.forward_backward(
-            terms,
-            output,
-            images,
-            &mu[..latent],
-            &log_variance[..latent],
-            &mut t.d[..output.len()],
-            &mut d_mu[..latent],
-            &mut d_log_variance[..latent],
-            &mut t.objective,
-        );
+        let (latent, len) = (batch * self.config.latent, batch * a.decoder.output().len());
+        let pass = Backward {
+            batch,
+            parameters: Parameters { all: &self.parameters, slots: &a.decoder_slots },
+            gradients: ParameterGradients { all: &mut t.gradient, slots: &a.decoder_slots },
+            kept: &w.decoder_kept[..a.decoder.kept_len(batch)],
+            spare: &mut t.spare,
+            work: &mut w.work,
+        };
+        let Latent { z, d_z, .. } = &mut w.latent;
+        let (output, d_output) = (&w.output[..len], &mut t.d_output[..len]);
+        a.decoder.backward(&z[..latent], output, d_output, Some(&mut d_z[..latent]), pass);
+    }
 
-        let (p, g) = (&self.parameters, &mut t.gradient);
-        network::backward(
-            &a.decoder,
-            p,
-            batch,
-            &z[..latent],
-            &w.decoder_outputs,
-            g,
-            &mut t.d,
-            &mut t.spare,
-            true,
-            &mut w.work,
-        );
-        if half == Half::Decoder {
-            return values;
-        }
-        d_z[..latent].copy_from_slice(&t.d[..latent]);
+    /// The backward pass of draw, latent layer and encoder over the batch that was encoded last, from the gradients in
+    /// `workspace.latent`: `d_z`, and what reaches μ and ln σ² beside the draw in `d_mu` and `d_log_variance`, to which its share is added.
+    pub fn encoder_backward(&self, images: &[T], noise: &[T], workspace: &mut Workspace<T>) {
+        let (a, w) = (&self.architecture, workspace);
+        let t = w.training.as_mut().expect("a workspace for training");
+        let batch = images.len() / self.config.pixels();
+        let n = batch * self.config.latent;
+        let Latent { log_variance, d_z, d_mu, d_log_variance, .. } = &mut w.latent;
         reparameterize_backward(
-            &log_variance[..latent],
-            &noise[..latent],
-            &d_z[..latent],
-            &mut d_mu[..latent],
-            &mut d_log_variance[..latent],
+            &log_variance[..n],
+            &noise[..n],
+            &d_z[..n],
+            &mut d_mu[..n],
+            &mut d_log_variance[..n],
         );
-        let features = last(&w.encoder_outputs, &a.encoder, batch);
-        let weights = (&p[a.mu.0.clone()], &p[a.log_variance.0.clone()]);
-        let [mw, mb, sw, sb] = g
-            .get_disjoint_mut([
-                a.mu.0.clone(),
-                a.mu.1.clone(),
-                a.log_variance.0.clone(),
-                a.log_variance.1.clone(),
-            ])
-            .expect("the heads' parameters are different ones");
-        let mut mu_gradients = crate::layers::Gradients { weight: mw, bias: mb, accumulate: a.mu_is_shared };
-        let mut s_gradients = crate::layers::Gradients { weight: sw, bias: sb, accumulate: false };
-        let d_features = &mut t.d[..features.len()];
-        a.shared.backward(features, &mut w.latent, weights, &mut mu_gradients, &mut s_gradients, d_features);
-        network::backward(
-            &a.encoder,
-            p,
+        let len = batch * a.encoder.output().len();
+        let (features, d_features) = (&w.features[..len], &mut t.d_features[..len]);
+        let p = &self.parameters[..];
+        let weights = [&a.mu, &a.log_variance].map(|slots| Parameters { all: p, slots }.get(0));
+        a.shared.backward(
+            features,
+            &mut w.latent,
+            weights,
+            &mut t.gradient,
+            [&a.mu, &a.log_variance],
+            d_features,
+        );
+        let pass = Backward {
             batch,
-            images,
-            &w.encoder_outputs,
-            g,
-            &mut t.d,
-            &mut t.spare,
-            false,
-            &mut w.work,
-        );
-        values
+            parameters: Parameters { all: p, slots: &a.encoder_slots },
+            gradients: ParameterGradients { all: &mut t.gradient, slots: &a.encoder_slots },
+            kept: &w.encoder_kept[..a.encoder.kept_len(batch)],
+            spare: &mut t.spare,
+            work: &mut w.work,
+        };
+        a.encoder.backward(images, features, d_features, None, pass);
     }
 
     /// The objective's values for a batch, without a gradient.
     pub fn evaluate(
         &self,
-        images: &[T],
+        batch: Batch<'_, T>,
         noise: &[T],
         objective: &Objective,
-        terms: &ObjectiveTerms,
         space: &mut ObjectiveWorkspace<T>,
         workspace: &mut Workspace<T>,
     ) -> LossValues {
-        let batch = self.batch_of(images, workspace);
-        self.encode(images, workspace);
+        let count = self.count(batch, workspace);
+        self.encode(batch, workspace);
         self.draw(noise, workspace);
-        self.decode(batch, workspace);
-        let output = last(&workspace.decoder_outputs, &self.architecture.decoder, batch);
-        let n = batch * self.config.latent;
-        let (mu, log_variance) = (&workspace.latent.mu[..n], &workspace.latent.log_variance[..n]);
-        objective.forward(terms, output, images, mu, log_variance, space)
+        self.decode(count, workspace);
+        let n = count * self.config.latent;
+        let inputs = LossInputs {
+            image: self.config.image(),
+            output: &workspace.output[..count * self.architecture.decoder.output().len()],
+            target: batch.images,
+            mu: &workspace.latent.mu[..n],
+            log_variance: &workspace.latent.log_variance[..n],
+        };
+        objective.forward(&self.config.likelihood, &inputs, space)
     }
 
-    fn batch_of(&self, images: &[T], workspace: &Workspace<T>) -> usize {
-        let batch = images.len() / self.config.pixels();
-        assert_eq!(batch * self.config.pixels(), images.len(), "images of another size than the model's");
-        assert!(batch <= workspace.max_batch, "{batch} images in a workspace for {}", workspace.max_batch);
-        batch
+    fn count(&self, batch: Batch<'_, T>, workspace: &Workspace<T>) -> usize {
+        let (pixels, numbers) = (self.config.pixels(), batch.images.len());
+        let count = numbers / pixels;
+        assert_eq!(count * pixels, numbers, "images of another size than the model's");
+        assert!(count <= workspace.max_batch, "{count} images in a workspace for {}", workspace.max_batch);
+        let labels = if self.config.classes() > 0 { count } else { batch.labels.len() };
+        assert_eq!(batch.labels.len(), labels, "a label for each image");
+        count
     }
+}
 
-    fn pair(&self, (weight, bias): &(std::ops::Range<usize>, std::ops::Range<usize>)) -> (&[T], &[T]) {
-        (&self.parameters[weight.clone()], &self.parameters[bias.clone()])
+impl<T: Element> Clone for Vae<T> {
+    fn clone(&self) -> Self {
+        let architecture =
+            Architecture::new(&self.config).expect("this configuration has made a network before");
+        Self { config: self.config.clone(), architecture, parameters: self.parameters.clone() }
+    }
+}
+
+impl<T: PartialEq> PartialEq for Vae<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.config == other.config && self.parameters == other.parameters
     }
 }
 
@@ -308,29 +395,24 @@ impl<T> Workspace<T> {
     /// The gradient of the last [`Vae::gradients`], in the order of the parameters.
     ///
     /// # Panics
-    /// Where the workspace is for inference.
+    /// If the workspace is for inference.
     pub fn gradient(&self) -> &[T] {
         &self.training.as_ref().expect("a workspace for training").gradient
+    }
+
+    /// ∂L/∂output, from which [`Vae::decoder_backward`] starts, for the largest batch: others may add to it.
+    ///
+    /// # Panics
+    /// If the workspace is for inference.
+    pub fn d_output(&mut self) -> &mut [T] {
+        &mut self.training.as_mut().expect("a workspace for training").d_output
     }
 
     /// What the last training step left about its divergences.
     ///
     /// # Panics
-    /// Where the workspace is for inference.
+    /// If the workspace is for inference.
     pub fn objective(&self) -> &ObjectiveWorkspace<T> {
         &self.training.as_ref().expect("a workspace for training").objective
     }
-}
-
-/// Which parameters' gradients are wanted.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Half {
-    Both,
-    Decoder,
-}
-
-/// The output of a chain's last stage.
-fn last<'a, T>(outputs: &'a [Vec<T>], stages: &[Stage], batch: usize) -> &'a [T] {
-    let (output, stage) = outputs.last().zip(stages.last()).expect("a chain has layers");
-    &output[..batch * stage.layer.output_len()]
 }

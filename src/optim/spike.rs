@@ -6,8 +6,8 @@
 //! 1/(1−β₂) = 1000 steps, so one taken spike makes steps small for long; a skipped one costs a batch.
 //!
 //! Norms are remembered whether they were spikes or not. If the scale has changed for good, the median follows after
-//! half a window, and training is not skipped to its end. A norm that is not finite is remembered by nobody: it is no
-//! measure of scale.
+//! half a window, and training is not skipped to its end. A norm that is not finite never gets here: it is
+//! no measure of scale, and training stops at it.
 
 use crate::text::names::named;
 use serde::{Deserialize, Serialize};
@@ -44,8 +44,6 @@ pub enum Verdict {
         /// The median of the norms before it.
         median: f64,
     },
-    /// Infinite or NaN: no step can be taken, whatever was asked for.
-    NotFinite,
 }
 
 /// The last norms, and their median.
@@ -88,10 +86,11 @@ impl SpikeDetector {
     }
 
     /// Judges the norm of the step about to be taken by those before it, and remembers it.
+    ///
+    /// # Panics
+    /// If the norm is infinite or NaN: no step can be taken then, and the caller has refused it.
     pub fn observe(&mut self, norm: f64) -> Verdict {
-        if !norm.is_finite() {
-            return Verdict::NotFinite;
-        }
+        assert!(norm.is_finite(), "a gradient norm of {norm}");
         let known = self.history.len();
         let verdict = match self.median() {
             // A median of 0 is no scale to compare with.
@@ -129,8 +128,6 @@ mod tests {
         assert_eq!(detector.median(), Some(1.75));
         assert_eq!(detector.observe(17.5), Verdict::Usual);
         assert_eq!(detector.observe(17.6), Verdict::Spike { median: 1.75 });
-        assert_eq!(detector.observe(f64::NAN), Verdict::NotFinite);
-        assert_eq!(detector.observe(f64::INFINITY), Verdict::NotFinite);
         assert_eq!(detector.history().len(), WINDOW);
         assert_eq!(detector.history()[WINDOW - 2..], [17.5, 17.6]);
     }

@@ -15,7 +15,7 @@ pub mod progress;
 pub mod sheet;
 pub mod svg;
 
-pub use metrics::Metrics;
+pub use metrics::{EpochMetrics, Losses, Metrics};
 pub use page::RunReport;
 pub use progress::Progress;
 pub use sheet::Picture;

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use super::curves::{self, Curve};
 use super::html::{escape, png_uri, shell_word};
 use super::latent;
-use super::metrics::Metrics;
+use super::metrics::{EpochMetrics, Losses, Metrics};
 use super::progress::{Progress, Shown};
 
 /// What a report says. Texts are plain: they are escaped when the page is made.
@@ -58,8 +58,8 @@ impl RunReport {
     /// The page.
     ///
     /// ```
-    /// use elbo::report::{Metrics, RunReport};
-    /// let metrics = Metrics::parse("step,epoch,train_negative_elbo\n430,1,131.5\n");
+    /// use elbo::report::{EpochMetrics, Metrics, RunReport};
+    /// let metrics = Metrics { rows: vec![EpochMetrics { step: 430, epoch: 1, ..Default::default() }] };
     /// let report = RunReport { name: "<my run>".into(), metrics, steps_per_epoch: 430, ..Default::default() };
     /// assert!(report.to_html().contains("<h1>&lt;my run&gt;</h1>"));
     /// ```
@@ -92,9 +92,8 @@ impl RunReport {
     }
 
     /// The row of the best epoch.
-    fn best_row(&self) -> Option<usize> {
-        let best = self.best_epoch? as f64;
-        (0..self.metrics.len()).find(|&row| self.metrics.get(row, "epoch") == Some(best))
+    fn best_row(&self) -> Option<&EpochMetrics> {
+        self.metrics.epoch(self.best_epoch?)
     }
 
     fn active(&self) -> usize {
@@ -102,32 +101,28 @@ impl RunReport {
     }
 
     fn tiles(&self, page: &mut String) {
-        let m = &self.metrics;
-        let nats = |value: Option<f64>| value.map(|v| format!("{v:.2}"));
         let mut all: Vec<(&str, String, String)> = Vec::new();
-        let epoch = m.last("epoch").unwrap_or(0.0);
-        if let Some(value) = nats(m.last("valid_negative_elbo")) {
-            all.push(("−ELBO, validation", value, format!("nats per image, epoch {epoch}")));
+        if let Some(last) = self.metrics.last() {
+            let (epoch, nats) = (last.epoch, |value: f64| format!("{value:.2}"));
+            if let Some(valid) = last.valid {
+                let below = format!("nats per image, epoch {epoch}");
+                all.push(("−ELBO, validation", nats(valid.negative_elbo), below));
+            }
+            let below = format!("nats per image, mean over epoch {epoch}");
+            all.push(("−ELBO, training", nats(last.train.negative_elbo), below));
         }
-        if let Some(value) = nats(m.last("train_negative_elbo")) {
-            all.push(("−ELBO, training", value, format!("nats per image, mean over epoch {epoch}")));
-        }
-        if let (Some(row), Some(best)) = (self.best_row(), self.best_epoch)
-            && let Some(value) = nats(m.get(row, "valid_negative_elbo"))
-        {
-            all.push(("Best epoch", best.to_string(), format!("validation −ELBO {value}; the saved model")));
+        if let Some((row, valid)) = self.best_row().and_then(|row| Some((row, row.valid?))) {
+            let below = format!("validation −ELBO {:.2}; the saved model", valid.negative_elbo);
+            all.push(("Best epoch", row.epoch.to_string(), below));
         }
         if !self.mean_variance.is_empty() {
             let value = format!("{} of {}", self.active(), self.mean_variance.len());
             all.push(("Active units", value, format!("Var(μ) above {}", self.active_variance)));
         }
-        if let Some(value) = m.last("images_per_second") {
-            let seconds: f64 = (0..m.len()).filter_map(|row| m.get(row, "seconds")).sum();
-            all.push((
-                "Images per second",
-                format!("{value:.0}"),
-                format!("{} in training steps", duration(seconds)),
-            ));
+        if let Some(last) = self.metrics.last() {
+            let seconds: f64 = self.metrics.rows.iter().map(|row| row.seconds).sum();
+            let below = format!("{} in training steps", duration(seconds));
+            all.push(("Images per second", format!("{:.0}", last.images_per_second), below));
         }
         page.push_str("<div class=\"tiles\">\n");
         for (title, value, below) in all {
@@ -140,29 +135,35 @@ impl RunReport {
     }
 
     fn curves(&self, page: &mut String) {
-        if self.metrics.is_empty() {
+        let rows = &self.metrics.rows;
+        if rows.is_empty() {
             return;
         }
-        let figure = |title: &str, column: &str| {
-            let curve = |name, class, prefix: &str| Curve {
-                name,
-                class,
-                points: self.metrics.over_epochs(&format!("{prefix}_{column}"), self.steps_per_epoch),
+        let figure = |title: &str, value: fn(&Losses) -> f64| {
+            let point = |row: &EpochMetrics, losses: &Losses| {
+                (row.step as f64 / self.steps_per_epoch.max(1) as f64, value(losses))
             };
-            let curves = [curve("training", "train", "train"), curve("validation", "valid", "valid")];
+            let train = rows.iter().map(|row| point(row, &row.train)).collect();
+            let valid = rows.iter().filter_map(|row| Some(point(row, row.valid.as_ref()?))).collect();
+            let curves = [
+                Curve { name: "training", class: "train", points: train },
+                Curve { name: "validation", class: "valid", points: valid },
+            ];
             curves::figure(title, &curves, self.best_epoch.map(|epoch| epoch as f64))
         };
         page.push_str("<h2>How it learned</h2>\n<div class=\"charts\">\n");
-        page.push_str(&figure("−ELBO", "negative_elbo"));
-        page.push_str(&figure(&format!("Reconstruction ({})", self.likelihood), "reconstruction"));
-        page.push_str(&figure(&format!("Divergence ({})", self.divergence), "divergence"));
+        page.push_str(&figure("−ELBO", |losses| losses.negative_elbo));
+        page.push_str(&figure(&format!("Reconstruction ({})", self.likelihood), |losses| {
+            losses.reconstruction
+        }));
+        page.push_str(&figure(&format!("Divergence ({})", self.divergence), |losses| losses.divergence));
         // β, free bits, capacity or a likelihood without its normalizer: training lowers something else than the −ELBO.
-        let differs = |row| {
-            let (a, b) = (self.metrics.get(row, "train_loss"), self.metrics.get(row, "train_negative_elbo"));
-            a.zip(b).is_some_and(|(a, b)| (a - b).abs() > 1e-6 * b.abs())
+        let differs = |row: &EpochMetrics| {
+            let Losses { loss, negative_elbo, .. } = row.train;
+            (loss - negative_elbo).abs() > 1e-6 * negative_elbo.abs()
         };
-        if (0..self.metrics.len()).any(differs) {
-            page.push_str(&figure("Loss: what training lowers", "loss"));
+        if rows.iter().any(differs) {
+            page.push_str(&figure("Loss: what training lowers", |losses| losses.loss));
         }
         let mark = if self.best_epoch.is_some() { " The dashed line is the best epoch." } else { "" };
         let _ = writeln!(
@@ -234,31 +235,32 @@ impl RunReport {
     }
 
     fn epochs(&self, page: &mut String) {
-        const COLUMNS: [(&str, &str, usize); 10] = [
-            ("epoch", "epoch", 0),
-            ("train_negative_elbo", "−ELBO train", 2),
-            ("valid_negative_elbo", "valid", 2),
-            ("train_reconstruction", "reconstruction train", 2),
-            ("valid_reconstruction", "valid", 2),
-            ("train_kl", "KL train", 2),
-            ("valid_kl", "valid", 2),
-            ("active_units", "active", 0),
-            ("learning_rate", "learning rate", 6),
-            ("images_per_second", "images/s", 0),
+        type Column = (&'static str, usize, fn(&EpochMetrics) -> Option<f64>);
+        const COLUMNS: [Column; 10] = [
+            ("epoch", 0, |row| Some(row.epoch as f64)),
+            ("−ELBO train", 2, |row| Some(row.train.negative_elbo)),
+            ("valid", 2, |row| Some(row.valid?.negative_elbo)),
+            ("reconstruction train", 2, |row| Some(row.train.reconstruction)),
+            ("valid", 2, |row| Some(row.valid?.reconstruction)),
+            ("KL train", 2, |row| Some(row.train.kl)),
+            ("valid", 2, |row| Some(row.valid?.kl)),
+            ("active", 0, |row| Some(row.active_units as f64)),
+            ("learning rate", 6, |row| Some(row.learning_rate)),
+            ("images/s", 0, |row| Some(row.images_per_second)),
         ];
-        if self.metrics.is_empty() {
+        if self.metrics.rows.is_empty() {
             return;
         }
         page.push_str("<h2>Epoch by epoch</h2>\n<details><summary>All numbers</summary>\n<div class=\"wide\"><table>\n<tr>");
-        for (_, heading, _) in COLUMNS {
+        for (heading, _, _) in COLUMNS {
             let _ = write!(page, "<th>{heading}</th>");
         }
         page.push_str("</tr>\n");
         let best = self.best_row();
-        for row in 0..self.metrics.len() {
+        for row in &self.metrics.rows {
             page.push_str(if best == Some(row) { "<tr class=\"best\">" } else { "<tr>" });
-            for (column, _, decimals) in COLUMNS {
-                match self.metrics.get(row, column) {
+            for (_, decimals, value) in COLUMNS {
+                match value(row) {
                     Some(value) => drop(write!(page, "<td>{value:.decimals$}</td>")),
                     None => page.push_str("<td>–</td>"),
                 }

@@ -123,6 +123,7 @@ fn encode(picture: &Picture) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::storage::filesystem::Disk;
+    use crate::tensor::ImageShape;
 
     #[test]
     fn the_first_and_the_last_are_always_chosen() {
@@ -136,9 +137,9 @@ mod tests {
     #[test]
     fn what_is_shown_is_the_past_of_the_run() {
         let folder = tempfile::tempdir().unwrap();
-        let sheet = Picture::sheet(&vec![0.5; 48 * 48 * 20], (48, 48, 1), 8);
+        let sheet = Picture::sheet(&vec![0.5; 48 * 48 * 20], ImageShape::new(48, 48, 1), 8);
         for name in ["step-000005", "epoch-0001", "epoch-0002", "step-000025", "epoch-0004"] {
-            sheet.save(&Disk, &folder.path().join(name).with_extension("png")).unwrap();
+            sheet.save_in(&Disk, &folder.path().join(name).with_extension("png")).unwrap();
         }
         std::fs::write(folder.path().join("epoch-0003.png"), "no picture").unwrap();
         std::fs::write(folder.path().join("notes.png"), "").unwrap();
@@ -158,7 +159,7 @@ mod tests {
     #[test]
     fn a_row_is_the_top_of_its_sheet() {
         let values: Vec<f32> = (0..20).flat_map(|picture| vec![picture as f32 / 20.0; 48 * 48]).collect();
-        let sheet = Picture::sheet(&values, (48, 48, 1), 8);
+        let sheet = Picture::sheet(&values, ImageShape::new(48, 48, 1), 8);
         let row = sheet.first_rows((48, 48), 1);
         assert_eq!((row.height, row.width), (52, sheet.width));
         assert_eq!(row.bytes, sheet.bytes[..row.bytes.len()]);

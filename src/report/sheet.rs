@@ -6,6 +6,8 @@ use crate::data::write_png;
 use crate::error::Result;
 use crate::storage::atomic::{write_atomically, write_new};
 use crate::storage::filesystem::FileSystem;
+use crate::storage::system::system;
+use crate::tensor::ImageShape;
 
 /// Pixels between pictures, and around them.
 const GAP: usize = 2;
@@ -43,8 +45,8 @@ impl Picture {
     ///
     /// # Panics
     /// Where the numbers do not come out as whole pictures.
-    pub fn sheet(values: &[f32], (height, width, channels): (usize, usize, usize), columns: usize) -> Self {
-        let len = height * width * channels;
+    pub fn sheet(values: &[f32], image: ImageShape, columns: usize) -> Self {
+        let (ImageShape { height, width, channels }, len) = (image, image.len());
         assert!(values.len().is_multiple_of(len), "{} numbers for pictures of {len}", values.len());
         let colors = if matches!(channels, 1 | 3 | 4) { channels } else { 1 };
         // Tiles: a picture, or a channel of one.
@@ -88,17 +90,12 @@ impl Picture {
     ///
     /// # Panics
     /// Where there are not as many of each.
-    pub fn pairs(
-        originals: &[f32],
-        others: &[f32],
-        size: (usize, usize, usize),
-        pairs_per_row: usize,
-    ) -> Self {
+    pub fn pairs(originals: &[f32], others: &[f32], image: ImageShape, pairs_per_row: usize) -> Self {
         assert_eq!(originals.len(), others.len(), "as many reconstructions as originals");
-        let len = size.0 * size.1 * size.2;
+        let len = image.len();
         let both = originals.chunks_exact(len).zip(others.chunks_exact(len));
         let values: Vec<f32> = both.flat_map(|(a, b)| a.iter().chain(b).copied()).collect();
-        Self::sheet(&values, size, 2 * pairs_per_row)
+        Self::sheet(&values, image, 2 * pairs_per_row)
     }
 
     /// An even background, opaque.
@@ -113,8 +110,13 @@ impl Picture {
     /// Writes a PNG, replacing a file of that name only when the new one is safe.
     ///
     /// # Errors
-    /// Where the system refuses.
-    pub fn save(&self, fs: &dyn FileSystem, path: &Path) -> Result<()> {
+    /// If the system refuses.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.save_in(system(), path.as_ref())
+    }
+
+    /// [`save`](Self::save) in a file system that tests can make fail.
+    pub(crate) fn save_in(&self, fs: &dyn FileSystem, path: &Path) -> Result<()> {
         write_atomically(fs, path, |out| write_png(out, &self.bytes, self.height, self.width, self.channels))
     }
 
@@ -122,8 +124,8 @@ impl Picture {
     ///
     /// # Errors
     /// Where something has that name already, or the system refuses.
-    pub fn save_new(&self, fs: &dyn FileSystem, path: &Path) -> Result<()> {
-        write_new(fs, path, |out| write_png(out, &self.bytes, self.height, self.width, self.channels))
+    pub fn save_new(&self, path: &Path) -> Result<()> {
+        write_new(system(), path, |out| write_png(out, &self.bytes, self.height, self.width, self.channels))
     }
 }
 
@@ -137,7 +139,7 @@ mod tests {
         let colours = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
         let values: Vec<f32> =
             colours.iter().flat_map(|c| c.iter().copied().cycle().take(48 * 48 * 3)).collect();
-        let sheet = Picture::sheet(&values, (48, 48, 3), 2);
+        let sheet = Picture::sheet(&values, ImageShape::new(48, 48, 3), 2);
         assert_eq!((sheet.height, sheet.width, sheet.channels), (102, 102, 3));
         let at = |y: usize, x: usize| &sheet.bytes[(y * sheet.width + x) * 3..][..3];
         assert_eq!((at(3, 3), at(3, 60), at(60, 3)), (&[255, 0, 0][..], &[0, 255, 0][..], &[0, 0, 255][..]));
@@ -146,7 +148,7 @@ mod tests {
 
     #[test]
     fn two_channels_are_two_grey_tiles_and_small_pictures_are_enlarged() {
-        let sheet = Picture::sheet(&[0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0], (2, 2, 2), 5);
+        let sheet = Picture::sheet(&[0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0], ImageShape::new(2, 2, 2), 5);
         assert_eq!((sheet.height, sheet.width, sheet.channels), (52, 102, 1));
         assert_eq!((sheet.bytes[3 * 102 + 3], sheet.bytes[3 * 102 + 60]), (0, 255));
     }

@@ -23,6 +23,7 @@ pub enum Fault {
     Abort,
 }
 
+#[cfg(test)]
 impl Fault {
     /// Every fault that a process outlives.
     pub const ALL: [Self; 3] = [Self::NoSpace, Self::ReadOnly, Self::ShortWrite];
@@ -117,21 +118,6 @@ impl Faulty {
         Self { plan: Some(plan), recording: false, log: Arc::default() }
     }
 
-    /// A disk that never fails and keeps a record of the calls.
-    pub fn recording() -> Self {
-        Self { plan: None, recording: true, log: Arc::default() }
-    }
-
-    /// How many calls were made.
-    pub fn count(&self) -> usize {
-        self.log().count
-    }
-
-    /// The calls so far, in their order.
-    pub fn calls(&self) -> Vec<Call> {
-        self.log().calls.clone()
-    }
-
     fn log(&self) -> MutexGuard<'_, Log> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -158,6 +144,24 @@ impl Faulty {
 
     fn wrap(&self, path: &Path, file: Box<dyn OutputFile>) -> Box<dyn OutputFile> {
         Box::new(FaultyFile { file, path: path.to_path_buf(), system: self.clone() })
+    }
+}
+
+#[cfg(test)]
+impl Faulty {
+    /// A disk that never fails and keeps a record of the calls.
+    pub fn recording() -> Self {
+        Self { plan: None, recording: true, log: Arc::default() }
+    }
+
+    /// How many calls were made.
+    pub fn count(&self) -> usize {
+        self.log().count
+    }
+
+    /// The calls so far, in their order.
+    pub fn calls(&self) -> Vec<Call> {
+        self.log().calls.clone()
     }
 }
 

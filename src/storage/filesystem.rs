@@ -1,14 +1,9 @@
 //! The few calls with which this program changes a disk, as a trait, so that each of them can be made to fail.
 //!
 //! A promise like "a full disk never costs you the last checkpoint" can be tested only if the disk can be full at
-//! any moment one likes. So no other module of this program calls `std::fs` to change something that must last: it
-//! takes a [`FileSystem`]. The program takes [`system`], which is the real [`Disk`].
-//!
-//! **Test hook.** In builds with debug assertions (what `cargo test` builds, the program included) [`system`] reads
-//! the environment variable `ELBO_FAULT` once, and makes the n-th call fail as it says; see
-//! [`FaultPlan`](super::faults::FaultPlan) for how it is written. That is how the tests put an error, or the death
-//! of the process, at each single write of the whole program. `cargo build --release` leaves the hook out: no
-//! environment variable of a user's changes how a release writes its files.
+//! any moment one likes. So whatever must last is written through a
+//! [`FileSystem`]: the real one is [`Disk`], and `system` chooses between it and one that fails. Two things do not last and are done
+//! with `std::fs` directly: a run's lock ([`lock`](super::lock)), and the removal of a new run's folder when creating it failed.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -46,32 +41,6 @@ pub trait FileSystem: Send + Sync {
 
     /// Waits until the names in a folder are on the disk. A file's own sync does not promise that its name lasts.
     fn sync_folder(&self, path: &Path) -> io::Result<()>;
-}
-
-/// The file system that the program uses.
-#[cfg(not(debug_assertions))]
-pub fn system() -> &'static dyn FileSystem {
-    &Disk
-}
-
-/// The file system that the program uses; in this build, with debug assertions, `ELBO_FAULT` can make it fail.
-///
-/// # Panics
-///
-/// If `ELBO_FAULT` is set to something that is not a plan.
-#[cfg(debug_assertions)]
-pub fn system() -> &'static dyn FileSystem {
-    use super::faults::{FaultPlan, Faulty};
-    use std::sync::OnceLock;
-
-    static SYSTEM: OnceLock<Box<dyn FileSystem>> = OnceLock::new();
-    &**SYSTEM.get_or_init(|| match std::env::var("ELBO_FAULT") {
-        Ok(plan) => match plan.parse::<FaultPlan>() {
-            Ok(plan) => Box::new(Faulty::new(plan)),
-            Err(message) => panic!("ELBO_FAULT: {message}"),
-        },
-        Err(_) => Box::new(Disk),
-    })
 }
 
 /// The real file system.
@@ -149,51 +118,5 @@ impl FileSystem for Disk {
     fn sync_folder(&self, _path: &Path) -> io::Result<()> {
         // Only Unix lets a program open a folder to sync it.
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::storage::testing::Child;
-
-    /// Not a test by itself: the process in the test below.
-    #[test]
-    fn child_writes_two_files() {
-        if let Some(folder) = Child::argument() {
-            for name in ["a", "b"] {
-                let path = Path::new(&folder).join(name);
-                system().create_new(&path).unwrap().write_all(b"1234").unwrap();
-            }
-        }
-    }
-
-    #[cfg(debug_assertions)]
-    #[test]
-    fn the_test_hook_spoils_the_call_that_it_names() {
-        let cases = [
-            // (the plan, whether the program ends well, content of a, content of b)
-            (None, true, Some("1234"), Some("1234")),
-            (Some("1:nospace"), false, None, None),
-            (Some("2:nospace"), false, Some("12"), None),
-            (Some("3:readonly"), false, Some("1234"), None),
-            (Some("4:short"), true, Some("1234"), Some("1234")),
-            (Some("4:abort"), false, Some("1234"), Some("12")),
-            (Some("9:abort"), true, Some("1234"), Some("1234")),
-            (Some("nonsense"), false, None, None),
-        ];
-        for (plan, ends_well, a, b) in cases {
-            let folder = tempfile::tempdir().unwrap();
-            let mut program = std::process::Command::new(std::env::current_exe().unwrap());
-            program.args(["storage::filesystem::tests::child_writes_two_files", "--exact"]);
-            program.env(Child::ARGUMENT, folder.path());
-            if let Some(plan) = plan {
-                program.env("ELBO_FAULT", plan);
-            }
-            let output = program.output().unwrap();
-            let content = |name| std::fs::read_to_string(folder.path().join(name)).ok();
-            let found = (output.status.success(), content("a"), content("b"));
-            assert_eq!(found, (ends_well, a.map(String::from), b.map(String::from)), "{plan:?}: {output:?}");
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! Files that survive: everything the program writes goes through here.
+//! Files that survive a crash or a full disk: what the program writes goes through here.
 //!
 //! Three promises, each kept in one place:
 //!
@@ -7,14 +7,17 @@
 //!   every byte. The table of metrics is mended line by line instead ([`journal`]), because it only ever grows.
 //! - *One training per run folder* ([`lock`]).
 //!
-//! [`filesystem`] is the only module that changes anything on the disk; [`faults`] stands in for it where tests need
-//! a full disk at a chosen moment.
+//! Files that must last are changed through the trait of [`filesystem`], so that tests can put a failure at each of its calls (`faults`,
+//! which exists only in builds with debug assertions). Exceptions, both about things that need not last: [`lock`] creates and removes
+//! the lock file itself, and a run that cannot be created removes its own new folder.
 
 pub mod atomic;
-pub mod faults;
+#[cfg(any(test, debug_assertions))]
+pub(crate) mod faults;
 pub mod filesystem;
 pub mod journal;
 pub mod lock;
+pub mod system;
 pub mod tensor_file;
 #[cfg(test)]
 mod testing;

@@ -55,3 +55,9 @@ impl fmt::Display for ImageShape {
         write!(f, "{}×{}×{}", self.height, self.width, self.channels)
     }
 }
+
+impl From<(usize, usize, usize)> for ImageShape {
+    fn from((height, width, channels): (usize, usize, usize)) -> Self {
+        Self { height, width, channels }
+    }
+}

@@ -9,9 +9,10 @@ use std::time::Duration;
 use super::options::{DataOptions, ModelOptions, TrainOptions};
 use crate::data::{Binarize, Color, Fit, LoadOptions, Part};
 use crate::error::{Error, Result};
-use crate::loss::{Likelihood, Objective, ObjectiveTerms};
+use crate::loss::{Divergence, Likelihood, Objective, ObjectiveTerms};
 use crate::model::{ModelConfig, Preset};
 use crate::optim::{Adam, LearningRate, LearningRateSchedule, OnSpike, Ramp};
+use crate::tensor::ImageShape;
 use crate::text::names::{named, unknown};
 use crate::text::values;
 
@@ -44,14 +45,16 @@ pub struct Config {
     pub preset: Preset,
     /// Z.
     pub latent: usize,
-    /// The channels of the convolutions.
-    pub widths: Vec<usize>,
-    /// The hidden linear layers.
-    pub hidden: Vec<usize>,
+    /// The channels of the convolutions; `None` until the images are known, if none were asked for.
+    pub widths: Option<Vec<usize>>,
+    /// The hidden linear layers; `None` until the images are known, if none were asked for.
+    pub hidden: Option<Vec<usize>>,
     /// Whether the decoder uses the encoder's weights.
     pub tie_weights: bool,
-    /// Likelihood and divergence.
-    pub objective: Objective,
+    /// What the decoder's output says about a pixel.
+    pub likelihood: Likelihood,
+    /// How the posterior's distance from the prior is measured.
+    pub divergence: Divergence,
     /// β over the epochs.
     pub beta: Ramp,
     /// λ, nats per dimension.
@@ -90,6 +93,43 @@ pub struct Config {
     pub threads: usize,
 }
 
+impl Default for Config {
+    /// What a training is without any options, of images that are not named.
+    fn default() -> Self {
+        let preset = Preset::Conv;
+        Self {
+            data: PathBuf::new(),
+            load: LoadOptions { part: Part::Train, ..LoadOptions::default() },
+            binarize: None,
+            preset,
+            latent: preset.default_latent(),
+            widths: None,
+            hidden: None,
+            tie_weights: false,
+            likelihood: preset.default_likelihood(),
+            divergence: Divergence::default(),
+            beta: Ramp::constant(1.0),
+            free_bits: 0.0,
+            capacity: None,
+            schedule: Schedule::default(),
+            epochs: 10,
+            batch: None,
+            lr: 1e-3,
+            lr_schedule: LearningRateSchedule::default(),
+            lr_warmup: 0.0,
+            adam: Adam::default(),
+            clip_norm: None,
+            on_spike: None,
+            seed: 0,
+            valid: None,
+            patience: None,
+            max_steps: None,
+            checkpoint_every: Duration::from_secs(300),
+            threads: 0,
+        }
+    }
+}
+
 impl Config {
     /// Fills in defaults and refuses what cannot be.
     ///
@@ -97,56 +137,59 @@ impl Config {
     /// One sentence on the first option that cannot be used.
     pub fn new(options: &TrainOptions) -> Result<Self> {
         let TrainOptions { data, model: o } = options;
-        let preset = read(&o.preset, str::parse)?.unwrap_or(Preset::Conv);
+        let defaults = Self::default();
+        let preset = read(&o.preset, str::parse)?.unwrap_or(defaults.preset);
+        let beta = o.beta.unwrap_or(defaults.beta.to);
         let config = Self {
             data: data.path()?,
             load: data.load_options()?,
             binarize: data.binarize()?,
             preset,
             latent: o.latent.unwrap_or_else(|| preset.default_latent()),
-            widths: o.channels.clone().unwrap_or_else(|| preset.default_widths()),
-            hidden: o.hidden.clone().unwrap_or_else(|| preset.default_hidden()),
-            tie_weights: o.tie_weights.unwrap_or(false),
-            objective: Objective {
-                likelihood: likelihood(o, preset)?,
-                divergence: read(&o.divergence, str::parse)?.unwrap_or_default(),
+            widths: o.channels.clone(),
+            hidden: o.hidden.clone(),
+            tie_weights: o.tie_weights.unwrap_or(defaults.tie_weights),
+            likelihood: likelihood(o, preset)?,
+            divergence: read(&o.divergence, str::parse)?.unwrap_or(defaults.divergence),
+            beta: match values::not_negative("beta-warmup", o.beta_warmup)? {
+                Some(epochs) if epochs > 0.0 => Ramp::from_zero(beta, epochs),
+                _ => Ramp::constant(beta),
             },
-            beta: Ramp {
-                from: if o.beta_warmup.unwrap_or(0.0) > 0.0 { 0.0 } else { o.beta.unwrap_or(1.0) },
-                to: o.beta.unwrap_or(1.0),
-                epochs: values::not_negative("beta-warmup", o.beta_warmup)?.unwrap_or(0.0),
-            },
-            free_bits: o.free_bits.unwrap_or(0.0),
+            free_bits: o.free_bits.unwrap_or(defaults.free_bits),
             capacity: o.capacity,
-            schedule: read(&o.schedule, str::parse)?.unwrap_or_default(),
-            epochs: o.epochs.unwrap_or(10),
+            schedule: read(&o.schedule, str::parse)?.unwrap_or(defaults.schedule),
+            epochs: o.epochs.unwrap_or(defaults.epochs),
             batch: o.batch,
-            lr: o.lr.unwrap_or(1e-3),
-            lr_schedule: read(&o.lr_schedule, str::parse)?.unwrap_or_default(),
-            lr_warmup: values::not_negative("lr-warmup", o.lr_warmup)?.unwrap_or(0.0),
+            lr: o.lr.unwrap_or(defaults.lr),
+            lr_schedule: read(&o.lr_schedule, str::parse)?.unwrap_or(defaults.lr_schedule),
+            lr_warmup: values::not_negative("lr-warmup", o.lr_warmup)?.unwrap_or(defaults.lr_warmup),
             adam: Adam {
-                weight_decay: values::not_negative("weight-decay", o.weight_decay)?.unwrap_or(0.0),
-                ..Adam::default()
+                weight_decay: values::not_negative("weight-decay", o.weight_decay)?
+                    .unwrap_or(defaults.adam.weight_decay),
+                ..defaults.adam
             },
             clip_norm: values::positive("clip-norm", o.clip_norm)?,
             on_spike: read(&o.on_spike, str::parse)?,
-            seed: o.seed.unwrap_or(0),
+            seed: o.seed.unwrap_or(defaults.seed),
             valid: o.valid,
             patience: o.patience,
             max_steps: o.max_steps,
             checkpoint_every: read(&o.checkpoint_every, values::parse_duration)?
-                .unwrap_or(Duration::from_secs(300)),
-            threads: o.threads.unwrap_or(0),
+                .unwrap_or(defaults.checkpoint_every),
+            threads: o.threads.unwrap_or(defaults.threads),
         };
         config.validate()?;
         Ok(config)
     }
 
-    fn validate(&self) -> Result<()> {
+    /// Whether these values can be used together.
+    ///
+    /// # Errors
+    /// One sentence on the first that cannot.
+    pub fn validate(&self) -> Result<()> {
         let fail = |message: &str| Err(Error::config(message));
-        self.terms(0.0).validate()?;
-        ObjectiveTerms { beta: self.beta.to, free_bits: self.free_bits, capacity: self.capacity }
-            .validate()?;
+        self.objective(0.0).terms.validate()?;
+        self.final_objective().terms.validate()?;
         if self.lr_warmup > self.epochs as f64 {
             return Err(Error::config(format!(
                 "a learning-rate warm-up of {} epochs is longer than the run's {}; --lr-warmup must be at most that",
@@ -155,7 +198,7 @@ impl Config {
         }
         self.learning_rate(1).validate()?;
         // Everything about the network that does not depend on the images is known now.
-        self.model((64, 64, 1)).validate()?;
+        self.model(ImageShape::new(64, 64, 1)).validate()?;
         if self.batch == Some(0) {
             return fail("a batch of 0 images; it must be at least 1");
         }
@@ -185,34 +228,34 @@ impl Config {
         Ok(())
     }
 
-    /// The network for images of these sizes.
-    pub fn model(&self, (height, width, channels): (usize, usize, usize)) -> ModelConfig {
+    /// The network for images of this shape, with the preset's own widths if none were asked for.
+    pub fn model(&self, image: ImageShape) -> ModelConfig {
+        let preset = ModelConfig::new(self.preset, image);
         ModelConfig {
-            preset: self.preset,
-            height,
-            width,
-            channels,
             latent: self.latent,
-            widths: self.widths.clone(),
-            hidden: self.hidden.clone(),
+            widths: self.widths.clone().unwrap_or(preset.widths),
+            hidden: self.hidden.clone().unwrap_or(preset.hidden),
             tie_weights: self.tie_weights,
-            likelihood: self.objective.likelihood,
+            likelihood: self.likelihood,
+            ..preset
         }
     }
 
-    /// β, free bits and capacity after so many epochs, fractions included.
-    pub fn terms(&self, epochs: f64) -> ObjectiveTerms {
+    /// The objective after so many epochs, fractions included.
+    pub fn objective(&self, epochs: f64) -> Objective {
         let capacity = |nats| Ramp::from_zero(nats, self.epochs as f64).at(epochs);
-        ObjectiveTerms {
+        let terms = ObjectiveTerms {
             beta: self.beta.at(epochs),
             free_bits: self.free_bits,
             capacity: self.capacity.map(capacity),
-        }
+        };
+        Objective { divergence: self.divergence, terms }
     }
 
     /// What models are judged by: the objective at the end of all ramps.
-    pub fn final_terms(&self) -> ObjectiveTerms {
-        ObjectiveTerms { beta: self.beta.to, free_bits: self.free_bits, capacity: self.capacity }
+    pub fn final_objective(&self) -> Objective {
+        let terms = ObjectiveTerms { beta: self.beta.to, free_bits: self.free_bits, capacity: self.capacity };
+        Objective { divergence: self.divergence, terms }
     }
 
     /// The learning rate's curve, for epochs of so many steps.
@@ -241,7 +284,7 @@ impl Config {
 
     /// All options with their values: a config file that repeats the run.
     pub fn to_options(&self) -> TrainOptions {
-        let likelihood = self.objective.likelihood;
+        let likelihood = self.likelihood;
         TrainOptions {
             data: DataOptions {
                 data: Some(self.data.clone()),
@@ -260,13 +303,13 @@ impl Config {
             model: ModelOptions {
                 preset: Some(self.preset.name().into()),
                 latent: Some(self.latent),
-                channels: Some(self.widths.clone()),
-                hidden: Some(self.hidden.clone()),
+                channels: self.widths.clone(),
+                hidden: self.hidden.clone(),
                 tie_weights: Some(self.tie_weights),
                 likelihood: Some(likelihood.name().into()),
                 sigma: if let Likelihood::Gaussian { sigma } = likelihood { Some(sigma) } else { None },
                 scale: if let Likelihood::Laplace { scale } = likelihood { Some(scale) } else { None },
-                divergence: Some(self.objective.divergence.name().into()),
+                divergence: Some(self.divergence.name().into()),
                 beta: Some(self.beta.to),
                 beta_warmup: Some(self.beta.epochs),
                 free_bits: Some(self.free_bits),
@@ -396,8 +439,8 @@ mod tests {
         let written = config.to_options().to_toml();
         let again = Config::new(&TrainOptions::parse(&written, "c".as_ref()).unwrap()).unwrap();
         assert_eq!(again, config);
-        assert_eq!((config.terms(1.0).beta, config.terms(2.0).beta), (2.0, 4.0));
-        assert_eq!(config.terms(5.0).capacity, Some(12.5));
+        assert_eq!((config.objective(1.0).terms.beta, config.objective(2.0).terms.beta), (2.0, 4.0));
+        assert_eq!(config.objective(5.0).terms.capacity, Some(12.5));
     }
 
     #[test]

@@ -1,20 +1,23 @@
 //! Training: from options and images to a run folder with a model in it.
 //!
-//! Reading order: [`options`] (what a person writes), [`config`] (what that comes to), [`evaluate`] (a model judged on images), [`trainer`] (the loop: one step, one epoch), [`checkpoint`] (what resuming
+//! Reading order: [`options`] (what a person writes), [`config`] (what that comes to), [`trainer`] (the loop: one step, one epoch), [`checkpoint`] (what resuming
 //! needs), [`run`] (the folder, and the loop inside it), [`report`] (what a person is told about it).
 
 pub mod checkpoint;
 pub mod config;
-pub mod evaluate;
 pub mod options;
 pub mod report;
 pub mod run;
+mod threads;
 pub mod trainer;
+pub mod training;
 
 pub use config::{Config, Schedule};
 pub use options::{DataOptions, ModelOptions, TrainOptions};
 pub use run::{Outcome, Run};
+pub use threads::with_threads;
 pub use trainer::Trainer;
+pub use training::Training;
 
 #[cfg(test)]
 mod tests;

@@ -5,9 +5,9 @@
 
 use std::path::Path;
 
-use super::evaluate::{ACTIVE_VARIANCE, Judgement};
 use super::trainer::Trainer;
 use crate::error::Result;
+use crate::evaluate::judgement::{ACTIVE_VARIANCE, Judgement};
 use crate::report::{Metrics, Progress, RunReport, grouped};
 use crate::storage::atomic::write_atomically;
 use crate::storage::filesystem::FileSystem;
@@ -41,7 +41,7 @@ pub fn gather(trainer: &Trainer, judgement: &Judgement, folder: &Path) -> RunRep
         epochs: t.config.epochs,
         best_epoch: p.best.map(|best| best.epoch),
         likelihood: c.likelihood.name().into(),
-        divergence: t.config.objective.divergence.name().into(),
+        divergence: t.config.divergence.name().into(),
         judged_on: format!("{} {judged} images", grouped(judgement.images as usize)),
         kl_per_dimension: judgement.kl_per_dimension.clone(),
         mean_variance: judgement.mean_variance.clone(),
@@ -64,7 +64,7 @@ fn network(t: &Trainer) -> String {
         c.width,
         c.channels,
         c.likelihood.name(),
-        t.config.objective.divergence.name(),
+        t.config.divergence.name(),
         grouped(t.split.train.len()),
         grouped(t.split.validation.len()),
         t.batch_size(),

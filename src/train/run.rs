@@ -27,42 +27,20 @@ use std::time::{Duration, Instant};
 
 use super::checkpoint;
 use super::config::Config;
-use super::evaluate::{Evaluator, Judgement};
 use super::options::TrainOptions;
 use super::trainer::{Best, StepReport, Trainer};
 use crate::data::{Dataset, Split};
 use crate::error::{Error, Result};
-use crate::generate::codes::{BATCH, Codec};
+use crate::evaluate::judgement::{Evaluator, Judgement};
 use crate::loss::LossValues;
+use crate::model::codec::{BATCH, Codec};
 use crate::random::{Stream, fill_normal, stream};
-use crate::report::Picture;
+use crate::report::metrics::{COLUMNS, EpochMetrics};
+use crate::report::sheet::Picture;
 use crate::storage::atomic::{create_folder, remove_stale, write_atomically};
 use crate::storage::filesystem::FileSystem;
 use crate::storage::journal::Journal;
 use crate::storage::lock::RunLock;
-
-/// The columns of metrics.csv. `seconds` and `images_per_second` are the only ones that a repetition changes.
-pub const COLUMNS: [&str; 19] = [
-    "step",
-    "epoch",
-    "train_loss",
-    "train_negative_elbo",
-    "train_reconstruction",
-    "train_divergence",
-    "train_kl",
-    "valid_loss",
-    "valid_negative_elbo",
-    "valid_reconstruction",
-    "valid_divergence",
-    "valid_kl",
-    "beta",
-    "learning_rate",
-    "gradient_norm",
-    "active_units",
-    "spikes",
-    "seconds",
-    "images_per_second",
-];
 
 /// Where no images are held out, this many training images are looked at for sheets and active units.
 const WATCHED: usize = 1000;
@@ -109,8 +87,6 @@ pub trait Observer {
     fn step(&mut self, _trainer: &Trainer, _report: &StepReport) {}
     /// After each epoch.
     fn epoch(&mut self, _trainer: &Trainer, _report: &EpochReport) {}
-    /// Something that a person should know.
-    fn note(&mut self, _text: &str) {}
 }
 
 impl Observer for () {}
@@ -161,7 +137,7 @@ impl Run {
         let journal = Journal::create(fs, &folder.join("metrics.csv"), &COLUMNS)?;
         let run = Self::new(folder, fs, trainer, journal, lock);
         // A run always has a model that can be used, however early it ends.
-        run.trainer.model.save(fs, &folder.join("model.safetensors"))?;
+        run.trainer.model.save_in(fs, &folder.join("model.safetensors"))?;
         run.save_checkpoint()?;
         Ok(run)
     }
@@ -309,16 +285,16 @@ impl Run {
     fn write_epoch(&mut self, report: &EpochReport, name: &str) -> Result<()> {
         self.save_sheets(name)?;
         if report.is_best {
-            self.trainer.model.save(self.fs, &self.folder.join("model.safetensors"))?;
+            self.trainer.model.save_in(self.fs, &self.folder.join("model.safetensors"))?;
         }
-        self.journal.append(&self.row(report))?;
+        self.journal.append(&self.row(report).cells())?;
         self.journal.sync()
     }
 
     fn judge_model(&mut self) -> Judgement {
         let t = &self.trainer;
-        let (filler, terms, objective) = (t.filler(), t.config.final_terms(), t.config.objective);
-        self.evaluator.judge(&t.model, &t.data.train, watched(&t.split), &filler, &objective, &terms)
+        let (filler, objective) = (t.filler(), t.config.final_objective());
+        self.evaluator.judge(&t.model, &t.data.train, watched(&t.split), &filler, &objective)
     }
 
     /// The model as it stands, on the images that are watched.
@@ -352,41 +328,37 @@ impl Run {
         })
     }
 
-    fn row(&self, report: &EpochReport) -> Vec<String> {
+    fn row(&self, report: &EpochReport) -> EpochMetrics {
         let t = &self.trainer;
         let last = report.step - 1;
         let epochs = last as f64 / t.steps_per_epoch() as f64;
-        let losses = |v: &LossValues| {
-            [v.loss, v.negative_elbo, v.reconstruction, v.divergence, v.kl].map(|x| x.to_string())
-        };
-        let mut row = vec![report.step.to_string(), report.epoch.to_string()];
-        row.extend(losses(&report.train));
-        if report.held_out {
-            row.extend(losses(&report.judgement.values));
-        } else {
-            row.extend(std::iter::repeat_n(String::new(), 5));
+        EpochMetrics {
+            step: report.step,
+            epoch: report.epoch,
+            train: report.train.into(),
+            valid: report.held_out.then(|| report.judgement.values.into()),
+            beta: t.config.objective(epochs).terms.beta,
+            learning_rate: t.config.learning_rate(t.steps_per_epoch()).at(last),
+            gradient_norm: t.epoch_norm(),
+            active_units: report.judgement.active_units() as u64,
+            spikes: t.progress.spikes,
+            seconds: report.time.as_secs_f64(),
+            images_per_second: report.images_per_second,
         }
-        row.push(t.config.terms(epochs).beta.to_string());
-        row.push(t.config.learning_rate(t.steps_per_epoch()).at(last).to_string());
-        row.push(t.epoch_norm().to_string());
-        row.push(report.judgement.active_units().to_string());
-        row.push(t.progress.spikes.to_string());
-        row.push(format!("{:.3}", report.time.as_secs_f64()));
-        row.push(format!("{:.0}", report.images_per_second));
-        row
     }
 
     fn save_sheets(&self, name: &str) -> Result<()> {
         let t = &self.trainer;
         let c = t.model.config();
-        let size = (c.height, c.width, c.channels);
+        let size = c.image();
         let mut codec = Codec::new(&t.model);
         let mut z = vec![0.0; SAMPLES * c.latent];
         for (index, z) in z.chunks_exact_mut(c.latent).enumerate() {
             fill_normal(&mut stream(t.config.seed, Stream::Sampling, index as u64), z);
         }
         let file = format!("{name}.png");
-        Picture::sheet(&codec.decode(&z), size, 8).save(self.fs, &self.folder.join("samples").join(&file))?;
+        Picture::sheet(&codec.decode(&z), size, 8)
+            .save_in(self.fs, &self.folder.join("samples").join(&file))?;
         let watched = watched(&t.split);
         // Folders of pictures come class by class: some of all, not the first.
         let count = watched.len().min(PAIRS);
@@ -396,7 +368,7 @@ impl Run {
         let filler = crate::data::Filler { span: crate::data::Span::Unit, ..t.filler() };
         filler.fill(&t.data.train, &shown, 0, &mut originals);
         let pairs = Picture::pairs(&originals, &codec.decode(&codes.mu), size, 4);
-        pairs.save(self.fs, &self.folder.join("reconstructions").join(&file))
+        pairs.save_in(self.fs, &self.folder.join("reconstructions").join(&file))
     }
 
     fn save_checkpoint(&self) -> Result<()> {
@@ -412,7 +384,7 @@ impl Run {
 fn is_there(folder: &Path) -> Error {
     Error::data(
         folder,
-        "is there already, and a run never overwrites anything; choose another --out, or go on with train --resume",
+        "already exists, and a run never overwrites anything; choose another --out, or continue it with train --resume",
     )
 }
 
@@ -468,7 +440,7 @@ pub fn read_config(folder: &Path) -> Result<Config> {
     resumed_config(folder, TrainOptions::default())
 }
 
-fn resumed_config(folder: &Path, options: TrainOptions) -> Result<Config> {
+pub(crate) fn resumed_config(folder: &Path, options: TrainOptions) -> Result<Config> {
     let path = folder.join("config.toml");
     let own = TrainOptions::read(&path)?;
     let mut merged = own;

@@ -8,7 +8,7 @@ use super::{Config, TrainOptions, Trainer};
 use crate::data::{Dataset, Images};
 
 /// Some byte images with something to learn: a bright rectangle on a dark ground, somewhere, with a colour.
-fn pictures(count: usize, (height, width, channels): (usize, usize, usize)) -> Dataset {
+pub(crate) fn pictures(count: usize, (height, width, channels): (usize, usize, usize)) -> Dataset {
     let mut pixels = Vec::with_capacity(count * height * width * channels);
     for image in 0..count {
         let (top, left) = (image * 5 % (height / 2), image * 3 % (width / 2));

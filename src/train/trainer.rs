@@ -20,10 +20,11 @@ use super::config::{Config, Schedule};
 use crate::data::{Dataset, Filler, Pixels, Split, epoch_order};
 use crate::error::{Error, Result};
 use crate::loss::{Likelihood, LossSums, LossValues};
-use crate::model::{Vae, Workspace};
+use crate::model::{Batch, Vae, Workspace};
 use crate::optim::adam::{clip_factor, gradient_norm, norm_partials};
 use crate::optim::{AdamState, LearningRate, OnSpike, SpikeDetector, Verdict};
 use crate::random::{Stream, fill_normal, stream};
+use crate::tensor::ImageShape;
 
 /// Where a run stands: all of it is in a checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -76,7 +77,7 @@ pub struct StepReport {
 /// A model in training.
 #[derive(Debug)]
 pub struct Trainer {
-    /// The run's configuration; batch and validation are decided.
+    /// The run's configuration; batch, validation and widths are settled.
     pub config: Config,
     /// The images.
     pub data: Dataset,
@@ -121,8 +122,12 @@ impl Trainer {
         let split = Split::new(config.seed, count, valid);
         let batch = config.batch_for(split.train.len())?;
         (config.valid, config.batch) = (Some(valid), Some(batch));
-        let model_config = config.model((images.height, images.width, images.channels));
-        let model = Vae::new(model_config, config.seed)?;
+        let model = Vae::new(
+            config.model(ImageShape::new(images.height, images.width, images.channels)),
+            config.seed,
+        )?;
+        config.widths = Some(model.config().widths.clone());
+        config.hidden = Some(model.config().hidden.clone());
         let n = model.parameters.len();
         let decoder = model.architecture().table.decoder_start;
         let adam = match config.schedule {
@@ -177,7 +182,9 @@ impl Trainer {
     /// Takes the next step. Allocates nothing after the first one.
     ///
     /// # Errors
-    /// Before anything has moved: where loss or gradient are not finite, or on a spike with `--on-spike stop`.
+    /// If the loss or the gradient is not finite, or on a spike with `--on-spike stop`. Neither parameters nor moments have moved then,
+    /// except that with the alternating schedule the encoder's half has if the decoder's gradient is the one that is not finite. Steps
+    /// and sums are not counted; the trainer is to be dropped, and training resumed from a checkpoint.
     pub fn step(&mut self) -> Result<StepReport> {
         let (epoch, at) = (self.progress.epoch, self.progress.step_in_epoch as usize);
         if self.order_epoch != Some(epoch) {
@@ -186,7 +193,7 @@ impl Trainer {
         }
         let size = self.batch_size();
         let (filler, epochs) = (self.filler(), self.progress.step as f64 / self.steps_per_epoch() as f64);
-        let (objective, terms) = (self.config.objective, self.config.terms(epochs));
+        let objective = self.config.objective(epochs);
         let rate = self.learning_rate().at(self.progress.step);
         let indices = &self.order[at * size..][..size.min(self.order.len() - at * size)];
         let images = indices.len();
@@ -195,8 +202,8 @@ impl Trainer {
         let mut noise_stream = stream(self.config.seed, Stream::Noise, self.progress.step);
         fill_normal(&mut noise_stream, &mut self.noise[..codes]);
 
-        let (batch, noise) = (&self.batch[..pixels], &self.noise[..codes]);
-        let values = self.model.gradients(batch, noise, &objective, &terms, &mut self.workspace);
+        let (batch, noise) = (Batch::new(&self.batch[..pixels]), &self.noise[..codes]);
+        let values = self.model.gradients(batch, noise, &objective, &mut self.workspace);
         let (norm, scale) = self.judge_gradient(values.loss)?;
         match (self.config.schedule, scale) {
             (_, None) => {}
@@ -206,9 +213,8 @@ impl Trainer {
                 // Each half is clipped by its own norm: what it is the other has no part in.
                 let (_, scale) = self.clip(0..decoder, values.loss)?;
                 self.take_step(0, 0..decoder, rate, scale);
-                let (batch, noise) = (&self.batch[..pixels], &self.noise[..codes]);
-                let second =
-                    self.model.decoder_gradients(batch, noise, &objective, &terms, &mut self.workspace);
+                let (batch, noise) = (Batch::new(&self.batch[..pixels]), &self.noise[..codes]);
+                let second = self.model.decoder_gradients(batch, noise, &objective, &mut self.workspace);
                 // The encoder has moved by now, in memory only: what fails here leaves the checkpoint as it was.
                 let half = decoder..self.model.parameters.len();
                 let (_, scale) = self.clip(half.clone(), second.reconstruction)?;
@@ -314,7 +320,7 @@ fn check_range(config: &Config, data: &Dataset) -> Result<()> {
     let range = data.train.range;
     if config.binarize.is_none() && config.load.range.is_none() && range == crate::data::Range::SYMMETRIC {
         // Not stretched to [0, 1] unasked: who stores images so has a reason, and may not want cross-entropies of grey.
-        config.objective.likelihood.check_range(f64::from(range.low), f64::from(range.high))?;
+        config.likelihood.check_range(f64::from(range.low), f64::from(range.high))?;
     }
     let Pixels::F32(values) = &data.train.pixels else { return Ok(()) };
     let (low, high) = values.par_chunks(64 * 1024).map(extremes).reduce(
@@ -322,11 +328,7 @@ fn check_range(config: &Config, data: &Dataset) -> Result<()> {
         |(a, b), (c, d)| (a.min(c), b.max(d)), // exact, so the order does not matter
     );
     let unit = |value: f32| f64::from((value - range.low) / (range.high - range.low));
-    if config.binarize.is_none() {
-        config.objective.likelihood.check_range(unit(low), unit(high))
-    } else {
-        Ok(())
-    }
+    if config.binarize.is_none() { config.likelihood.check_range(unit(low), unit(high)) } else { Ok(()) }
 }
 
 fn extremes(values: &[f32]) -> (f32, f32) {

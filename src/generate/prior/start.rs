@@ -3,7 +3,8 @@
 //! The first centre is a random point; each further one is a point drawn with a probability proportional to its squared distance from the
 //! nearest centre so far. Centres are thus spread over the data, which random points alone would not be.
 
-use super::uniform;
+use rand::Rng;
+
 use crate::random::{Stream, stream};
 
 /// For each point of `points` (N × Z) the nearest of K centres chosen among them.
@@ -31,4 +32,9 @@ pub(super) fn k_means_plus_plus(points: &[f32], latent: usize, centres: usize, s
         chosen = distances[..count - 1].iter().take_while(passed).count();
     }
     nearest
+}
+
+/// A number in [0, 1), from the upper 53 bits of a draw.
+pub(super) fn uniform(rng: &mut impl Rng) -> f64 {
+    (rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64
 }

@@ -145,6 +145,6 @@ fn a_prior_belongs_to_its_model() {
     assert_eq!(Mixture::load(&path, &model, memory).unwrap().as_ref(), Some(&loaded));
     model.parameters[5] += 0.1;
     assert_eq!(Mixture::load(&path, &model, memory).unwrap(), None);
-    model.save(&Disk, &path).unwrap();
+    model.save_in(&Disk, &path).unwrap();
     assert!(Mixture::load(&path, &model, memory).unwrap_err().to_string().contains("no fitted prior"));
 }

@@ -40,6 +40,15 @@ fn batch(seed: u64) -> Batch {
     Batch { output, target, mu, log_variance }
 }
 
+fn inputs<'a>(
+    output: &'a [f64],
+    target: &'a [f64],
+    mu: &'a [f64],
+    log_variance: &'a [f64],
+) -> LossInputs<'a, f64> {
+    LossInputs { image: ImageShape::vector(PIXELS), output, target, mu, log_variance }
+}
+
 /// The means of both divergences per dimension, straight from the formulas.
 fn naive_means(divergence: Divergence, batch: &Batch) -> Vec<f64> {
     (0..LATENT)
@@ -94,17 +103,14 @@ pub(crate) fn gradients_of_every_combination_are_those_of_finite_differences() {
                 &Batch { output: vec![], target: vec![], mu: mu.clone(), log_variance: log_variance.clone() },
             );
             for (kind, terms, _) in all_terms(&means) {
-                let objective = Objective { likelihood, divergence };
+                let objective = Objective { divergence, terms };
                 let name = format!("{} + {}, {kind}", likelihood.name(), divergence.name());
                 let mut workspace = ObjectiveWorkspace::new(IMAGES, LATENT);
                 let mut d_output = vec![9.0; output.len()];
                 let (mut d_mu, mut d_log_variance) = (vec![9.0; mu.len()], vec![9.0; mu.len()]);
                 objective.forward_backward(
-                    &terms,
-                    &output,
-                    &target,
-                    &mu,
-                    &log_variance,
+                    &likelihood,
+                    &inputs(&output, &target, &mu, &log_variance),
                     &mut d_output,
                     &mut d_mu,
                     &mut d_log_variance,
@@ -116,11 +122,8 @@ pub(crate) fn gradients_of_every_combination_are_those_of_finite_differences() {
                 let mut loss = |output: &[f64], mu: &[f64], s: &[f64]| {
                     objective
                         .forward_backward(
-                            &terms,
-                            output,
-                            &target,
-                            mu,
-                            s,
+                            &likelihood,
+                            &inputs(output, &target, mu, s),
                             unused_output,
                             unused_mu,
                             unused_s,
@@ -150,10 +153,11 @@ fn values_are_the_formulas() {
     for divergence in DIVERGENCES {
         let means = naive_means(divergence, &batch);
         for (kind, terms, penalty) in all_terms(&means) {
-            let objective = Objective { likelihood: Likelihood::SquaredError, divergence };
+            let objective = Objective { divergence, terms };
             let mut workspace = ObjectiveWorkspace::new(IMAGES + 2, LATENT);
             let Batch { output, target, mu, log_variance } = &batch;
-            let found = objective.forward(&terms, output, target, mu, log_variance, &mut workspace);
+            let of = inputs(output, target, mu, log_variance);
+            let found = objective.forward(&Likelihood::SquaredError, &of, &mut workspace);
             let expected = LossValues {
                 loss: reconstruction + penalty,
                 reconstruction,
@@ -183,10 +187,9 @@ fn values_are_the_formulas() {
 #[test]
 fn the_loss_of_a_bernoulli_evidence_bound_is_the_negative_elbo() {
     let Batch { output, target, mu, log_variance } = batch(72);
-    let objective = Objective { likelihood: Likelihood::Bernoulli, divergence: Divergence::Kl };
     let mut workspace = ObjectiveWorkspace::new(IMAGES, LATENT);
-    let values =
-        objective.forward(&ObjectiveTerms::ELBO, &output, &target, &mu, &log_variance, &mut workspace);
+    let of = inputs(&output, &target, &mu, &log_variance);
+    let values = Objective::ELBO.forward(&Likelihood::Bernoulli, &of, &mut workspace);
     assert_eq!(values.loss, values.negative_elbo);
     assert_eq!(values.divergence, values.kl);
 }
@@ -195,11 +198,12 @@ fn the_loss_of_a_bernoulli_evidence_bound_is_the_negative_elbo() {
 fn no_floor_hides_nan() {
     let Batch { output, target, mut mu, log_variance } = batch(73);
     mu[3] = f64::NAN;
-    let objective = Objective { likelihood: Likelihood::Bernoulli, divergence: Divergence::Kl };
     let mut workspace = ObjectiveWorkspace::new(IMAGES, LATENT);
     for capacity in [None, Some(3.0)] {
         let terms = ObjectiveTerms { beta: 1.0, free_bits: 0.5, capacity };
-        let values = objective.forward(&terms, &output, &target, &mu, &log_variance, &mut workspace);
+        let objective = Objective { divergence: Divergence::Kl, terms };
+        let of = inputs(&output, &target, &mu, &log_variance);
+        let values = objective.forward(&Likelihood::Bernoulli, &of, &mut workspace);
         assert!(values.loss.is_nan());
     }
 }
@@ -229,7 +233,7 @@ fn terms_that_make_no_sense_are_refused() {
 #[should_panic(expected = "in a workspace for 2")]
 fn a_batch_larger_than_the_workspace_is_a_bug() {
     let Batch { output, target, mu, log_variance } = batch(74);
-    let objective = Objective { likelihood: Likelihood::Bernoulli, divergence: Divergence::Kl };
     let mut workspace = ObjectiveWorkspace::new(2, LATENT);
-    objective.forward(&ObjectiveTerms::ELBO, &output, &target, &mu, &log_variance, &mut workspace);
+    let of = inputs(&output, &target, &mu, &log_variance);
+    Objective::ELBO.forward(&Likelihood::Bernoulli, &of, &mut workspace);
 }

@@ -43,20 +43,25 @@ fn assert_text(text: &str, is_style: bool) {
     }
 }
 
-fn metrics(rows: usize) -> Metrics {
-    let mut text = String::from(
-        "step,epoch,train_loss,train_negative_elbo,valid_negative_elbo,train_reconstruction,valid_reconstruction,train_divergence,\
-         valid_divergence,train_kl,valid_kl,learning_rate,active_units,seconds,images_per_second\n",
-    );
-    for row in 1..=rows {
-        let loss = 100.0 + 30.0 / row as f64;
-        text += &format!(
-            "{},{row},{loss},{loss},{},77,78,22,23,22,23,0.001,18,20.5,2600\n",
-            430 * row,
-            loss + 1.0
-        );
-    }
-    Metrics::parse(&text)
+fn metrics(rows: u64) -> Metrics {
+    let row = |epoch: u64| {
+        let loss = 100.0 + 30.0 / epoch as f64;
+        let train = Losses { loss, negative_elbo: loss, reconstruction: 77.0, divergence: 22.0, kl: 22.0 };
+        let valid =
+            Losses { loss, negative_elbo: loss + 1.0, reconstruction: 78.0, divergence: 23.0, kl: 23.0 };
+        EpochMetrics {
+            step: 430 * epoch,
+            epoch,
+            train,
+            valid: Some(valid),
+            learning_rate: 0.001,
+            active_units: 18,
+            seconds: 20.5,
+            images_per_second: 2600.0,
+            ..Default::default()
+        }
+    };
+    Metrics { rows: (1..=rows).map(row).collect() }
 }
 
 fn hostile() -> RunReport {
@@ -141,8 +146,11 @@ fn the_summary_has_the_newest_and_the_best() {
 
 #[test]
 fn a_loss_that_is_not_the_bound_is_drawn_beside_it() {
-    let text = "step,epoch,train_loss,train_negative_elbo\n430,1,50,1000\n860,2,40,900\n";
-    let report = RunReport { metrics: Metrics::parse(text), steps_per_epoch: 430, ..Default::default() };
+    let mut metrics = metrics(2);
+    for row in &mut metrics.rows {
+        (row.train.loss, row.valid) = (50.0 / row.epoch as f64, None);
+    }
+    let report = RunReport { metrics, steps_per_epoch: 430, ..Default::default() };
     let page = report.to_html();
     assert!(page.contains("Loss: what training lowers"));
     assert!(!page.contains("−ELBO, validation"), "there is none");

@@ -1,7 +1,8 @@
 //! Where the schedules `joint` and `alternating` must agree, and which numbers a step may touch.
 
 use super::{pictures, same_bits, trainer};
-use crate::loss::ObjectiveTerms;
+use crate::loss::{Objective, ObjectiveTerms};
+use crate::model::Batch;
 use crate::optim::adam::{clip_factor, gradient_norm, norm_partials};
 use crate::random::{Stream, fill_normal, stream};
 use crate::train::Trainer;
@@ -34,9 +35,10 @@ fn the_decoders_gradient_is_that_of_the_joint_schedule_and_knows_no_divergence()
             let options = format!("{options}divergence = \"{divergence}\"\nlikelihood = \"{likelihood}\"\n");
             let t = trainer(&format!("{options}batch = 5\nvalid = 0\n"), pictures(5, (9, 8, 2)));
             let (images, noise) = next_batch(&t);
-            let objective = t.config.objective;
+            let batch = Batch::new(&images);
+            let objective = |terms| Objective { divergence: t.config.divergence, terms };
             let mut space = t.model.training_workspace(5);
-            t.model.gradients(&images, &noise, &objective, &ObjectiveTerms::ELBO, &mut space);
+            t.model.gradients(batch, &noise, &objective(ObjectiveTerms::ELBO), &mut space);
             let (encoder, decoder) = space.gradient().split_at(t.model.architecture().table.decoder_start);
             assert!(encoder.iter().chain(decoder).all(|g| g.is_finite()));
             let plain = ObjectiveTerms::ELBO;
@@ -47,12 +49,12 @@ fn the_decoders_gradient_is_that_of_the_joint_schedule_and_knows_no_divergence()
             ] {
                 // A new workspace, so that an encoder's gradient that was touched shows.
                 let mut half = t.model.training_workspace(5);
-                t.model.decoder_gradients(&images, &noise, &objective, &terms, &mut half);
+                t.model.decoder_gradients(batch, &noise, &objective(terms), &mut half);
                 let (untouched, again) = half.gradient().split_at(encoder.len());
                 assert!(same_bits(again, decoder), "{name}, {likelihood}, {divergence}");
-                // But for the article's shared layer, whose way back is the decoder's first stage.
-                let first = &t.model.architecture().decoder[0];
-                let touched = |at: usize| first.weight.contains(&at) || first.bias.contains(&at);
+                // But for the article's shared layer, whose way back is the decoder's first layer.
+                let first = &t.model.architecture().decoder_slots[..2];
+                let touched = |at: usize| first.iter().any(|slot| slot.range.contains(&at));
                 let others = untouched.iter().enumerate().filter(|&(at, _)| !touched(at));
                 assert!(
                     others.clone().count() > encoder.len() / 2 && others.map(|(_, g)| g).all(|&g| g == 0.0)
@@ -79,21 +81,21 @@ fn each_half_moves_by_its_own_gradient_alone() {
         for _ in 0..5 {
             let (images, noise) = next_batch(&t);
             let epochs = t.progress.step as f64 / t.steps_per_epoch() as f64;
-            let (objective, terms) = (t.config.objective, t.config.terms(epochs));
+            let objective = t.config.objective(epochs);
             let rate = t.config.learning_rate(t.steps_per_epoch()).at(t.progress.step);
             let constants = t.config.adam;
             let mut scale = |gradient: &[f32]| clip_factor(gradient_norm([gradient], &mut partials), 0.5);
 
             // First the encoder, on reconstruction and divergence.
             let mut model = t.model.clone();
-            model.gradients(&images, &noise, &objective, &terms, &mut space);
+            model.gradients(Batch::new(&images), &noise, &objective, &mut space);
             let mut encoder_half = t.model.parameters[..decoder].to_vec();
             let gradient = &space.gradient()[..decoder];
             constants.step(&mut encoder_half, gradient, &mut adam[0], rate, scale(gradient));
             assert!(!same_bits(&encoder_half, &t.model.parameters[..decoder]), "{name}: nothing moved");
             // Then the decoder, on reconstruction, with the encoder where it is now.
             model.parameters[..decoder].copy_from_slice(&encoder_half);
-            model.decoder_gradients(&images, &noise, &objective, &terms, &mut space);
+            model.decoder_gradients(Batch::new(&images), &noise, &objective, &mut space);
             let mut decoder_half = t.model.parameters[decoder..].to_vec();
             let gradient = &space.gradient()[decoder..];
             constants.step(&mut decoder_half, gradient, &mut adam[1], rate, scale(gradient));

@@ -1,9 +1,8 @@
 //! Images of many sizes and channels through every preset: a step, and back at exactly their size.
 
 use super::{pictures, trainer};
-use crate::generate::Codec;
-use crate::model::presets::Architecture;
-use crate::model::{ModelConfig, Preset};
+use crate::layers::Describe;
+use crate::model::{Architecture, Codec, ModelConfig, Preset};
 
 /// Options that keep the tests' linear layers small; the convolutions have their own widths.
 fn options(preset: &str) -> String {
@@ -52,9 +51,9 @@ fn article_takes_a_step_at_any_size() {
     one_step("article", (64, 64, 3));
     for channels in [1, 3, 4] {
         let config = ModelConfig::new(Preset::Article, (128, 128, channels));
-        let architecture = Architecture::new(&config).unwrap();
+        let architecture = Architecture::<f32>::new(&config).unwrap();
         assert!(architecture.table.len() > 200_000_000);
-        assert_eq!(architecture.decoder.last().unwrap().layer.output_len(), 128 * 128 * channels);
+        assert_eq!(architecture.decoder.output().len(), 128 * 128 * channels);
     }
 }
 

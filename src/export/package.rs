@@ -10,16 +10,14 @@
 //! `python model.py` compares with the stored results, so whoever gets the folder can see that the two engines agree, with no
 //! need of this one.
 
-mod python;
-
 use std::path::Path;
 
 use rand::RngExt;
 
-use super::codes::Codec;
 use crate::data::{Images, Pixels, Range};
 use crate::error::Result;
 use crate::model::Vae;
+use crate::model::codec::Codec;
 use crate::model::file::{description, to_tensors};
 use crate::random::{Stream, fill_normal, stream};
 use crate::storage::atomic::{create_folder, refuse_existing, write_new};
@@ -57,13 +55,13 @@ pub fn export(model: &Vae<f32>, fs: &dyn FileSystem, folder: &Path) -> Result<()
 /// ```
 /// use elbo::model::{ModelConfig, Preset, Vae};
 /// let model = Vae::new(ModelConfig::new(Preset::Conv, (9, 8, 1)), 0)?;
-/// let text = elbo::generate::export::python_source(&model);
+/// let text = elbo::export::python_source(&model);
 /// // The row that rounding loses on the way down is added on the way up.
 /// assert!(text.contains("nn.ConvTranspose2d(32, 1, 4, stride=2, padding=1, output_padding=(1, 0))"));
 /// # Ok::<(), elbo::Error>(())
 /// ```
 pub fn python_source(model: &Vae<f32>) -> String {
-    python::write(model)
+    super::python::write(model)
 }
 
 /// Inputs and what becomes of them: images (noise, then draws of the model's own) with μ, ln σ² and reconstructions; codes with

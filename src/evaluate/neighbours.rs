@@ -29,7 +29,7 @@ pub const NEIGHBOURS: usize = 5;
 /// references themselves, and none is its own neighbour.
 ///
 /// ```
-/// use elbo::generate::neighbours::classify;
+/// use elbo::evaluate::neighbours::classify;
 /// let (references, classes) = ([0.0, 0.1, 5.0, 5.1, 5.2], [7, 7, 3, 3, 3]);
 /// assert_eq!(classify(&references, &classes, &[1.0, 4.0], 1, 3, false), [7, 3]);
 /// ```

@@ -34,7 +34,7 @@ pub struct Quality {
 /// Sums over pictures that come in batches.
 ///
 /// ```
-/// use elbo::generate::quality::QualitySums;
+/// use elbo::evaluate::quality::QualitySums;
 /// let mut sums = QualitySums::new((8, 8, 1));
 /// sums.add(&[0.5; 64], &[0.4; 64]);
 /// let quality = sums.mean();

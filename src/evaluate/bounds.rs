@@ -19,13 +19,13 @@
 //! closed form.
 //!
 //! The ε of an image are one random stream of its own: the first is the one that the −ELBO of
-//! [`evaluate`](crate::train::evaluate) draws, and more samples never change those before.
+//! [`evaluate`](crate::evaluate::judgement) draws, and more samples never change those before.
 
 use rand::rngs::ChaCha8Rng;
 
-use super::codes::{BATCH, Codes};
 use crate::data::{Filler, Images};
 use crate::loss::Divergence;
+use crate::model::codec::{BATCH, Codes};
 use crate::model::{Vae, Workspace};
 use crate::random::{Stream, fill_normal, stream};
 
@@ -79,7 +79,7 @@ impl LogLikelihood for VaeLikelihood<'_> {
 /// −ELBO of each image, in nats: −ln p(x|z) of one draw, and the KL in closed form. Higher is stranger.
 ///
 /// `posteriors` are those of the images `images` of the likelihood, in this order. The mean is the −ELBO of
-/// [`Evaluator`](crate::train::evaluate::Evaluator), with the same seed.
+/// [`Evaluator`](crate::evaluate::judgement::Evaluator), with the same seed.
 ///
 /// # Panics
 /// Where there are not as many posteriors as images.
@@ -218,7 +218,7 @@ impl LnSumExp {
 /// ln of the mean of e^a.
 ///
 /// ```
-/// let mean = elbo::generate::bounds::ln_mean_exp(&[-1000.0, -1000.0 + 2.0_f64.ln()]);
+/// let mean = elbo::evaluate::bounds::ln_mean_exp(&[-1000.0, -1000.0 + 2.0_f64.ln()]);
 /// assert!((mean - (-1000.0 + 1.5_f64.ln())).abs() < 1e-12);
 /// ```
 pub fn ln_mean_exp(values: &[f64]) -> f64 {
@@ -239,7 +239,7 @@ pub fn mean_and_error(values: &[f64]) -> (f64, Option<f64>) {
 /// The value below which a share `q` of the numbers lies, between two numbers by linear interpolation; `None` without numbers.
 ///
 /// ```
-/// assert_eq!(elbo::generate::bounds::quantile(&[3.0, 1.0, 2.0], 0.75), Some(2.5));
+/// assert_eq!(elbo::evaluate::bounds::quantile(&[3.0, 1.0, 2.0], 0.75), Some(2.5));
 /// ```
 pub fn quantile(values: &[f64], q: f64) -> Option<f64> {
     let mut sorted = values.to_vec();

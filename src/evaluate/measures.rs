@@ -1,87 +1,16 @@
-//! A model judged on a data set: which images it is judged on, and everything that `elbo eval` reports about them.
-//!
-//! A data set's own test images are what a model is judged on. Where there are none, the images that its run held out
-//! for validation; where there are none of these either, all images, which the model has then seen: [`Judged::which`]
-//! says so.
+//! Everything that `elbo eval` reports about a model besides the objective: how near reconstructions are, the importance-weighted
+//! bound, what the codes know about labels, and how far samples are from real images.
 
 use super::bounds::{VaeLikelihood, importance_weighted, mean_and_error};
-use super::codes::{BATCH, Codec, Codes};
 use super::frechet::{FEATURES, FeatureSpace, Moments};
+use super::judged::{Judged, Which};
 use super::neighbours::{NEIGHBOURS, accuracy, classify};
-use super::prior::Prior;
 use super::quality::{Quality, QualitySums};
-use crate::data::{Dataset, Filler, Images, Labels, Span, Split};
+use crate::data::{Filler, Images, Labels, Span};
 use crate::error::{Error, Result};
+use crate::generate::prior::Prior;
 use crate::model::Vae;
-
-/// Which images a model is judged on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
-    /// The data set's own test images.
-    Test,
-    /// The images that the run held out.
-    Validation,
-    /// All images, those that the model was trained on included.
-    All,
-}
-
-impl Which {
-    /// A word for it: "test", "validation", "all".
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Test => "test",
-            Self::Validation => "validation",
-            Self::All => "all",
-        }
-    }
-}
-
-/// The images that a model is judged on, and those that it is compared with.
-#[derive(Clone, Debug)]
-pub struct Judged<'d> {
-    /// Which they are.
-    pub which: Which,
-    /// Where they are.
-    pub images: &'d Images,
-    /// Which of them.
-    pub indices: Vec<usize>,
-    /// The labels of `images`.
-    pub labels: Option<&'d Labels>,
-    /// The training images' indices in `train_images`; with [`Which::All`] the same images.
-    pub train: Vec<usize>,
-    /// Where the training images are.
-    pub train_images: &'d Images,
-    /// The labels of `train_images`.
-    pub train_labels: Option<&'d Labels>,
-}
-
-impl<'d> Judged<'d> {
-    /// Chooses from a data set. `run` is the seed and the number of validation images of the run that was trained on
-    /// these data, `None` where it was none.
-    ///
-    /// # Errors
-    /// Where there are no images.
-    pub fn choose(data: &'d Dataset, run: Option<(u64, usize)>) -> Result<Self> {
-        let count = data.train.count;
-        let split = run
-            .filter(|&(_, valid)| valid < count)
-            .map(|(seed, valid)| Split::new(seed, count, valid))
-            .unwrap_or_else(|| Split { train: (0..count).collect(), validation: Vec::new() });
-        let all = |images: &Images| (0..images.count).collect::<Vec<usize>>();
-        let (which, images, indices, labels) = match &data.test {
-            Some(test) if test.count > 0 => (Which::Test, test, all(test), data.test_labels.as_ref()),
-            _ if !split.validation.is_empty() => {
-                (Which::Validation, &data.train, split.validation, data.labels.as_ref())
-            }
-            _ => (Which::All, &data.train, all(&data.train), data.labels.as_ref()),
-        };
-        if indices.is_empty() {
-            return Err(Error::data(&data.path, "there are no images to judge a model on"));
-        }
-        let (train_images, train_labels) = (&data.train, data.labels.as_ref());
-        Ok(Self { which, images, indices, labels, train: split.train, train_images, train_labels })
-    }
-}
+use crate::model::codec::{BATCH, Codec, Codes};
 
 /// MSE, PSNR and SSIM of the reconstructions from μ, with values in [0, 1].
 ///

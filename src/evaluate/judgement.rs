@@ -8,8 +8,8 @@
 //! section 5.2).
 
 use crate::data::{Filler, Images};
-use crate::loss::{LossSums, LossValues, Objective, ObjectiveTerms, ObjectiveWorkspace};
-use crate::model::{Vae, Workspace};
+use crate::loss::{LossSums, LossValues, Objective, ObjectiveWorkspace};
+use crate::model::{Batch, Vae, Workspace};
 use crate::random::{Stream, fill_normal, stream};
 
 /// Var(μ) above which a latent dimension is called active.
@@ -68,11 +68,8 @@ impl Evaluator {
         indices: &[usize],
         filler: &Filler,
         objective: &Objective,
-        terms: &ObjectiveTerms,
     ) -> Judgement {
         let (latent, pixels) = (model.config().latent, model.config().pixels());
-        // The model knows the σ² that the optimal Gaussian is evaluated with.
-        let objective = Objective { likelihood: model.config().likelihood, ..*objective };
         let mut sums = LossSums::default();
         let [mut kl, mut mean, mut square] = [(); 3].map(|()| vec![0.0_f64; latent]);
         for chunk in indices.chunks(self.workspace.max_batch) {
@@ -83,7 +80,7 @@ impl Evaluator {
                 fill_normal(&mut stream(filler.seed, Stream::Evaluation, image as u64), noise);
             }
             let values =
-                model.evaluate(batch, noise, &objective, terms, &mut self.space, &mut self.workspace);
+                model.evaluate(Batch::new(batch), noise, objective, &mut self.space, &mut self.workspace);
             sums.add(&values, chunk.len());
             for (sum, &value) in kl.iter_mut().zip(self.space.kl_per_dimension()) {
                 *sum += value * chunk.len() as f64;

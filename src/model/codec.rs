@@ -3,9 +3,9 @@
 //! A [`Codec`] is a trained model with the memory for using it. It takes images as they are stored ([`Images`]), gives pictures with
 //! values in [0, 1], and is deterministic: encoding gives μ and ln σ², and draws nothing.
 
+use super::vae::{Batch, Vae, Workspace};
 use crate::data::{Binarize, Filler, Images, Span};
 use crate::error::{Error, Result};
-use crate::model::{Vae, Workspace};
 
 /// Images or codes per pass: enough for the products to be efficient, few enough to stay small in memory.
 pub const BATCH: usize = 128;
@@ -22,7 +22,7 @@ pub struct Codes {
 /// A model in use.
 ///
 /// ```
-/// use elbo::generate::Codec;
+/// use elbo::model::Codec;
 /// use elbo::model::{ModelConfig, Preset, Vae};
 /// let model = Vae::new(ModelConfig::new(Preset::Mlp, (8, 8, 1)), 0)?;
 /// let mut codec = Codec::new(&model);
@@ -69,7 +69,7 @@ impl<'m> Codec<'m> {
         for chunk in indices.chunks(BATCH) {
             let batch = &mut self.batch[..chunk.len() * pixels];
             filler.fill(images, chunk, 0, batch);
-            self.model.encode(batch, &mut self.workspace);
+            self.model.encode(Batch::new(batch), &mut self.workspace);
             codes.mu.extend_from_slice(&self.workspace.latent.mu[..chunk.len() * latent]);
             codes.log_variance.extend_from_slice(&self.workspace.latent.log_variance[..chunk.len() * latent]);
         }
@@ -86,9 +86,8 @@ impl<'m> Codec<'m> {
         let mut pictures = Vec::with_capacity(codes.len() / latent * self.model.config().pixels());
         for chunk in codes.chunks(BATCH * latent) {
             self.workspace.latent.z[..chunk.len()].copy_from_slice(chunk);
-            let output = self.model.decode(chunk.len() / latent, &mut self.workspace);
-            self.model.to_means(output);
-            pictures.extend_from_slice(output);
+            let means = self.model.decode_means(chunk.len() / latent, &mut self.workspace);
+            pictures.extend_from_slice(means);
         }
         if self.model.config().span() == Span::Symmetric {
             pictures.iter_mut().for_each(|pixel| *pixel = 0.5 * (*pixel + 1.0));

@@ -28,11 +28,11 @@
 //! Every estimate has a bias that falls with the number of pictures, so the floor (real training images against the
 //! test images) has to be taken with as many pictures as there are samples.
 
-use super::codes::BATCH;
-use super::symmetric::jacobi;
 use crate::error::Result;
+use crate::generate::symmetric::jacobi;
 use crate::kernels::gemm::{Matrix, MatrixMut, gemm};
-use crate::model::{ModelConfig, Preset, Vae, Workspace};
+use crate::model::codec::BATCH;
+use crate::model::{Batch, ModelConfig, Preset, Vae, Workspace};
 
 /// The numbers that describe a picture.
 pub const FEATURES: usize = 128;
@@ -75,7 +75,7 @@ impl FeatureSpace {
     pub fn features(&mut self, pictures: &[f32]) -> Vec<f32> {
         let mut features = Vec::new();
         for chunk in pictures.chunks(BATCH * self.network.config().pixels()) {
-            self.network.encode(chunk, &mut self.workspace);
+            self.network.encode(Batch::new(chunk), &mut self.workspace);
             let count = chunk.len() / self.network.config().pixels();
             features.extend_from_slice(&self.workspace.latent.mu[..count * FEATURES]);
         }
@@ -86,7 +86,7 @@ impl FeatureSpace {
 /// Mean and covariance of some vectors.
 ///
 /// ```
-/// use elbo::generate::frechet::Moments;
+/// use elbo::evaluate::frechet::Moments;
 /// // N(0, 1) and N(3, 4) on a line: d² = 3² + (2 − 1)².
 /// let a = Moments::of(&[-1.0, 0.0, 1.0], 1);
 /// let b = Moments::of(&[1.0, 3.0, 5.0], 1);

@@ -1,0 +1,6 @@
+//! A trained model taken to PyTorch: [`package`] writes the folder, `python` writes its Python file.
+
+pub mod package;
+mod python;
+
+pub use package::{export, python_source};

@@ -1,0 +1,143 @@
+//! The network as Python text. Each layer spells itself ([`Describe::torch`]); here the modules become groups with the names of the model file,
+//! and the lines the bodies of `encode` and `decode`.
+//!
+//! A decoder layer that uses an encoder's weight has a bias only, as in the model file, and calls the function
+//! (`F.linear`, `F.conv_transpose2d`) with that weight.
+
+use std::fmt::Write;
+
+use crate::data::Span;
+use crate::layers::{Describe, Torch};
+use crate::loss::Likelihood;
+use crate::model::Vae;
+use crate::model::config::ModelConfig;
+
+/// The file with its gaps.
+const TEMPLATE: &str = include_str!("model.py");
+
+/// The layer of a bias alone.
+const BIAS: &str = "class Bias(nn.Module):
+    \"\"\"A layer of which only the bias is its own; its weight is another layer's.\"\"\"
+
+    def __init__(self, size):
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(size))
+
+
+";
+
+/// The complete file.
+pub(super) fn write(model: &Vae<f32>) -> String {
+    let (c, a) = (model.config(), model.architecture());
+    let mut encoder = Torch::new(&a.ties, true);
+    a.encoder.torch("", &mut encoder);
+    encoder.need_vector();
+    let mut heads = Torch::new(&a.ties, false);
+    ["shared.mu", "shared.log_variance"].iter().for_each(|name| a.shared.head.torch(name, &mut heads));
+    let mut decoder = Torch::new(&a.ties, false);
+    a.decoder.torch("", &mut decoder);
+    decoder.need_image(a.decoder.output());
+
+    let modules: Vec<(String, String)> =
+        [&encoder, &heads, &decoder].iter().flat_map(|part| part.modules.clone()).collect();
+    let symmetric = c.span() == Span::Symmetric;
+    let logits = c.likelihood.takes_logits();
+    let pick = |which: bool, yes: &str, no: &str| if which { yes.to_owned() } else { no.to_owned() };
+    let likelihood = match c.likelihood {
+        Likelihood::Gaussian { sigma } => format!("\"gaussian\"  # sigma {sigma}"),
+        Likelihood::Laplace { scale } => format!("\"laplace\"  # scale {scale}"),
+        Likelihood::OptimalGaussian { variance: Some(variance) } => {
+            format!("\"optimal-gaussian\"  # variance {variance}")
+        }
+        other => format!("\"{}\"", other.name()),
+    };
+    let gaps = [
+        ("@TITLE@", title(c)),
+        ("@BIAS@", pick(a.ties.is_empty(), "", BIAS)),
+        ("@OUTPUT@", pick(logits, "logits of the pixels", "the pixels' means")),
+        ("@LATENT@", c.latent.to_string()),
+        ("@CHANNELS@", c.channels.to_string()),
+        ("@HEIGHT@", c.height.to_string()),
+        ("@WIDTH@", c.width.to_string()),
+        ("@LIKELIHOOD@", likelihood),
+        ("@INIT@", groups(&modules)),
+        ("@ENCODE@", indented(&encoder.lines)),
+        ("@DECODE@", decode(&decoder)),
+        ("@MEAN@", pick(logits, "torch.sigmoid(output)", "output")),
+        ("@SPAN@", pick(symmetric, "[-1, 1]", "[0, 1]")),
+        ("@TO_SPAN@", pick(symmetric, "2 * pictures - 1", "pictures")),
+        ("@TO_UNIT@", pick(symmetric, "(x + 1) / 2", "x")),
+    ];
+    gaps.iter().fold(TEMPLATE.to_owned(), |text, (gap, value)| text.replace(gap, value))
+}
+
+fn title(c: &ModelConfig) -> String {
+    format!(
+        "A variational autoencoder for images of {}: the preset {} with {} latent dimensions{}.",
+        c.image().to_string().replace('×', "x"),
+        c.preset.name(),
+        c.latent,
+        if c.tie_weights { " and tied weights" } else { "" }
+    )
+}
+
+/// The lines that make the modules: a dictionary for each group of dotted names, within each other as the names are.
+fn groups(modules: &[(String, String)]) -> String {
+    let mut text = String::new();
+    let mut open: Vec<&str> = Vec::new();
+    let pad = |depth: usize| " ".repeat(8 + 4 * depth);
+    // Groups in the order in which they first come; those of `shared` may come in two parts.
+    let mut sorted: Vec<&(String, String)> = modules.iter().collect();
+    let group = |name: &str| name.split('.').next().map_or(0, |first| first.len());
+    let rank = |name: &str| {
+        ["encoder", "shared", "decoder"].iter().position(|g| g.len() == group(name) && name.starts_with(g))
+    };
+    sorted.sort_by_key(|(name, _)| rank(name));
+    for (name, made) in sorted {
+        let mut parts: Vec<&str> = name.split('.').collect();
+        let last = parts.pop().unwrap_or_default();
+        let common = open.iter().zip(&parts).take_while(|(a, b)| a == b).count();
+        while open.len() > common {
+            open.pop();
+            let end = if open.is_empty() { "})" } else { "})," };
+            writeln!(text, "{}{end}", pad(open.len())).expect("a string takes all");
+        }
+        for part in &parts[common..] {
+            let begin = if open.is_empty() { format!("self.{part} = ") } else { format!("\"{part}\": ") };
+            writeln!(text, "{}{begin}nn.ModuleDict({{", pad(open.len())).expect("a string takes all");
+            open.push(part);
+        }
+        writeln!(text, "{}\"{last}\": {made},", pad(open.len())).expect("a string takes all");
+    }
+    while open.pop().is_some() {
+        let end = if open.is_empty() { "})" } else { "})," };
+        writeln!(text, "{}{end}", pad(open.len())).expect("a string takes all");
+    }
+    text.trim_end().to_owned()
+}
+
+/// The body of `decode`, with short names for the groups that it uses.
+fn decode(decoder: &Torch<'_>) -> String {
+    let uses = |short: &str| {
+        let short = format!("{short}.");
+        decoder.lines.iter().any(|line| {
+            line.split(|c: char| !(c.is_alphanumeric() || c == '.' || c == '_'))
+                .any(|word| word.starts_with(&short))
+        })
+    };
+    let named: Vec<(&str, &str)> = [("d", "self.decoder"), ("e", "self.encoder"), ("s", "self.shared")]
+        .into_iter()
+        .filter(|(short, _)| uses(short))
+        .collect();
+    let join = |part: fn(&(&str, &str)) -> String| named.iter().map(part).collect::<Vec<_>>().join(", ");
+    let mut lines =
+        vec![format!("{} = {}", join(|(short, _)| (*short).into()), join(|(_, name)| (*name).into()))];
+    lines.push("x = z".into());
+    lines.extend(decoder.lines.iter().cloned());
+    lines.push("return x".into());
+    indented(&lines)
+}
+
+fn indented(lines: &[String]) -> String {
+    lines.iter().map(|line| format!("        {line}")).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,120 @@
+//! What a layer is: two traits through which the rest of the program learns everything about it.
+//!
+//! [`Describe`] is what can be said without numbers: shapes, parameters, memory, operations, a line for `info`, the spelling in PyTorch.
+//! [`Layer`] adds the two passes, for a number type. A new layer is one file with both and one line in [`layers`](super); nothing else in the
+//! program knows which layers there are.
+//!
+//! ```text
+//! forward    y  = f(x; parameters)
+//! backward   dx = (∂f/∂x)ᵀ · dy,   d_parameters = (∂f/∂parameters)ᵀ · dy
+//! ```
+//!
+//! There is no tape. `backward` gets x and y of the same batch back, and what else the layer wanted to keep from its forward pass. Buffers
+//! belong to the caller and are made once, so a pass allocates nothing.
+
+use std::fmt::Debug;
+
+use super::parameter::{ParameterGradients, ParameterSpec, Parameters};
+use super::torch::Torch;
+use super::work::{Work, WorkLen};
+use super::{Activation, Child};
+use crate::kernels::geometry::Geometry;
+use crate::tensor::{Element, ImageShape};
+
+/// What a layer is, whatever the numbers.
+pub trait Describe: Debug + Send + Sync {
+    /// The shape of one image's input. A vector of n is 1×1×n.
+    fn input(&self) -> ImageShape;
+
+    /// The shape of one image's output.
+    fn output(&self) -> ImageShape;
+
+    /// The parameters, in the order of their slots; in a container with the children's names before theirs.
+    fn parameters(&self) -> Vec<ParameterSpec> {
+        Vec::new()
+    }
+
+    /// Numbers that the forward pass keeps for the backward pass of `batch` images, besides input and output.
+    fn kept_len(&self, _batch: usize) -> usize {
+        0
+    }
+
+    /// Numbers that the backward pass of `batch` images needs for gradients between a container's children.
+    fn spare_len(&self, _batch: usize) -> usize {
+        0
+    }
+
+    /// Working memory, which all layers of a network share.
+    fn work_len(&self) -> WorkLen {
+        WorkLen::default()
+    }
+
+    /// Multiplications and additions in the matrix products of one forward pass over one image, each counted as an operation. A backward pass
+    /// takes twice as many, or as many if no input gradient is wanted.
+    fn flops(&self) -> usize {
+        0
+    }
+
+    /// The geometry and the small side's channels of a layer whose products go over columns (im2col), for benchmarks of its kernels.
+    fn columns(&self) -> Option<(Geometry, usize)> {
+        None
+    }
+
+    /// What it is, for people: "convolution 3×3, stride 1".
+    fn summary(&self) -> String;
+
+    /// What is applied to its output.
+    fn activation(&self) -> Activation {
+        Activation::Identity
+    }
+
+    /// Writes it in PyTorch: the modules that hold its parameters and the lines that apply them. `name` is its name in the network.
+    fn torch(&self, name: &str, torch: &mut Torch<'_>);
+}
+
+/// A layer of a network that computes with `T`.
+pub trait Layer<T: Element>: Describe {
+    /// y ← f(x). `x` is B × input, `y` B × output.
+    fn forward(&self, x: &[T], y: &mut [T], pass: Forward<'_, T>);
+
+    /// The gradients, from the gradient `dy` of the output. `x` and `y` are those of the forward pass. `dy` is the layer's to change: a layer with
+    /// an activation leaves the gradient before the activation there. `dx` is overwritten; the first layer of a network gets `None`.
+    fn backward(&self, x: &[T], y: &[T], dy: &mut [T], dx: Option<&mut [T]>, pass: Backward<'_, T>);
+
+    /// The layers inside of a container, in the order in which they run; none in other layers.
+    fn children(&self) -> &[Child<T>] {
+        &[]
+    }
+}
+
+/// What a forward pass reads and writes besides input and output.
+#[derive(Debug)]
+pub struct Forward<'a, T> {
+    /// B.
+    pub batch: usize,
+    /// The layer's parameters.
+    pub parameters: Parameters<'a, T>,
+    /// The condition of each image, B × L: a label's numbers. Empty in a model without labels.
+    pub condition: &'a [T],
+    /// Where [`Describe::kept_len`] numbers are kept for the backward pass.
+    pub kept: &'a mut [T],
+    /// Working memory.
+    pub work: &'a mut Work<T>,
+}
+
+/// What a backward pass reads and writes besides inputs, outputs and their gradients.
+#[derive(Debug)]
+pub struct Backward<'a, T> {
+    /// B.
+    pub batch: usize,
+    /// The layer's parameters.
+    pub parameters: Parameters<'a, T>,
+    /// Where their gradients go.
+    pub gradients: ParameterGradients<'a, T>,
+    /// What the forward pass kept.
+    pub kept: &'a [T],
+    /// [`Describe::spare_len`] numbers of no particular value.
+    pub spare: &'a mut [T],
+    /// Working memory.
+    pub work: &'a mut Work<T>,
+}

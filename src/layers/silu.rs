@@ -1,0 +1,73 @@
+//! SiLU, also called swish: y = x·σ(x), with σ the sigmoid (Elfwing, Uchibe & Doya 2018; Ramachandran, Zoph & Le 2017).
+//!
+//! ```text
+//! forward     y  = x·σ(x)
+//! backward    dx = dy · σ(x)·(1 + x·(1 − σ(x)))        since σ′ = σ(1 − σ) and (x·σ)′ = σ + x·σ′
+//! ```
+//!
+//! Unlike ReLU it is smooth, and its derivative cannot be written with y alone, as y falls and rises again below 0: so it is a layer with its
+//! own input, which the layer before it has kept as output, and not one of the [`Activation`](super::Activation)s.
+
+use rayon::prelude::*;
+
+use super::work::PIECE;
+use super::{Backward, Describe, Forward, Layer, Torch};
+use crate::tensor::{Element, ImageShape};
+
+/// x·σ(x) of every number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Silu {
+    /// The shape, which it keeps.
+    pub shape: ImageShape,
+}
+
+impl Describe for Silu {
+    fn input(&self) -> ImageShape {
+        self.shape
+    }
+
+    fn output(&self) -> ImageShape {
+        self.shape
+    }
+
+    fn summary(&self) -> String {
+        "SiLU".into()
+    }
+
+    fn torch(&self, _name: &str, torch: &mut Torch<'_>) {
+        torch.apply("F.silu(x)".into(), self.activation(), self.shape);
+    }
+}
+
+impl<T: Element> Layer<T> for Silu {
+    fn forward(&self, x: &[T], y: &mut [T], _pass: Forward<'_, T>) {
+        y.par_chunks_mut(PIECE).zip(x.par_chunks(PIECE)).for_each(|(y, x)| {
+            for (y, &x) in y.iter_mut().zip(x) {
+                *y = x * x.sigmoid();
+            }
+        });
+    }
+
+    fn backward(&self, x: &[T], _y: &[T], dy: &mut [T], dx: Option<&mut [T]>, _pass: Backward<'_, T>) {
+        let Some(dx) = dx else { return };
+        dx.par_chunks_mut(PIECE).zip(x.par_chunks(PIECE)).zip(dy.par_chunks(PIECE)).for_each(
+            |((dx, x), dy)| {
+                for ((dx, &x), &dy) in dx.iter_mut().zip(x).zip(dy) {
+                    let s = x.sigmoid();
+                    *dx = dy * s * x.mul_add(T::ONE - s, T::ONE);
+                }
+            },
+        );
+    }
+}
+
+#[cfg(test)]
+pub(crate) fn examples() -> Vec<super::proof::Example> {
+    use super::proof::Example;
+    // From −10 to 10: both tails, and the minimum near −1.28.
+    let wide = (0..60).map(|i| f64::from(i) / 3.0 - 9.9).collect();
+    vec![
+        Example::new(Silu { shape: ImageShape::new(3, 2, 5) }, 1),
+        Example::new(Silu { shape: ImageShape::vector(20) }, 3).at(wide),
+    ]
+}

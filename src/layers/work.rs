@@ -1,0 +1,120 @@
+//! Working memory that the layers of a network share, and how a batch is cut into tasks.
+//!
+//! Convolutions cut a batch into tasks of some images ([`task_images`]), at most [`MOST_TASKS`], each with a partial sum of the parameters'
+//! gradients; the partial sums are added in order ([`add_partials`]). Cuts depend on sizes only, never on the number of threads, so every run
+//! gives the same bits.
+
+use rayon::prelude::*;
+
+use super::parameter::Gradients;
+use crate::kernels::scratch::Scratch;
+use crate::tensor::Element;
+
+/// The most tasks that a batch is cut into; each needs a partial gradient of its own.
+pub const MOST_TASKS: usize = 16;
+
+/// The images in one task of a batch: 16, in a batch of 128. Fewer give work to more threads, but each task copies the weights again for
+/// its products; so a small batch is cut into eight tasks, of at least four images, and a large one into at most [`MOST_TASKS`].
+pub(super) fn task_images(batch: usize) -> usize {
+    batch.div_ceil(8).clamp(4, 16).max(batch.div_ceil(MOST_TASKS))
+}
+
+/// Working memory: made once, for the largest of the layers.
+#[derive(Debug)]
+pub struct Work<T> {
+    /// A block for each thread, for the columns of a group of images.
+    pub(super) scratch: Scratch<T>,
+    /// A partial weight and bias gradient for each task.
+    pub(super) partials: Vec<T>,
+    /// A weight, transposed.
+    pub(super) transposed: Vec<T>,
+}
+
+/// How much of it a layer needs, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WorkLen {
+    /// Of each thread's block.
+    pub scratch: usize,
+    /// Of the partial gradients.
+    pub partials: usize,
+    /// Of the transposed weight.
+    pub transposed: usize,
+}
+
+impl WorkLen {
+    /// What is enough for both.
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            scratch: self.scratch.max(other.scratch),
+            partials: self.partials.max(other.partials),
+            transposed: self.transposed.max(other.transposed),
+        }
+    }
+}
+
+impl<T: Element> Work<T> {
+    /// For layers that need at most this much.
+    pub fn new(len: WorkLen) -> Self {
+        Self {
+            scratch: Scratch::new(len.scratch),
+            partials: vec![T::ZERO; len.partials],
+            transposed: vec![T::ZERO; len.transposed],
+        }
+    }
+}
+
+/// A length rounded up so that what follows it in a shared buffer starts at a cache line.
+pub(super) fn padded(len: usize) -> usize {
+    len.next_multiple_of(16)
+}
+
+/// Numbers in one task of a loop over plain numbers: small enough for the first-level cache, large enough to be worth handing over.
+pub(super) const PIECE: usize = 4096;
+
+/// Adds the tasks' partial gradients, `[task][weight … bias]`, in order.
+pub(super) fn add_partials<T: Element>(partials: &[T], gradients: &mut Gradients<'_, T>) {
+    let (weight_len, bias_len) = (gradients.weight.len(), gradients.bias.len());
+    let partial_len = weight_len + bias_len;
+    let accumulate = gradients.accumulate;
+    gradients.weight.par_chunks_mut(PIECE).enumerate().for_each(|(piece, sum)| {
+        if !accumulate {
+            sum.fill(T::ZERO);
+        }
+        for partial in partials.chunks_exact(partial_len) {
+            add(sum, &partial[piece * PIECE..][..sum.len()]);
+        }
+    });
+    gradients.bias.fill(T::ZERO);
+    for partial in partials.chunks_exact(partial_len) {
+        add(gradients.bias, &partial[weight_len..]);
+    }
+}
+
+/// sum += values.
+pub(super) fn add<T: Element>(sum: &mut [T], values: &[T]) {
+    for (s, &v) in sum.iter_mut().zip(values) {
+        *s += v;
+    }
+}
+
+/// sums[c] += Σ over rows of `values[row][c]`: the gradient of a bias that every row was given.
+pub(super) fn add_rows<T: Element>(values: &[T], sums: &mut [T]) {
+    let width = sums.len();
+    if width > BLOCK / 2 {
+        return values.chunks_exact(width).for_each(|row| add(sums, row));
+    }
+    // Rows of a few channels: as many together as fill some vectors, or each sum would wait for the one before it.
+    let block = BLOCK / width * width;
+    let mut lanes = [T::ZERO; BLOCK];
+    let blocks = values.chunks_exact(block);
+    let rest = blocks.remainder();
+    for values in blocks {
+        add(&mut lanes[..block], values);
+    }
+    for row in lanes[..block].chunks_exact(width).chain(rest.chunks_exact(width)) {
+        add(sums, row);
+    }
+}
+
+/// Numbers in a few vector registers.
+pub(super) const BLOCK: usize = 64;
