@@ -13,9 +13,7 @@ use std::path::{Path, PathBuf};
 type Module = Vec<String>;
 
 /// Groups of files that still import each other, each with the reason; to be emptied.
-const KNOWN_CYCLES: [&[&str]; 4] = [
-    // The formats call the dataset that dispatches on them.
-    &["data/dataset", "data/idx", "data/npz", "data/png_folder"],
+const KNOWN_CYCLES: [&[&str]; 3] = [
     // The products of both kinds share the description of a matrix.
     &["kernels/gemm", "kernels/unpacked"],
     // `Describe` names the children of a container, `Child`, which the first container defines.

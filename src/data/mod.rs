@@ -7,7 +7,7 @@
 //! open      a source: how many images, shape, labels, parts   open, array_source, array_files, npz, picture_source
 //! convert   colours, size, range, orientation                 convert, resize, range, orientation
 //! hold      all images in memory, within a budget             hold, hold_arrays, hold_pictures, budget
-//! batch     split, order of an epoch, scaling, augmentation   dataset, batches
+//! batch     split, order of an epoch, scaling, augmentation   dataset, batches, augment
 //! ```
 //!
 //! [`load`] takes a path and gives a [`Dataset`]: bytes or floats in N·H·W·C order, what their values stand for, labels if there are any,
@@ -23,6 +23,7 @@
 mod array;
 mod array_files;
 mod array_source;
+mod augment;
 mod batches;
 mod budget;
 mod convert;
@@ -54,7 +55,8 @@ mod resize;
 mod stream;
 mod zip;
 
-pub use batches::{Binarize, Filler, Split, epoch_order};
+pub use augment::Augment;
+pub use batches::{Filler, Split, epoch_order};
 pub(crate) use budget::human_bytes;
 pub use dataset::{Dataset, load, parse};
 pub use find::find_bundled;
@@ -62,7 +64,7 @@ pub(crate) use fingerprint::Fingerprint;
 pub use images::{Image, Images, Pixels, Range, Span};
 pub use labels::Labels;
 pub use npy::{Matrix, matrix_from_bytes, read_matrix, write_npy_f32, write_npy_u8};
-pub use options::{Color, Fit, Layout, LoadOptions, Part};
+pub use options::{Binarize, Color, Fit, Layout, LoadOptions, Part};
 pub use png::write_png;
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! How data are to be read, and how these wishes are written on the command line and in a config file.
 
-use super::batches::Binarize;
 use super::images::Range;
 use crate::text::names::named;
 use serde::{Deserialize, Serialize};
@@ -27,6 +26,19 @@ pub enum Layout {
     Nhwc,
     /// Images, channels, rows, columns.
     Nchw,
+}
+
+/// Grey values turned into 0 or 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Binarize {
+    /// 1 where x > ½.
+    Threshold,
+    /// 1 with probability x, drawn once for good.
+    Static,
+    /// 1 with probability x, drawn again every epoch.
+    Dynamic,
 }
 
 /// How a picture of another aspect gets the size that was asked for.

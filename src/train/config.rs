@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::options::{DataOptions, ModelOptions, TrainOptions};
-use crate::data::{Binarize, Color, Fit, LoadOptions, Part};
+use crate::data::{Augment, Binarize, Color, Fit, LoadOptions, Part};
 use crate::error::{Error, Result};
 use crate::loss::{Divergence, Likelihood, Objective, ObjectiveTerms};
 use crate::model::{ModelConfig, Preset};
@@ -41,6 +41,8 @@ pub struct Config {
     pub load: LoadOptions,
     /// Whether pixels become 0 or 1.
     pub binarize: Option<Binarize>,
+    /// What is done to training images by chance.
+    pub augment: Augment,
     /// The network, but for the image's size.
     pub preset: Preset,
     /// Z.
@@ -101,6 +103,7 @@ impl Default for Config {
             data: PathBuf::new(),
             load: LoadOptions { part: Part::Train, ..LoadOptions::default() },
             binarize: None,
+            augment: Augment::NONE,
             preset,
             latent: preset.default_latent(),
             widths: None,
@@ -144,6 +147,7 @@ impl Config {
             data: data.path()?,
             load: data.load_options()?,
             binarize: data.binarize()?,
+            augment: data.augment()?,
             preset,
             latent: o.latent.unwrap_or_else(|| preset.default_latent()),
             widths: o.channels.clone(),
@@ -299,6 +303,7 @@ impl Config {
                 skip_bad: Some(self.load.skip_bad),
                 max_memory: Some(values::show_memory(self.load.max_memory)),
                 binarize: self.binarize.map(|binarize| binarize.to_string()),
+                augment: (self.augment != Augment::NONE).then(|| self.augment.to_string()),
             },
             model: ModelOptions {
                 preset: Some(self.preset.name().into()),
@@ -383,6 +388,14 @@ impl DataOptions {
     /// Where the name is none.
     pub fn binarize(&self) -> Result<Option<Binarize>> {
         read(&self.binarize, str::parse)
+    }
+
+    /// What is done to training images by chance.
+    ///
+    /// # Errors
+    /// If a name is none of the augmentations.
+    pub fn augment(&self) -> Result<Augment> {
+        Ok(read(&self.augment, str::parse)?.unwrap_or_default())
     }
 }
 

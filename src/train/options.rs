@@ -83,6 +83,9 @@ options! {
         /// Turn grey into black and white: threshold (above ½), static (drawn once), dynamic (drawn every epoch)
         #[cfg_attr(feature = "cli", arg(long, value_name = "HOW"))]
         binarize: String,
+        /// Change training images by chance in every epoch: flip (left and right), shift (by up to a sixteenth), or flip,shift
+        #[cfg_attr(feature = "cli", arg(long, value_name = "HOW"))]
+        augment: String,
     }
 }
 
