@@ -45,10 +45,11 @@ impl PictureHeader {
         self.orientation.size(self.height, self.width)
     }
 
-    /// The most bytes that decoding takes: four samples for each pixel, as decoded, turned, and in their final colours as bytes or floats.
+    /// The most bytes that decoding takes: four samples for each pixel: as the format
+    /// keeps them while it decodes (a progressive JPEG: coefficients and samples), as decoded, turned, and in their final colours.
     pub(crate) fn scratch(&self, deep: bool) -> u64 {
         let area = self.height as u64 * self.width as u64;
-        area.saturating_mul(if deep { 8 + 8 + 16 + 12 } else { 4 + 4 + 3 })
+        area.saturating_mul(if deep { 8 + 8 + 16 + 12 } else { 12 + 4 + 4 + 3 })
     }
 }
 

@@ -4,17 +4,18 @@
 
 use super::format::{ArrayFormat, PictureFormat};
 use super::idx::IDX;
+use super::jpeg::JPEG;
 use super::npy::NPY;
 use super::png::PNG;
+use super::webp::WEBP;
 
 /// All formats of pictures.
-pub(crate) const PICTURES: &[&PictureFormat] = &[&PNG];
+pub(crate) const PICTURES: &[&PictureFormat] = &[&PNG, &JPEG, &WEBP];
 /// All formats of arrays.
 pub(crate) const ARRAYS: &[&ArrayFormat] = &[&NPY, &IDX];
 
 /// What can be read, for messages.
-pub(crate) const READABLE: &str =
-    "what can be read is PNG, IDX (also .gz), .npy, .npz, and folders and .zip archives of pictures";
+pub(crate) const READABLE: &str = "what can be read is PNG, JPEG, WebP, IDX (also .gz), .npy, .npz, and folders and .zip archives of pictures";
 
 /// How many bytes from the beginning of a file tell what it is: tar has its mark at the end of the first record.
 pub(crate) const HEAD: usize = 264;

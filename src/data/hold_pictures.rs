@@ -84,9 +84,10 @@ pub(crate) fn hold(
         images.range = range;
     }
     notes.extend(bad.note());
+    let single = bad.single;
     let skipped = bad.files.into_iter().map(|(path, _)| path).collect();
     // A single picture is not a list of files.
-    if kind == "PNG" {
+    if single {
         train.files.clear();
     }
     Ok(Held { train, validation, test, path, kind, notes, skipped })

@@ -14,7 +14,7 @@
 //! validation and test images if the data bring some. A [`Split`] holds out validation images, [`epoch_order`] shuffles the others in every
 //! epoch, and [`Filler`] scales (and, if asked to, binarizes) the images of a batch into a buffer.
 //!
-//! A format is one file and one line in `formats`: a [`PictureFormat`](format::PictureFormat) for one image in a file (`png`), an
+//! A format is one file and one line in `formats`: a [`PictureFormat`](format::PictureFormat) for one image in a file (`png`, `jpeg`, `webp`), an
 //! [`ArrayFormat`](format::ArrayFormat) for many (`idx`, `npy`). Nothing else knows formats.
 //!
 //! Files may come from strangers. Whatever they say is checked before memory is made for it; tests/fuzz_parsers.rs holds every parser
@@ -40,6 +40,7 @@ mod hold_arrays;
 mod hold_pictures;
 mod idx;
 mod images;
+mod jpeg;
 mod labels;
 mod layout;
 mod npy;
@@ -53,6 +54,7 @@ mod png;
 mod range;
 mod resize;
 mod stream;
+mod webp;
 mod zip;
 
 pub use augment::Augment;

@@ -227,7 +227,7 @@ pub(crate) struct Bad {
     /// How many pictures there are, these included.
     total: usize,
     /// Was one file asked for?
-    single: bool,
+    pub(crate) single: bool,
 }
 
 impl Bad {
