@@ -31,6 +31,8 @@ pub enum Stream {
     Corruption = 8,
     /// Starting points of a prior that is fitted to the posterior.
     Prior = 9,
+    /// How a training image is flipped and moved; the index is the image's, with the epoch above it.
+    Augment = 12,
 }
 
 /// The generator of (`seed`, `stream`, `index`): ChaCha8 with a key made of the three numbers, little-endian, and a constant.

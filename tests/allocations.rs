@@ -128,18 +128,7 @@ fn pictures(count: usize, (height, width, channels): (usize, usize, usize)) -> D
         (state >> 24) as u8
     };
     let pixels = (0..count * height * width * channels).map(|_| byte()).collect();
-    Dataset {
-        train: Images::from_bytes(pixels, count, height, width, channels),
-        test: None,
-        labels: None,
-        test_labels: None,
-        description: String::new(),
-        notes: Vec::new(),
-        path: "pictures".into(),
-        files: Vec::new(),
-        test_files: Vec::new(),
-        skipped: Vec::new(),
-    }
+    Dataset::from_images(Images::from_bytes(pixels, count, height, width, channels), None).unwrap()
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::data::{Binarize, Dataset, LoadOptions, Part};
+use crate::data::{Binarize, Dataset, LoadOptions, Part, Range};
 use crate::error::{Error, Result};
 use crate::evaluate::RunSplit;
 use crate::model::Vae;
@@ -113,12 +113,16 @@ impl Opened {
     /// Where they cannot be read, or are of another size than the model's.
     pub(super) fn images(&self, options: &DataOptions, part: Part) -> Result<Dataset> {
         let run = self.config.as_ref().map(|config| config.to_options().data).unwrap_or_default();
-        // Another data set has its own axes and range.
+        // Another data set has its own axes and arrays, and the model's range as far as that fits its values.
+        let trained_range = self.config.as_ref().and_then(|config| config.load.range);
+        let trained_range = trained_range.map(|(low, high)| Range { low, high });
         let merged = match options.data {
             None => options.clone().or(run),
-            Some(_) => options.clone().or(DataOptions { data: None, layout: None, range: None, ..run }),
+            Some(_) => {
+                options.clone().or(DataOptions { data: None, layout: None, array: None, range: None, ..run })
+            }
         };
-        let load = LoadOptions { part, ..merged.load_options()? };
+        let load = LoadOptions { part, trained_range, ..merged.load_options()? };
         let data = load_images(&merged.path()?, &load)?;
         for images in
             [Some(&data.train), data.test.as_ref()].into_iter().flatten().filter(|images| images.count > 0)

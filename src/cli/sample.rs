@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::common::{Ending, Opened};
 use super::pictures::Output;
-use crate::data::source::human_bytes;
+use crate::data::human_bytes;
 use crate::data::{Filler, Part};
 use crate::error::{Error, Result};
 use crate::evaluate::judged::Judged;

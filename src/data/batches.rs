@@ -3,11 +3,14 @@
 //! Everything is a function of the seed and of numbers that count (epoch, image), never of what was drawn before: an epoch can be
 //! resumed in its middle, and a batch is the same whatever the threads and the size of the batches.
 
+use super::augment::Augment;
+use super::dataset::Dataset;
 use super::images::{Images, Span};
+use super::options::Binarize;
 use crate::random::{Stream, stream};
 use crate::tensor::Element;
+use crate::{Error, Result};
 use rand::Rng;
-use serde::{Deserialize, Serialize};
 
 /// Images to learn from, and images held out to judge by. Both are sorted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +25,35 @@ impl Split {
     /// How many images are held out unless told otherwise: 5000, at most a tenth.
     pub fn default_validation(count: usize) -> usize {
         (count / 10).min(5000)
+    }
+
+    /// The split of a data set: its own validation part, if it brings one; else `valid` of its images are held out, or
+    /// [`default_validation`](Self::default_validation), as [`Split::new`] chooses them.
+    ///
+    /// # Errors
+    /// If no image is left to train on, or the data set's own part has another number of images than `valid`.
+    pub fn of(data: &Dataset, seed: u64, valid: Option<usize>) -> Result<Self> {
+        let count = data.train.count;
+        let Some(own) = &data.validation else {
+            let valid = valid.unwrap_or_else(|| Self::default_validation(count));
+            if valid >= count {
+                return Err(Error::config(format!(
+                    "--valid {valid} leaves no image to train on; there are {count}, so it must be below that"
+                )));
+            }
+            return Ok(Self::new(seed, count, valid));
+        };
+        if let Some(valid) = valid.filter(|&valid| valid != own.len()) {
+            return Err(Error::config(format!(
+                "--valid {valid} is not the number of images in the data's own validation part, which is {}; leave it out",
+                own.len()
+            )));
+        }
+        if own.len() >= count {
+            return Err(Error::data(&data.path, "it has no images to train on besides its validation part"));
+        }
+        let train = (0..count).filter(|index| own.binary_search(index).is_err()).collect();
+        Ok(Self { train, validation: own.clone() })
     }
 
     /// Holds out `validation` of `count` images, a random choice that depends on the seed alone. At most all are held out.
@@ -60,19 +92,6 @@ fn shuffle(order: &mut [usize], rng: &mut impl Rng) {
     }
 }
 
-/// Grey values turned into 0 or 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum Binarize {
-    /// 1 where x > ½.
-    Threshold,
-    /// 1 with probability x, drawn once for good.
-    Static,
-    /// 1 with probability x, drawn again every epoch.
-    Dynamic,
-}
-
 /// Fills batches: scaling, and binarization if asked for. Each image has its own stream of draws.
 #[derive(Clone, Copy, Debug)]
 pub struct Filler {
@@ -108,6 +127,25 @@ impl Filler {
             }
             Some(Binarize::Static) => images.gather_with(indices, out, draw, draws(0)),
             Some(Binarize::Dynamic) => images.gather_with(indices, out, draw, draws(epoch.wrapping_add(1))),
+        }
+    }
+
+    /// [`fill`](Self::fill) for training: each image flipped and moved as `augment` says, by draws that depend on the seed, the epoch
+    /// and the image alone.
+    ///
+    /// # Panics
+    /// As [`fill`](Self::fill).
+    pub fn fill_augmented<T: Element>(
+        &self,
+        images: &Images,
+        indices: &[usize],
+        epoch: u64,
+        augment: Augment,
+        out: &mut [T],
+    ) {
+        self.fill(images, indices, epoch, out);
+        if augment != Augment::NONE {
+            augment.apply(images.shape(), self.seed, epoch, indices, out);
         }
     }
 }

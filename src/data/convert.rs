@@ -1,15 +1,12 @@
-//! Colours and sizes: what `--grey`, `--rgb`, `--background` and `--size` do to images, one at a time.
+//! What the options do to an image: its colours, its size, its range. One place for all sources.
 //!
 //! Grey is Rec. 601 luma, Y = 0.299 R + 0.587 G + 0.114 B, on the values as they are (as PNG viewers and Pillow do). A
 //! pixel of opacity α over a background b is α·v + (1 − α)·b. The size is [`resize`](super::resize)'s subject.
 
-use super::LoadOptions;
-use super::images::{Images, Pixels, Range};
+use super::images::Range;
+use super::options::LoadOptions;
 use super::resize::{Plan, Sample};
-use super::source::Budget;
-use crate::{Error, Result};
-use rayon::prelude::*;
-use std::path::Path;
+use crate::tensor::ImageShape;
 
 /// Rec. 601 luma.
 fn luma(red: f32, green: f32, blue: f32) -> f32 {
@@ -17,17 +14,16 @@ fn luma(red: f32, green: f32, blue: f32) -> f32 {
 }
 
 /// Copies pixels of `from_channels` (1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha) as pixels of `to_channels` (1 or 3).
-/// Alpha is laid over `background`, given in bytes; `range` is that of the values.
+/// Alpha is laid over the background's colours; `alpha` is the range from transparent to opaque.
 pub(crate) fn convert_pixels<V: Sample>(
     from: &[V],
     from_channels: usize,
     to: &mut [V],
     to_channels: usize,
-    background: [u8; 3],
-    range: Range,
+    background: [f32; 3],
+    alpha: Range,
 ) {
-    let Range { low, high } = range;
-    let background = background.map(|b| low + f32::from(b) / 255.0 * (high - low));
+    let Range { low, high } = alpha;
     let grey_background = luma(background[0], background[1], background[2]);
     let over = |v: V, alpha: V, background: f32| {
         let opacity = (alpha.to_f32() - low) / (high - low);
@@ -54,85 +50,91 @@ pub(crate) fn convert_pixels<V: Sample>(
     }
 }
 
-/// Gives the images the colours and the size that were asked for; without such wishes they come back as they are.
-pub(crate) fn convert(
-    images: Images,
-    path: &Path,
-    options: &LoadOptions,
-    budget: &mut Budget,
-) -> Result<Images> {
-    let channels = match options.color {
-        None => images.channels,
-        Some(color) if matches!(images.channels, 1 | 3 | 4) => color.channels(),
-        Some(color) => {
-            return Err(Error::data(
-                path,
-                format!(
-                    "the images have {} channels, and --{} takes images of 1 (grey), 3 (RGB) or 4 (RGB and alpha)",
-                    images.channels, color
-                ),
-            ));
-        }
-    };
-    let (height, width) = options.size.unwrap_or((images.height, images.width));
-    if (channels, height, width) == (images.channels, images.height, images.width) {
-        return Ok(images);
+/// What becomes of images that have the same kind of values.
+pub(crate) struct Converter {
+    /// The shape that all images get.
+    shape: ImageShape,
+    /// The background's red, green and blue, as values of the images.
+    background: [f32; 3],
+    /// The values of transparent and opaque.
+    alpha: Range,
+    /// The values of black and white; a result that rounding put outside is brought back.
+    limits: Option<Range>,
+    options: LoadOptions,
+}
+
+impl Converter {
+    /// `values` are black and white; `alpha` transparent and opaque.
+    pub(crate) fn new(shape: ImageShape, values: Range, alpha: Range, options: &LoadOptions) -> Self {
+        let Range { low, high } = values;
+        let background = options.background.map(|b| low + f32::from(b) / 255.0 * (high - low));
+        Self { shape, background, alpha, limits: None, options: options.clone() }
     }
-    let bytes_each = match images.pixels {
-        Pixels::U8(_) => 1,
-        Pixels::F32(_) => 4,
-    };
-    let size = checked_size(images.count, height, width, channels)
-        .ok_or_else(|| Error::config(format!("--size {height}x{width} is too large")))?;
-    budget.take(size as u64 * bytes_each, path)?;
-    // Each thread has an image in its new colours, and a row of sums.
-    let scratch =
-        (images.height * images.width * channels) as u64 * bytes_each + (images.width * channels) as u64 * 4;
-    let scratch = scratch.saturating_mul(rayon::current_num_threads().min(images.count) as u64);
-    budget.take(scratch, path)?;
-    let target = (height, width, channels);
-    let pixels = match &images.pixels {
-        Pixels::U8(values) => Pixels::U8(convert_all(values, &images, target, options, path)?),
-        Pixels::F32(values) => Pixels::F32(convert_all(values, &images, target, options, path)?),
-    };
-    budget.give_back((images.count * images.image_len()) as u64 * bytes_each + scratch);
-    Ok(Images { pixels, count: images.count, height, width, channels, range: images.range })
-}
 
-/// count · height · width · channels, if that is a number of bytes that a machine can address.
-pub(crate) fn checked_size(count: usize, height: usize, width: usize, channels: usize) -> Option<usize> {
-    let size = count.checked_mul(height)?.checked_mul(width)?.checked_mul(channels)?;
-    (size <= isize::MAX as usize / 8).then_some(size)
-}
+    /// Results stay within black and white.
+    pub(crate) fn within(self, limits: Range) -> Self {
+        Self { limits: Some(limits), ..self }
+    }
 
-fn convert_all<V: Sample>(
-    values: &[V],
-    images: &Images,
-    (height, width, channels): (usize, usize, usize),
-    options: &LoadOptions,
-    path: &Path,
-) -> Result<Vec<V>> {
-    let mut out = super::source::zeros(images.count * height * width * channels, path)?;
-    let plan = Plan::new((images.height, images.width), (height, width), channels);
-    values
-        .par_chunks_exact(images.image_len())
-        .zip(out.par_chunks_exact_mut(height * width * channels))
-        .for_each_init(
-            || {
-                let recolored =
-                    if channels == images.channels { 0 } else { images.height * images.width * channels };
-                (vec![V::default(); recolored], plan.scratch())
-            },
-            |(colored, scratch), (from, to)| {
-                if channels == images.channels {
-                    plan.run(from, to, scratch);
-                    return;
+    /// Converts one image of the shape `from` into `to`, which has the converter's shape. `scratch` is used again for the next image.
+    pub(crate) fn run<V: Sample>(
+        &self,
+        image: &[V],
+        from: ImageShape,
+        to: &mut [V],
+        scratch: &mut Scratch<V>,
+    ) -> Result<(), String> {
+        let channels = self.shape.channels;
+        let (from_size, to_size) = ((from.height, from.width), (self.shape.height, self.shape.width));
+        let recolor = |out: &mut [V]| {
+            convert_pixels(image, from.channels, out, channels, self.background, self.alpha);
+        };
+        if from_size == to_size {
+            if from.channels == channels {
+                to.copy_from_slice(image);
+            } else {
+                recolor(to);
+            }
+            return Ok(());
+        }
+        let colored = if from.channels == channels {
+            image
+        } else {
+            super::format::resize(&mut scratch.colored, from.pixels() * channels)?;
+            recolor(&mut scratch.colored);
+            &scratch.colored
+        };
+        if !scratch.plan.as_ref().is_some_and(|plan| plan.is_for(from_size, to_size)) {
+            let plan = Plan::new(from_size, to_size, channels, self.options.fit);
+            scratch.row = plan.scratch();
+            scratch.plan = Some(plan);
+        }
+        let Some(plan) = &scratch.plan else { return Ok(()) };
+        let [red, green, blue] = self.background;
+        let background: Vec<V> = match channels {
+            3 => [red, green, blue].map(V::from_f32).to_vec(),
+            4 => [red, green, blue, self.alpha.high].map(V::from_f32).to_vec(),
+            n => vec![V::from_f32(luma(red, green, blue)); n],
+        };
+        plan.run(colored, to, &background, &mut scratch.row);
+        if let Some(Range { low, high }) = self.limits {
+            to.iter_mut().for_each(|v| {
+                if !(low..=high).contains(&v.to_f32()) {
+                    *v = V::from_f32(v.to_f32().clamp(low, high));
                 }
-                convert_pixels(from, images.channels, colored, channels, options.background, images.range);
-                plan.run(colored, to, scratch);
-            },
-        );
-    Ok(out)
+            });
+        }
+        Ok(())
+    }
+}
+
+/// One thread's buffers for converting.
+#[derive(Default)]
+pub(crate) struct Scratch<V> {
+    /// An image in its final colours.
+    colored: Vec<V>,
+    row: Vec<f32>,
+    plan: Option<Plan>,
 }
 
 #[cfg(test)]
@@ -141,7 +143,7 @@ mod tests {
 
     fn converted<const N: usize>(from: &[u8], from_channels: usize, background: [u8; 3]) -> [u8; N] {
         let mut out = [0; N];
-        convert_pixels(from, from_channels, &mut out, N, background, Range::BYTES);
+        convert_pixels(from, from_channels, &mut out, N, background.map(f32::from), Range::BYTES);
         out
     }
 
@@ -162,7 +164,11 @@ mod tests {
     #[test]
     fn floats_have_their_background_in_their_own_range() {
         let mut out = [0.0f32; 3];
-        convert_pixels(&[0.5, 0.5, 0.5, -1.0], 4, &mut out, 3, [255, 0, 255], Range::SYMMETRIC);
+        let options = LoadOptions { background: [255, 0, 255], ..LoadOptions::default() };
+        let range = Range::SYMMETRIC;
+        let converter = Converter::new(ImageShape::new(1, 1, 3), range, range, &options);
+        let transparent = [0.5, 0.5, 0.5, -1.0];
+        converter.run(&transparent, ImageShape::new(1, 1, 4), &mut out, &mut Scratch::default()).unwrap();
         assert_eq!(out, [1.0, -1.0, 1.0]);
     }
 }

@@ -1,13 +1,15 @@
-//! A data set: what `--data` names, read, converted, and described.
+//! A data set: what `--data` names, found, opened, held, and described.
 
-use super::array::{self, Loaded};
-use super::convert::convert;
-use super::images::{Fingerprint, Images, Pixels};
-use super::source::{Budget, Format, LONGEST_SIDE, Length, Source, human_bytes, sniff};
-use super::{Labels, LoadOptions, idx, npy, npz, pictures, png_folder};
+use super::budget::{Budget, LONGEST_SIDE, human_bytes};
+use super::find::{self, Found};
+use super::fingerprint::Fingerprint;
+use super::held::{Group, Held};
+use super::hold::hold;
+use super::images::{Images, Pixels, Range};
+use super::labels::Labels;
+use super::open::open;
+use super::options::LoadOptions;
 use crate::{Error, Result};
-use std::fs::File;
-use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 /// Images to learn from, and what belongs to them.
@@ -15,6 +17,8 @@ use std::path::{Path, PathBuf};
 pub struct Dataset {
     /// The training images, or all images of a data set that makes no difference. Empty if only test images were asked for.
     pub train: Images,
+    /// Which images of `train` are for validation, in ascending order, if the data set says so: its own validation part.
+    pub validation: Option<Vec<usize>>,
     /// The data set's own test images.
     pub test: Option<Images>,
     /// Classes of `train`.
@@ -43,80 +47,83 @@ impl Dataset {
         if let Some(labels) = &self.labels {
             labels.add_to(&mut hash);
         }
+        if let Some(validation) = &self.validation {
+            hash.number(validation.len() as u64);
+            validation.iter().for_each(|&index| hash.number(index as u64));
+        }
         hash.finish()
     }
-}
 
-/// Images with the numbers of their labels, before anything is settled.
-pub(crate) struct Labelled {
-    loaded: Loaded,
-    labels: Option<Vec<u32>>,
-}
-
-impl Labelled {
-    /// `labels_path` is where the labels are from, for the message if they are not as many as the images.
-    pub(crate) fn new(loaded: Loaded, labels: Option<Vec<u32>>, labels_path: &Path) -> Result<Self> {
-        if let Some(labels) = labels.as_ref().filter(|labels| labels.len() != loaded.images.count) {
-            let message = format!(
-                "it has {} labels for {} images; there must be one for each",
-                labels.len(),
-                loaded.images.count
-            );
-            return Err(Error::data(labels_path, message));
+    /// Images that are in memory, with their classes.
+    ///
+    /// # Errors
+    /// If there are no images, or there is not one label for each.
+    ///
+    /// ```
+    /// use elbo::data::{Dataset, Images};
+    /// let images = Images::from_bytes(vec![0; 10 * 8 * 8], 10, 8, 8, 1);
+    /// let data = Dataset::from_images(images, None)?;
+    /// assert_eq!(data.train.count, 10);
+    /// # Ok::<(), elbo::Error>(())
+    /// ```
+    pub fn from_images(images: Images, labels: Option<Labels>) -> Result<Self> {
+        if images.count == 0 || images.image_len() == 0 {
+            return Err(Error::config("a data set needs at least one image of at least one pixel"));
         }
-        Ok(Self { loaded, labels })
+        if let Some(labels) = &labels {
+            if labels.ids.len() != images.count {
+                return Err(Error::config(format!(
+                    "there are {} labels for {} images; there must be one for each",
+                    labels.ids.len(),
+                    images.count
+                )));
+            }
+            if let Some(&id) = labels.ids.iter().find(|&&id| id as usize >= labels.names.len()) {
+                return Err(Error::config(format!(
+                    "there is no class {id}; the labels name {}",
+                    labels.names.len()
+                )));
+            }
+        }
+        let train = Group { images: Some(images), labels, files: Vec::new() };
+        let (test, path, kind) = (Group::default(), PathBuf::from("memory"), "images".into());
+        let (notes, skipped) = (Vec::new(), Vec::new());
+        describe(Held { train, validation: None, test, path, kind, notes, skipped })
     }
 }
 
-/// What a file or a folder of arrays holds.
-pub(crate) struct Contents {
-    pub(crate) train: Option<Labelled>,
-    pub(crate) test: Option<Labelled>,
-    pub(crate) kind: &'static str,
-}
-
-/// Reads what is at `path`: a folder of PNG files or of files with the MNIST names, or one IDX (also .gz), .npy, .npz or PNG file. What it is
-/// is found by content. `progress(done, total)` is called while PNG files are decoded, from several threads.
+/// Reads what is at `path`: a folder of pictures or of files with the MNIST names, an archive of pictures or arrays, or one picture or
+/// array. Formats are recognized by content. `progress(done, total)` is called while pictures are decoded, from several threads.
+///
+/// # Errors
+/// If it cannot be read, is damaged, holds no images, or images that do not fit each other or the options.
 pub fn load(
     path: impl AsRef<Path>,
     options: &LoadOptions,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Dataset> {
-    let path = path.as_ref();
     check_options(options)?;
-    let meta = std::fs::metadata(path).map_err(|e| Error::io("read", path, e))?;
-    let mut budget = Budget::new(options.max_memory);
-    if meta.is_dir() {
-        return match idx::find_in(path) {
-            Some(files) => {
-                let contents = idx::read_folder(&files, options, &mut budget)?;
-                settle(contents, path, options, &mut budget)
-            }
-            None => png_folder::load(path, options, &mut budget, progress),
-        };
-    }
-    if !meta.is_file() {
-        return Err(Error::data(path, "it is neither a file nor a folder"));
-    }
-    let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
-    let mut contents = read_stream(file, meta.len(), path, options, &mut budget)?;
-    if contents.kind == "IDX"
-        && let Some(images) = contents.train.take()
-    {
-        let found = idx::read_labels_beside(path, &mut budget)?;
-        let (labels_path, values) = found.map_or((None, None), |(path, values)| (Some(path), Some(values)));
-        let labels_path = labels_path.as_deref().unwrap_or(path);
-        contents.train = Some(Labelled::new(images.loaded, values, labels_path)?);
-    }
-    settle(contents, path, options, &mut budget)
+    finish(find::at(path.as_ref())?, options, progress)
 }
 
 /// [`load`] for a file that is in memory; `path` is for messages.
+///
+/// # Errors
+/// As [`load`].
 pub fn parse(bytes: &[u8], path: &Path, options: &LoadOptions) -> Result<Dataset> {
     check_options(options)?;
+    finish(find::in_memory(bytes, path)?, options, &|_, _| ())
+}
+
+/// Opens, converts and holds what was found.
+fn finish(
+    found: Found<'_>,
+    options: &LoadOptions,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<Dataset> {
+    let source = open(found, options)?;
     let mut budget = Budget::new(options.max_memory);
-    let contents = read_stream(Cursor::new(bytes), bytes.len() as u64, path, options, &mut budget)?;
-    settle(contents, path, options, &mut budget)
+    describe(hold(source, options, &mut budget, progress)?)
 }
 
 /// The sizes that were asked for must be possible.
@@ -129,97 +136,10 @@ fn check_options(options: &LoadOptions) -> Result<()> {
     }
 }
 
-/// Reads one file of any format.
-fn read_stream(
-    mut reader: impl Read + Seek,
-    length: u64,
-    path: &Path,
-    options: &LoadOptions,
-    budget: &mut Budget,
-) -> Result<Contents> {
-    let mut first = Vec::new();
-    let io_error = |e| Error::io("read", path, e);
-    (&mut reader).take(8).read_to_end(&mut first).map_err(io_error)?;
-    reader.seek(SeekFrom::Start(0)).map_err(io_error)?;
-    let format = sniff(&first, path)?;
-    let source = match format {
-        Format::Zip => return npz::read(reader, length, path, options, budget),
-        Format::Png => {
-            let loaded = pictures::single(reader, length, path, options, budget)?;
-            let train = Some(Labelled { loaded, labels: None });
-            return Ok(Contents { train, test: None, kind: "PNG" });
-        }
-        Format::Gzip => Source::gunzip(path, BufReader::with_capacity(1 << 16, reader), length),
-        Format::Idx | Format::Npy => {
-            Source::new(path, BufReader::with_capacity(1 << 16, reader), Length::Exact(length))
-        }
-    };
-    read_array(source, options, budget)
-}
-
-/// Reads IDX or npy, which may come out of gzip.
-fn read_array(mut source: Source<'_>, options: &LoadOptions, budget: &mut Budget) -> Result<Contents> {
-    let path = source.path;
-    let (loaded, kind) = match sniff(&source.peek()?, path)? {
-        Format::Npy => (npy::read_images(source, options, budget)?, "npy"),
-        Format::Idx => {
-            let header = idx::read_header(&mut source)?;
-            (array::read_images(source, &header, options, budget)?, "IDX")
-        }
-        other => {
-            return Err(Error::data(
-                path,
-                format!("it holds {other:?} data inside of gzip; IDX or npy can be read there"),
-            ));
-        }
-    };
-    Ok(Contents { train: Some(Labelled { loaded, labels: None }), test: None, kind })
-}
-
-/// Settles ranges and labels, converts, and describes.
-fn settle(contents: Contents, path: &Path, options: &LoadOptions, budget: &mut Budget) -> Result<Dataset> {
-    let Contents { mut train, mut test, kind } = contents;
-    if let (Some(train), Some(test)) = (&train, &test) {
-        let size = |part: &Labelled| {
-            let images = &part.loaded.images;
-            (images.height, images.width, images.channels)
-        };
-        let ((h, w, c), (test_h, test_w, test_c)) = (size(train), size(test));
-        if (h, w, c) != (test_h, test_w, test_c) && (options.size.is_none() || c != test_c) {
-            let message = format!(
-                "its training images are {h}×{w}×{c} and its test images {test_h}×{test_w}×{test_c}; both must be the same"
-            );
-            return Err(Error::data(path, message));
-        }
-        if train.loaded.extent.is_some() != test.loaded.extent.is_some() {
-            let message =
-                "of its training and test images one are bytes and the other floats; both must be the same";
-            return Err(Error::data(path, message));
-        }
-    }
-    let mut parts: Vec<&mut Loaded> =
-        train.iter_mut().chain(&mut test).map(|part| &mut part.loaded).collect();
-    array::settle_range(&mut parts, options, path)?;
-    let mut finish = |part: Option<Labelled>| -> Result<(Option<Images>, Option<Vec<u32>>)> {
-        let Some(Labelled { loaded, labels }) = part else { return Ok((None, None)) };
-        Ok((Some(convert(loaded.images, path, options, budget)?), labels))
-    };
-    let (train, train_values) = finish(train)?;
-    let (test, test_values) = finish(test)?;
-    let (labels, test_labels) = Labels::from_values(train_values, test_values);
-    describe(train, test, labels, test_labels, path, kind)
-}
-
 /// Puts a data set together.
-pub(crate) fn describe(
-    train: Option<Images>,
-    test: Option<Images>,
-    labels: Option<Labels>,
-    test_labels: Option<Labels>,
-    path: &Path,
-    kind: &str,
-) -> Result<Dataset> {
-    let Some(shown) = train.as_ref().or(test.as_ref()) else {
+fn describe(held: Held) -> Result<Dataset> {
+    let Held { train, validation, test, path, kind, mut notes, skipped } = held;
+    let Some(shown) = train.images.as_ref().or(test.images.as_ref()) else {
         return Err(Error::data(path, "it has no images"));
     };
     let size = |images: &Images| {
@@ -227,12 +147,16 @@ pub(crate) fn describe(
             images.count * images.image_len() * if matches!(images.pixels, Pixels::U8(_)) { 1 } else { 4 };
         (images.count, bytes)
     };
-    let (count, bytes) = train.as_ref().map_or((0, 0), size);
-    let (test_count, test_bytes) = test.as_ref().map_or((0, 0), size);
-    let counts = match (count, test_count) {
-        (n, 0) => format!("{n} images"),
-        (0, n) => format!("{n} test images"),
-        (n, test) => format!("{n} images and {test} test images"),
+    let (count, bytes) = train.images.as_ref().map_or((0, 0), size);
+    let (test_count, test_bytes) = test.images.as_ref().map_or((0, 0), size);
+    let counts = match (count, validation, test_count) {
+        (0, _, n) => format!("{n} test images"),
+        (n, None, 0) => format!("{n} images"),
+        (n, None, test) => format!("{n} images and {test} test images"),
+        (n, Some(valid), 0) => format!("{} images and {valid} validation images", n - valid),
+        (n, Some(valid), test) => {
+            format!("{} images, {valid} validation images and {test} test images", n - valid)
+        }
     };
     let colors = match shown.channels {
         1 => "grey".into(),
@@ -241,9 +165,8 @@ pub(crate) fn describe(
         n => format!("{n} channels"),
     };
     let type_name = if matches!(shown.pixels, Pixels::U8(_)) { "bytes" } else { "floats" };
-    let classes = labels
-        .as_ref()
-        .or(test_labels.as_ref())
+    let classes = (train.labels.as_ref())
+        .or(test.labels.as_ref())
         .map_or("no labels".into(), |labels| format!("{} classes", labels.classes()));
     let description = format!(
         "{kind}: {counts} of {}×{}, {colors}, {type_name} from {} to {}, {classes}, {} in memory",
@@ -253,38 +176,24 @@ pub(crate) fn describe(
         shown.range.high,
         human_bytes((bytes + test_bytes) as u64)
     );
-    let mut notes = Vec::new();
-    if let (Pixels::U8(values), super::Range::BYTES) = (&shown.pixels, shown.range)
+    if let (Pixels::U8(values), Range::BYTES) = (&shown.pixels, shown.range)
         && values.iter().all(|&v| v <= 1)
     {
         let note = "all bytes are 0 or 1, which is nearly black out of 255; --range 0,1 takes 1 as white";
         notes.push(note.into());
     }
-    let empty = Images::empty(shown.height, shown.width, shown.channels);
-    let empty = Images { range: shown.range, ..empty };
+    let empty = Images { range: shown.range, ..Images::empty(shown.height, shown.width, shown.channels) };
     Ok(Dataset {
-        train: train.unwrap_or(empty),
-        test,
-        labels,
-        test_labels,
+        validation: validation.map(|valid| (count - valid..count).collect()),
+        train: train.images.unwrap_or(empty),
+        test: test.images,
+        labels: train.labels,
+        test_labels: test.labels,
         description,
         notes,
-        path: path.to_path_buf(),
-        files: Vec::new(),
-        test_files: Vec::new(),
-        skipped: Vec::new(),
+        path,
+        files: train.files,
+        test_files: test.files,
+        skipped,
     })
-}
-
-/// The MNIST files that come with the source: data/mnist of the package that the program runs in, else of where it was built.
-pub fn find_bundled() -> Option<PathBuf> {
-    let has_images = |folder: PathBuf| idx::find_in(&folder).is_some().then_some(folder);
-    let here = std::env::current_dir().ok();
-    let package = here.iter().flat_map(|here| here.ancestors()).find(|folder| {
-        std::fs::read_to_string(folder.join("Cargo.toml")).is_ok_and(|text| {
-            text.lines().any(|line| line.split_whitespace().collect::<String>() == "name=\"elbo\"")
-        })
-    });
-    let built = Path::new(env!("CARGO_MANIFEST_DIR"));
-    package.into_iter().chain([built]).find_map(|folder| has_images(folder.join("data").join("mnist")))
 }

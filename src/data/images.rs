@@ -4,7 +4,8 @@
 //! `low` to `high` stands for (v − low)/(high − low) in \[0, 1\]. 60,000 MNIST images take 47 MB as bytes, and would take
 //! 188 MB as floats; the conversion is a table of 256 numbers.
 
-use crate::tensor::Element;
+use super::fingerprint::Fingerprint;
+use crate::tensor::{Element, ImageShape};
 use rayon::prelude::*;
 
 /// The values of the pixels, as the file has them.
@@ -97,6 +98,11 @@ impl Images {
     /// No images, of the given size.
     pub fn empty(height: usize, width: usize, channels: usize) -> Self {
         Self::from_bytes(Vec::new(), 0, height, width, channels)
+    }
+
+    /// Rows, columns and channels of each image.
+    pub fn shape(&self) -> ImageShape {
+        ImageShape::new(self.height, self.width, self.channels)
     }
 
     /// Numbers per image: height · width · channels.
@@ -215,35 +221,6 @@ impl Images {
             }
         }
         hash.finish()
-    }
-}
-
-/// A hash of 64-bit words: h ← (rotl(h, 23) ⊕ word) · k for an odd k, mixed at the end. Fixed for good, unlike the standard library's.
-pub(crate) struct Fingerprint(u64);
-
-impl Fingerprint {
-    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15; // 2⁶⁴ divided by the golden ratio, odd
-
-    pub(crate) fn new() -> Self {
-        Self(0x656c_626f_0000_0001)
-    }
-
-    pub(crate) fn number(&mut self, word: u64) {
-        self.0 = (self.0.rotate_left(23) ^ word).wrapping_mul(Self::FACTOR);
-    }
-
-    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
-        self.number(bytes.len() as u64);
-        let (words, rest) = bytes.as_chunks::<8>();
-        words.iter().for_each(|word| self.number(u64::from_le_bytes(*word)));
-        let mut last = [0; 8];
-        last[..rest.len()].copy_from_slice(rest);
-        self.number(u64::from_le_bytes(last));
-    }
-
-    pub(crate) fn finish(self) -> u64 {
-        let mixed = (self.0 ^ (self.0 >> 32)).wrapping_mul(Self::FACTOR);
-        mixed ^ (mixed >> 29)
     }
 }
 

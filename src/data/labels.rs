@@ -1,6 +1,6 @@
 //! Labels: a class for each image, and the classes' names.
 
-use super::images::Fingerprint;
+use super::fingerprint::Fingerprint;
 
 /// Numbers up to here are their own class number, so that a training and a test part read alone agree.
 const SMALL: u32 = 1024;

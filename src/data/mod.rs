@@ -1,39 +1,72 @@
 //! Images from files into batches.
 //!
-//! [`load`] takes a path and finds out by its content what it is: IDX (MNIST's format), .npy, .npz, or a folder of PNG files. What
-//! comes back is a [`Dataset`]: bytes in N·H·W·C order, what their values stand for, labels where there are any, test images
-//! where the data bring some. A [`Split`] holds out validation images, [`epoch_order`] shuffles the others anew every epoch, and [`Filler`]
-//! scales (and, if asked to, binarizes) the images of a batch into a buffer.
+//! The way has one direction:
 //!
-//! Files may come from strangers. Whatever they say is checked before memory is made for it; the rules are in `source.rs`, and
-//! tests/fuzz_parsers.rs holds every parser to them.
+//! ```text
+//! find      what is at a path, recognized by content          find, zip, entry, stream
+//! open      a source: how many images, shape, labels, parts   open, array_source, array_files, npz, picture_source
+//! convert   colours, size, range, orientation                 convert, resize, range, orientation
+//! hold      all images in memory, within a budget             hold, hold_arrays, hold_pictures, budget
+//! batch     split, order of an epoch, scaling, augmentation   dataset, batches, augment
+//! ```
 //!
-//! Read in this order: `images`, `source`, `array`, then the formats `idx`, `npy`, `npz`, `png`, `pictures` and `png_folder`, `convert` and `resize`,
-//! and `dataset` and `batches`, which the rest of the program uses.
+//! [`load`] takes a path and gives a [`Dataset`]: bytes or floats in N·H·W·C order, what their values stand for, labels if there are any,
+//! validation and test images if the data bring some. A [`Split`] holds out validation images, [`epoch_order`] shuffles the others in every
+//! epoch, and [`Filler`] scales (and, if asked to, binarizes) the images of a batch into a buffer.
+//!
+//! A format is one file and one line in `formats`: a [`PictureFormat`](format::PictureFormat) for one image in a file (`png`, `jpeg`, `webp`), an
+//! [`ArrayFormat`](format::ArrayFormat) for many (`idx`, `npy`). Nothing else knows formats.
+//!
+//! Files may come from strangers. Whatever they say is checked before memory is made for it; tests/fuzz_parsers.rs holds every parser
+//! to that.
 
 mod array;
+mod array_files;
+mod array_source;
+mod augment;
 mod batches;
+mod budget;
 mod convert;
 mod dataset;
+mod entry;
+mod find;
+mod fingerprint;
+mod format;
+mod formats;
+mod header;
+mod held;
+mod hold;
+mod hold_arrays;
+mod hold_pictures;
 mod idx;
 mod images;
+mod jpeg;
 mod labels;
+mod layout;
 mod npy;
 mod npz;
+mod open;
 mod options;
-mod pictures;
+mod orientation;
+mod parts;
+mod picture_source;
 mod png;
-mod png_folder;
+mod range;
 mod resize;
-pub(crate) mod source;
+mod stream;
+mod webp;
+mod zip;
 
-pub use batches::{Binarize, Filler, Split, epoch_order};
-pub use dataset::{Dataset, find_bundled, load, parse};
-pub(crate) use images::Fingerprint;
+pub use augment::Augment;
+pub use batches::{Filler, Split, epoch_order};
+pub(crate) use budget::human_bytes;
+pub use dataset::{Dataset, load, parse};
+pub use find::find_bundled;
+pub(crate) use fingerprint::Fingerprint;
 pub use images::{Image, Images, Pixels, Range, Span};
 pub use labels::Labels;
 pub use npy::{Matrix, matrix_from_bytes, read_matrix, write_npy_f32, write_npy_u8};
-pub use options::{Color, Layout, LoadOptions, Part};
+pub use options::{Binarize, Color, Fit, Layout, LoadOptions, Part};
 pub use png::write_png;
 
 #[cfg(test)]

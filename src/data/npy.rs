@@ -8,9 +8,13 @@
 //! The text is parsed by the npyz crate, which trusts what it is given. So it gets it only after a look: at most 10,000 bytes,
 //! at most two brackets, and no product of numbers that could overflow.
 
-use super::LoadOptions;
-use super::array::{self, Header, Kind, Loaded};
-use super::source::{Budget, Length, Source};
+use super::array;
+use super::budget::{Budget, zeros};
+use super::format::ArrayFormat;
+use super::header::{Header, Kind, show};
+use super::layout::Axes;
+use super::options::Layout;
+use super::stream::{Length, Stream};
 use crate::{Error, Result};
 use npyz::WriterBuilder;
 use std::fs::File;
@@ -22,12 +26,16 @@ const LONGEST_HEADER: usize = 10_000;
 /// One for the dictionary and one for the shape. Elements that are records open more, and are no pixels.
 const MOST_BRACKETS: usize = 2;
 
-/// Reads a header, and leaves the source at the first value.
-pub(crate) fn read_header(source: &mut Source<'_>) -> Result<Header> {
-    let path = source.path;
+/// NumPy's .npy.
+pub(crate) const NPY: ArrayFormat =
+    ArrayFormat { name: "npy", is: |first| first.starts_with(b"\x93NUMPY"), read_header };
+
+/// Reads a header, and leaves the stream at the first value.
+pub(crate) fn read_header(stream: &mut Stream<'_>) -> Result<Header> {
+    let path = stream.path;
     let bad = |message: String| Error::data(path, message);
     let mut bytes = vec![0; 8];
-    source.read(&mut bytes)?;
+    stream.read(&mut bytes)?;
     if !bytes.starts_with(b"\x93NUMPY") {
         return Err(bad("it is no .npy file: it does not start with 93 'NUMPY'".into()));
     }
@@ -39,7 +47,7 @@ pub(crate) fn read_header(source: &mut Source<'_>) -> Result<Header> {
         }
     };
     let mut length = [0; 4];
-    source.read(&mut length[..length_bytes])?;
+    stream.read(&mut length[..length_bytes])?;
     bytes.extend_from_slice(&length[..length_bytes]);
     let length = u32::from_le_bytes(length) as usize;
     if length > LONGEST_HEADER {
@@ -49,17 +57,22 @@ pub(crate) fn read_header(source: &mut Source<'_>) -> Result<Header> {
     }
     let start = bytes.len();
     bytes.resize(start + length, 0);
-    source.read(&mut bytes[start..])?;
+    stream.read(&mut bytes[start..])?;
     distrust(&bytes[start..]).map_err(|reason| bad(format!("its header {reason}")))?;
     let header = npyz::NpyHeader::from_reader(&bytes[..])
         .map_err(|e| bad(format!("its header cannot be read: {e}")))?;
-    let unsupported =
-        || bad(format!("its elements are {}; u8, bool, f32 or f64 can be read", header.dtype().descr()));
+    let unsupported = || {
+        bad(format!(
+            "its elements are {}; integers, bool, f16, f32 or f64 can be read",
+            header.dtype().descr()
+        ))
+    };
     let npyz::DType::Plain(element) = header.dtype() else { return Err(unsupported()) };
     let kind = match (element.type_char(), element.size_field()) {
         (npyz::TypeChar::Bool, 1) => Kind::Bool,
         (npyz::TypeChar::Uint, n @ (1 | 2 | 4 | 8)) => Kind::Int { signed: false, bytes: n as usize },
         (npyz::TypeChar::Int, n @ (1 | 2 | 4 | 8)) => Kind::Int { signed: true, bytes: n as usize },
+        (npyz::TypeChar::Float, 2) => Kind::F16,
         (npyz::TypeChar::Float, 4) => Kind::F32,
         (npyz::TypeChar::Float, 8) => Kind::F64,
         _ => return Err(unsupported()),
@@ -99,16 +112,6 @@ fn distrust(text: &[u8]) -> std::result::Result<(), String> {
     Ok(())
 }
 
-/// Reads a .npy file of images.
-pub(crate) fn read_images(
-    mut source: Source<'_>,
-    options: &LoadOptions,
-    budget: &mut Budget,
-) -> Result<Loaded> {
-    let header = read_header(&mut source)?;
-    array::read_images(source, &header, options, budget)
-}
-
 /// Numbers in rows: `rows · columns` of them, as latents are kept.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Matrix {
@@ -128,27 +131,25 @@ pub fn read_matrix(path: impl AsRef<Path>, max_memory: u64) -> Result<Matrix> {
     if !meta.is_file() {
         return Err(Error::data(path, "it is no file; a .npy file with a matrix of f32 numbers is expected"));
     }
-    parse_matrix(Source::new(path, BufReader::new(file), Length::Exact(meta.len())), max_memory)
+    parse_matrix(Stream::new(path, BufReader::new(file), Length::Exact(meta.len())), max_memory)
 }
 
 /// [`read_matrix`] on bytes in memory; `path` is for messages.
 pub fn matrix_from_bytes(bytes: &[u8], path: &Path, max_memory: u64) -> Result<Matrix> {
-    parse_matrix(Source::new(path, bytes, Length::Exact(bytes.len() as u64)), max_memory)
+    parse_matrix(Stream::new(path, bytes, Length::Exact(bytes.len() as u64)), max_memory)
 }
 
-fn parse_matrix(mut source: Source<'_>, max_memory: u64) -> Result<Matrix> {
-    let path = source.path;
-    let header = read_header(&mut source)?;
-    let float = matches!(header.kind, Kind::F32 | Kind::F64);
+fn parse_matrix(mut stream: Stream<'_>, max_memory: u64) -> Result<Matrix> {
+    let path = stream.path;
+    let header = read_header(&mut stream)?;
     let [rows, columns] = header.shape[..] else {
-        let message =
-            format!("its shape is {}; a matrix of rows×columns is expected", array::show(&header.shape));
+        let message = format!("its shape is {}; a matrix of rows×columns is expected", show(&header.shape));
         return Err(Error::data(path, message));
     };
     if rows == 0 || columns == 0 {
         return Err(Error::data(path, format!("its matrix of {rows}×{columns} is empty")));
     }
-    if !float {
+    if !header.kind.is_float() {
         return Err(Error::data(
             path,
             "its matrix is not of floating-point numbers; f32 or f64 are expected",
@@ -156,12 +157,12 @@ fn parse_matrix(mut source: Source<'_>, max_memory: u64) -> Result<Matrix> {
     }
     // As far as reading goes, its rows are grey images of one row: so there may be any number of them.
     let header = Header { shape: vec![rows, 1, columns], ..header };
-    let options = LoadOptions { max_memory, ..LoadOptions::default() };
-    let loaded = array::read_images(source, &header, &options, &mut Budget::new(max_memory))?;
-    match loaded.images.pixels {
-        super::Pixels::F32(values) => Ok(Matrix { values, rows: rows as usize, columns: columns as usize }),
-        super::Pixels::U8(_) => Err(Error::data(path, "f32 numbers are expected")),
-    }
+    let elements = header.elements(path)?;
+    Budget::new(max_memory).take(elements as u64 * 4, path)?;
+    let mut values = zeros(elements, path)?;
+    let axes = Axes::new(&header.shape, Layout::Nhw, header.fortran);
+    array::read_floats(stream, &header, &axes, &mut values)?;
+    Ok(Matrix { values, rows: rows as usize, columns: columns as usize })
 }
 
 /// Writes an array of f32 numbers as .npy (version 1, little-endian, last axis fastest). The caller decides where to, so

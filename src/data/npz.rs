@@ -1,177 +1,243 @@
-//! NumPy's .npz files: a zip archive of .npy files.
+//! NumPy's .npz files, archives of arrays: which array is for what.
 //!
-//! Keras' mnist.npz has x_train, y_train, x_test and y_test; any other archive must have just one array with the shape of
-//! images, and may have one of as many labels. Members are found by name and never written anywhere, so a name is no path.
-//! What is not asked for is not inflated.
+//! ```text
+//! x_train y_train x_test y_test                             Keras
+//! train_images train_labels val_images … test_labels        MedMNIST
+//! train test                                                parts without labels
+//! ```
+//!
+//! Any other archive must have one array with the shape of images, or `--array` names it; an array of as many whole numbers has the
+//! labels. Unrequested members stay compressed.
 
-use super::array::{self, Header};
-use super::dataset::{Contents, Labelled};
-use super::source::{Budget, DEFLATE_RATIO, Length, Source};
-use super::{LoadOptions, Part, npy};
+use super::array;
+use super::array_source::{Array, ArrayPart, ArraySource, view, wanted};
+use super::find::{Found, Item, Kind};
+use super::formats::Format;
+use super::header::{Header, show};
+use super::npy::NPY;
+use super::options::LoadOptions;
+use super::parts::{ArrayName, Parts, Role};
 use crate::{Error, Result};
-use rawzip::{CompressionMethod, ReaderAt, ZipArchive, ZipArchiveEntryWayfinder};
-use std::io::{BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 
 /// An archive of arrays has a handful.
 const MOST_MEMBERS: usize = 1000;
-/// Names of an array of labels.
-const NAMES: [&str; 4] = ["labels", "label", "y", "targets"];
-/// Holds the longest record of the directory: 46 bytes and three fields of up to 65,535.
-const DIRECTORY_BUFFER: usize = 1 << 18;
 
-/// One array of the archive.
-struct Member {
+/// An array of an archive.
+struct Member<'a> {
     /// Without ".npy".
     name: String,
-    /// archive.npz/name.npy, for messages.
+    by_name: ArrayName,
+    array: std::result::Result<(Array<'a>, Header), String>,
     path: PathBuf,
-    method: CompressionMethod,
-    place: ZipArchiveEntryWayfinder,
-    /// The whole archive's length, which bounds what the directory says of a member.
-    archive_length: u64,
 }
 
-/// Reads an archive of `length` bytes from anything that can be read at any place.
-pub(crate) fn read(
-    reader: impl Read + Seek,
-    length: u64,
-    path: &Path,
+impl<'a> Member<'a> {
+    fn new(item: &Item<'a>) -> Option<Self> {
+        let array = Array::new(item)?;
+        let header = array.open().map(|(header, _)| header).map_err(|error| match error {
+            Error::Data { message, .. } => message,
+            other => other.to_string(),
+        });
+        let (name, path) = (name(&item.entry.inside), item.entry.path.clone());
+        Some(Self {
+            by_name: ArrayName::parse(&name),
+            name,
+            array: header.map(|header| (array, header)),
+            path,
+        })
+    }
+
+    /// The array and its header.
+    ///
+    /// # Errors
+    /// If it is damaged.
+    fn get(&self) -> Result<&(Array<'a>, Header)> {
+        self.array.as_ref().map_err(|reason| Error::data(&self.path, reason.clone()))
+    }
+
+    fn header(&self) -> Option<&Header> {
+        self.array.as_ref().ok().map(|(_, header)| header)
+    }
+
+    /// Could it be labels?
+    fn is_labels(&self) -> bool {
+        self.header().is_some_and(|h| array::is_labels(h) || (self.by_name.labels && array::is_flat(h)))
+    }
+
+    /// Has it the shape of images?
+    fn is_images(&self, options: &LoadOptions) -> bool {
+        self.header().is_some_and(|header| match header.shape.len() {
+            3 | 4 => true,
+            2 => !self.by_name.labels && view(header, options, &self.path).is_ok(),
+            _ => false,
+        })
+    }
+}
+
+/// The name of an array: that of its member without ".npy".
+fn name(inside: &[Vec<u8>]) -> String {
+    let name = String::from_utf8_lossy(&inside.join(&b'/')).into_owned();
+    name.strip_suffix(".npy").map(str::to_string).unwrap_or(name)
+}
+
+/// Decides what the arrays of an archive are for. `None` if it has none.
+///
+/// # Errors
+/// If there is no array of images, or it is not clear which one.
+pub(crate) fn open<'a>(found: &Found<'a>, options: &LoadOptions) -> Result<Option<ArraySource<'a>>> {
+    let is_array = |item: &&Item<'_>| matches!(item.format, Format::Array(format) if format.name == NPY.name);
+    let of_bad = found.bad.iter().filter(|(entry, _)| entry.has_extension(&["npy"]));
+    let count = found.items.iter().filter(is_array).count() + of_bad.clone().count();
+    if found.kind != Kind::Archive || count == 0 {
+        return Ok(None);
+    }
+    if count > MOST_MEMBERS {
+        let message = format!("it has {count} arrays; an archive of images has at most {MOST_MEMBERS}");
+        return Err(Error::data(&found.path, message));
+    }
+    let mut members: Vec<Member<'a>> = found.items.iter().filter(is_array).filter_map(Member::new).collect();
+    members.extend(of_bad.map(|(entry, reason)| {
+        let name = name(&entry.inside);
+        let (path, array) = (entry.path.clone(), Err(format!("it {reason}")));
+        Member { by_name: ArrayName::parse(&name), name, array, path }
+    }));
+    members.sort_by(|a, b| a.name.cmp(&b.name));
+    if let Some(pair) = members.windows(2).find(|pair| pair[0].name == pair[1].name) {
+        return Err(Error::data(&found.path, format!("it has two arrays with the name {}", pair[0].name)));
+    }
+    let mut notes = Vec::new();
+    let parts = choose(&members, options, &found.path, &mut notes)?;
+    Ok(Some(ArraySource { path: found.path.clone(), kind: "npz", parts, notes }))
+}
+
+/// Chooses the arrays of the parts that are asked for.
+fn choose<'a>(
+    members: &[Member<'a>],
     options: &LoadOptions,
-    budget: &mut Budget,
-) -> Result<Contents> {
-    let mut buffer = vec![0; DIRECTORY_BUFFER];
-    let archive = ZipArchive::from_seekable(reader, &mut buffer).map_err(|e| damaged(path, &e))?;
-    let members = members(&archive, &mut buffer, length, path)?;
-    let find = |name: &str| members.iter().find(|member| member.name == name);
-    if let Some(train) = find("x_train") {
-        let pair = |images: &Member, labels: Option<&Member>, budget: &mut Budget| -> Result<Labelled> {
-            let labels_path = labels.map(|member| member.path.clone());
-            let loaded = npy::read_images(open(&archive, images)?, options, budget)?;
-            let labels = labels.map(|member| {
-                let mut source = open(&archive, member)?;
-                let header = npy::read_header(&mut source)?;
-                array::read_labels(source, &header, budget)
-            });
-            Labelled::new(loaded, labels.transpose()?, labels_path.as_deref().unwrap_or(path))
-        };
-        let test = find("x_test");
-        let read_train = options.part != Part::Test || test.is_none();
-        let read_test = options.part != Part::Train;
-        let train = read_train.then(|| pair(train, find("y_train"), budget)).transpose()?;
-        let test = test.filter(|_| read_test).map(|test| pair(test, find("y_test"), budget)).transpose()?;
-        return Ok(Contents { train, test, kind: "npz" });
+    path: &Path,
+    notes: &mut Vec<String>,
+) -> Result<Parts<ArrayPart<'a>>> {
+    if let Some(asked) = &options.array {
+        let member = members.iter().find(|member| member.name == *asked).ok_or_else(|| {
+            Error::data(path, format!("it has no array {asked} (--array); its arrays are: {}", list(members)))
+        })?;
+        return Ok(Parts { train: Some(one(member, members)?), ..Parts::default() });
     }
-    let mut headers: Vec<(&Member, Header)> = Vec::new();
-    let mut unreadable = None;
-    for member in &members {
-        match open(&archive, member).and_then(|mut source| npy::read_header(&mut source)) {
-            Ok(header) => headers.push((member, header)),
-            Err(error) => unreadable = Some(error),
-        }
-    }
-    let of_images: Vec<_> =
-        headers.iter().filter(|(_, header)| matches!(header.shape.len(), 3 | 4)).collect();
-    let [(images, header)] = of_images[..] else {
-        if let (Some(error), true) = (unreadable, of_images.is_empty()) {
-            return Err(error);
-        }
-        let names: Vec<String> =
-            headers.iter().take(8).map(|(m, h)| format!("{} ({})", m.name, array::show(&h.shape))).collect();
-        let message = format!(
-            "it has {} arrays with the shape of images where one, or x_train and x_test, is expected; its arrays are: {}",
-            of_images.len(),
-            if names.is_empty() { "none".into() } else { names.join(", ") }
-        );
-        return Err(Error::data(path, message));
+    let for_role = |role: Role, labels: bool| {
+        members.iter().filter(move |m| m.by_name.role == Some(role) && m.by_name.labels == labels)
     };
-    // What is called so is meant to be the labels.
-    let named = |(m, h): &&(&Member, Header)| NAMES.contains(&m.name.as_str()) && array::is_labels(h);
-    if let Some((member, h)) = headers.iter().find(named).filter(|(_, h)| h.shape[0] != header.shape[0]) {
-        let message = format!(
-            "it has {} labels for {} images; there must be one for each",
-            h.shape[0], header.shape[0]
-        );
-        return Err(Error::data(&member.path, message));
+    let has_training =
+        for_role(Role::Train, false).any(|m| m.array.is_err() || m.by_name.images || m.is_images(options));
+    if !has_training {
+        let member = the_images(members, options, path, notes)?;
+        return Ok(Parts { train: Some(one(member, members)?), ..Parts::default() });
     }
-    let fitting: Vec<_> =
-        headers.iter().filter(|(_, h)| array::is_labels(h) && h.shape[0] == header.shape[0]).collect();
-    let loaded = npy::read_images(open(&archive, images)?, options, budget)?;
-    let labels = match fitting[..] {
-        [(member, header)] => {
-            let mut source = open(&archive, member)?;
-            npy::read_header(&mut source)?;
-            Some(array::read_labels(source, header, budget)?)
+    let mut parts = Parts::default();
+    for role in [Role::Train, Role::Validation, Role::Test] {
+        let of_role: Vec<_> = for_role(role, false).collect();
+        let named: Vec<_> = of_role.iter().copied().filter(|m| m.by_name.images).collect();
+        let images = match (&named[..], &of_role[..]) {
+            ([images], _) | ([], [images]) => *images,
+            ([], []) => continue,
+            ([], several) | (several, _) => {
+                let names: Vec<&str> = several.iter().map(|m| m.name.as_str()).collect();
+                let message = format!(
+                    "its arrays {} could all be images of one part; --array NAME chooses",
+                    names.join(", ")
+                );
+                return Err(Error::data(path, message));
+            }
+        };
+        let labels: Vec<_> = for_role(role, true).collect();
+        let labels = match labels[..] {
+            [labels] if labels.array.is_err() || labels.is_labels() => Some(labels),
+            [] => None,
+            _ => {
+                notes.push(format!("{} has no labels of one number for each image", path.display()));
+                None
+            }
+        };
+        *parts.get_mut(role) = Some((images, labels));
+    }
+    // Headers of parts that are not asked for may be damaged.
+    let parts = wanted(parts, options.part);
+    let get = |part: Option<(&Member<'a>, Option<&Member<'a>>)>| -> Result<Option<ArrayPart<'a>>> {
+        let Some((images, labels)) = part else { return Ok(None) };
+        let labels = labels.map(|labels| labels.get().map(|(array, _)| array.clone())).transpose()?;
+        Ok(Some(ArrayPart { images: images.get()?.0.clone(), labels }))
+    };
+    Ok(Parts { train: get(parts.train)?, validation: get(parts.validation)?, test: get(parts.test)? })
+}
+
+/// The one array of images.
+fn the_images<'m, 'a>(
+    members: &'m [Member<'a>],
+    options: &LoadOptions,
+    path: &Path,
+    notes: &mut Vec<String>,
+) -> Result<&'m Member<'a>> {
+    let of_images: Vec<_> = members.iter().filter(|member| member.is_images(options)).collect();
+    let named: Vec<_> = of_images.iter().copied().filter(|m| m.by_name.images).collect();
+    match (&of_images[..], &named[..]) {
+        ([images], _) => Ok(images),
+        ([_, _, ..], [images]) => {
+            let others: Vec<&str> =
+                of_images.iter().filter(|m| m.name != images.name).map(|m| m.name.as_str()).collect();
+            notes.push(format!(
+                "the images are the array {}; --array chooses another: {}",
+                images.name,
+                others.join(", ")
+            ));
+            Ok(images)
         }
+        (found, _) => {
+            // An array that cannot be read, or a matrix whose rows might be images, explains why there is none.
+            if found.is_empty() {
+                if let Some(damaged) = members.iter().find(|member| member.array.is_err()) {
+                    damaged.get()?;
+                }
+                let matrices = members.iter().filter(|m| m.header().is_some_and(|h| h.shape.len() == 2));
+                let matrices: Vec<_> = matrices.filter(|member| !member.is_labels()).collect();
+                if let [matrix] = matrices[..] {
+                    view(&matrix.get()?.1, options, &matrix.path)?;
+                }
+            }
+            let message = format!(
+                "it has {} arrays with the shape of images, and it is not clear which one to use; --array NAME chooses one of: {}",
+                found.len(),
+                list(members)
+            );
+            Err(Error::data(path, message))
+        }
+    }
+}
+
+/// An array of images with the array of labels that belongs to it, if there is just one.
+fn one<'a>(images: &Member<'a>, members: &[Member<'a>]) -> Result<ArrayPart<'a>> {
+    let (array, header) = images.get()?;
+    let count = header.shape.first().copied().unwrap_or(0);
+    let same_role = |m: &&Member<'a>| m.by_name.role == images.by_name.role && m.name != images.name;
+    let candidates: Vec<_> = members.iter().filter(same_role).filter(|m| m.is_labels()).collect();
+    let fits = |m: &&Member<'a>| m.header().is_some_and(|h| h.shape[0] == count);
+    // What is called so is meant to be the labels.
+    const NAMES: [&str; 4] = ["labels", "label", "y", "targets"];
+    if let Some(wrong) = candidates.iter().find(|m| NAMES.contains(&m.name.as_str()) && !fits(m)) {
+        let labels = wrong.header().map_or(0, |h| h.shape[0]);
+        let message = format!("it has {labels} labels for {count} images; there must be one for each");
+        return Err(Error::data(&wrong.path, message));
+    }
+    let fitting: Vec<_> = candidates.into_iter().filter(fits).collect();
+    let labels = match fitting[..] {
+        [labels] => Some(labels.get()?.0.clone()),
         _ => None,
     };
-    Ok(Contents { train: Some(Labelled::new(loaded, labels, path)?), test: None, kind: "npz" })
+    Ok(ArrayPart { images: array.clone(), labels })
 }
 
-fn damaged(path: &Path, error: &rawzip::Error) -> Error {
-    Error::data(path, format!("it is no zip archive, or a damaged one ({error})"))
-}
-
-/// Lists the arrays of the archive.
-fn members<R: ReaderAt>(
-    archive: &ZipArchive<R>,
-    buffer: &mut [u8],
-    length: u64,
-    path: &Path,
-) -> Result<Vec<Member>> {
-    let mut members: Vec<Member> = Vec::new();
-    let mut entries = archive.entries(buffer);
-    let mut seen = 0;
-    while let Some(entry) = entries.next_entry().map_err(|e| damaged(path, &e))? {
-        seen += 1;
-        if seen > MOST_MEMBERS {
-            return Err(Error::data(
-                path,
-                format!("it has more than {MOST_MEMBERS} members, which no archive of arrays has"),
-            ));
-        }
-        let raw = entry.file_path();
-        let Some(name) = std::str::from_utf8(raw.as_ref()).ok().and_then(|name| name.strip_suffix(".npy"))
-        else {
-            continue;
-        };
-        if members.iter().any(|member| member.name == name) {
-            return Err(Error::data(path, format!("it has two arrays with the name {name}")));
-        }
-        let shown: String = name.chars().filter(|c| !c.is_control()).take(80).collect();
-        members.push(Member {
-            path: PathBuf::from(format!("{}: {shown}.npy", path.display())),
-            name: name.to_string(),
-            method: entry.compression_method(),
-            place: entry.wayfinder(),
-            archive_length: length,
-        });
-    }
-    Ok(members)
-}
-
-/// Opens an array for reading: its bytes come out inflated, and their checksum is compared at the end.
-fn open<'a, R: ReaderAt>(archive: &'a ZipArchive<R>, member: &'a Member) -> Result<Source<'a>> {
-    let path = &member.path;
-    let entry = archive.get_entry(member.place).map_err(|e| damaged(path, &e))?;
-    let (start, end) = entry.compressed_data_range();
-    let compressed = end.min(member.archive_length).saturating_sub(start);
-    let reader = BufReader::new(entry.reader());
-    match member.method {
-        CompressionMethod::Store => {
-            let reader = BufReader::with_capacity(1 << 16, entry.verifying_reader(reader));
-            Ok(Source::new(path, reader, Length::Exact(compressed)))
-        }
-        CompressionMethod::Deflate => {
-            let reader = entry.verifying_reader(flate2::bufread::DeflateDecoder::new(reader));
-            let reader = BufReader::with_capacity(1 << 16, reader);
-            Ok(Source::new(path, reader, Length::AtMost(compressed.saturating_mul(DEFLATE_RATIO))))
-        }
-        other => Err(Error::data(
-            path,
-            format!(
-                "it is packed by method {other:?}; stored and deflated members can be read, as numpy.savez writes them"
-            ),
-        )),
-    }
+/// Names and shapes, for messages.
+fn list(members: &[Member<'_>]) -> String {
+    let shown = |m: &Member<'_>| m.header().map(|h| format!("{} ({})", m.name, show(&h.shape)));
+    let names: Vec<String> = members.iter().filter_map(shown).take(8).collect();
+    if names.is_empty() { "none".into() } else { names.join(", ") }
 }

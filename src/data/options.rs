@@ -1,6 +1,6 @@
 //! How data are to be read, and how these wishes are written on the command line and in a config file.
 
-use super::Binarize;
+use super::images::Range;
 use crate::text::names::named;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,33 @@ pub enum Layout {
     Nchw,
 }
 
+/// Grey values turned into 0 or 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Binarize {
+    /// 1 where x > ½.
+    Threshold,
+    /// 1 with probability x, drawn once for good.
+    Static,
+    /// 1 with probability x, drawn again every epoch.
+    Dynamic,
+}
+
+/// How a picture of another aspect gets the size that was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Fit {
+    /// The largest centred part with the aspect of the target; the rest is cut off.
+    #[default]
+    Crop,
+    /// The whole picture, centred; the rest has the colour of the background.
+    Pad,
+    /// The whole picture, with another aspect.
+    Stretch,
+}
+
 /// Which images are wanted. Others are not even read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -48,12 +75,19 @@ pub struct LoadOptions {
     pub size: Option<(usize, usize)>,
     /// Convert to grey or to RGB.
     pub color: Option<Color>,
-    /// What transparent pixels are laid over: red, green, blue.
+    /// How pictures of another aspect get that size.
+    pub fit: Fit,
+    /// What transparent pixels are laid over, and what [`Fit::Pad`] fills up with: red, green, blue.
     pub background: [u8; 3],
     /// The order of an array's axes, where its shape does not tell.
     pub layout: Option<Layout>,
     /// The values that stand for black and white.
     pub range: Option<(f32, f32)>,
+    /// The range of the images that a model was trained with. Other images have it too if their values are within it, unless
+    /// `range` says otherwise.
+    pub trained_range: Option<Range>,
+    /// The name of the array with the images, in an archive of several.
+    pub array: Option<String>,
     /// Bytes that images may take in memory.
     pub max_memory: u64,
     /// Go on without files that cannot be read.
@@ -67,9 +101,12 @@ impl Default for LoadOptions {
         Self {
             size: None,
             color: None,
+            fit: Fit::Crop,
             background: [255; 3],
             layout: None,
             range: None,
+            trained_range: None,
+            array: None,
             max_memory: 8 << 30,
             skip_bad: false,
             part: Part::Both,
@@ -88,5 +125,6 @@ impl Color {
 }
 
 named!(Color, "colour", Grey => "grey", Rgb => "rgb");
+named!(Fit, "fit", Crop => "crop", Pad => "pad", Stretch => "stretch");
 named!(Layout, "layout", Nhw => "nhw", Nhwc => "nhwc", Nchw => "nchw");
 named!(Binarize, "binarize", Threshold => "threshold", Static => "static", Dynamic => "dynamic");

@@ -1,122 +1,148 @@
 //! PNG: one picture's bytes from and to a file.
 //!
-//! The png crate decodes; what is left to do here is to distrust. A header of 33 bytes may promise any size, so the size is compared with the
-//! length of the file (deflate makes at most 1032 bytes out of one) before any buffer is made. Text and colour profiles are not
-//! read. Palettes and 1, 2 and 4 bits become 8 bits, 16 bits lose their lower 8.
+//! The png crate decodes. A header of 33 bytes may promise any size, so the size is compared with the length of the file (deflate makes
+//! at most 1032 bytes out of one) before any buffer is made. Text and colour profiles are not read. Palettes and 1, 2 and 4 bits
+//! become 8 bits; 16 bits stay. The orientation is that of the chunk eXIf (PNG 3rd edition, 11.3.4.6), if there is one.
 
-use super::source::{DEFLATE_RATIO, LONGEST_SIDE, human_bytes};
+use super::budget::{LONGEST_SIDE, human_bytes};
+use super::entry::ReadSeek;
+use super::format::{Canvas, PictureFormat, PictureHeader};
+use super::orientation::Orientation;
+use super::stream::DEFLATE_RATIO;
 use png::{ColorType, Decoder, Limits, Transformations};
-use std::io::{BufRead, Seek, Write};
+use std::io::{Cursor, Read, SeekFrom, Write};
 
-/// What the first 33 bytes of a file say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PngHeader {
-    pub(crate) height: u32,
-    pub(crate) width: u32,
-    bits: u8,
-    color: u8,
-}
+/// PNG.
+pub(crate) const PNG: PictureFormat = PictureFormat {
+    name: "PNG",
+    extensions: &["png"],
+    is: |first| first.starts_with(SIGNATURE),
+    measure,
+    decode,
+};
 
+const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 /// The signature, and the chunk IHDR with its checksum.
-pub(crate) const HEADER_BYTES: usize = 33;
+const HEADER_BYTES: usize = 33;
+/// The chunk that ends a file. Some programs forget it.
+const END: &[u8] = b"\0\0\0\0IEND\xae\x42\x60\x82";
+/// A block of EXIF that is longer is not looked at.
+const LONGEST_EXIF: u64 = 1 << 20;
 
-impl PngHeader {
-    /// Reads the header from the first bytes of a file of `length` bytes. The error is the middle of a sentence.
-    pub(crate) fn parse(first: &[u8], length: u64) -> Result<Self, String> {
-        if !first.starts_with(b"\x89PNG\r\n\x1a\n") {
-            return Err("is no PNG file".into());
+fn measure(reader: &mut dyn ReadSeek, length: u64) -> Result<PictureHeader, String> {
+    let mut first = Vec::with_capacity(HEADER_BYTES);
+    reader.take(HEADER_BYTES as u64).read_to_end(&mut first).map_err(unreadable)?;
+    if first.len() < HEADER_BYTES || &first[12..16] != b"IHDR" {
+        return Err("is a PNG file without a header".into());
+    }
+    let number = |at: usize| u32::from_be_bytes([first[at], first[at + 1], first[at + 2], first[at + 3]]);
+    let (width, height, bits, color) = (number(16), number(20), first[24], first[25]);
+    let samples = match (color, bits) {
+        (0, 1 | 2 | 4 | 8 | 16) | (3, 1 | 2 | 4 | 8) => 1,
+        (2, 8 | 16) => 3,
+        (4, 8 | 16) => 2,
+        (6, 8 | 16) => 4,
+        (color, bits) => {
+            return Err(format!("has colour type {color} with {bits} bits, which PNG does not have"));
         }
-        if first.len() < HEADER_BYTES || &first[12..16] != b"IHDR" {
-            return Err("is a PNG file without a header".into());
-        }
-        let number = |at: usize| u32::from_be_bytes([first[at], first[at + 1], first[at + 2], first[at + 3]]);
-        let header = Self { width: number(16), height: number(20), bits: first[24], color: first[25] };
-        let samples = match (header.color, header.bits) {
-            (0, 1 | 2 | 4 | 8 | 16) | (3, 1 | 2 | 4 | 8) => 1,
-            (2, 8 | 16) => 3,
-            (4, 8 | 16) => 2,
-            (6, 8 | 16) => 4,
-            (color, bits) => {
-                return Err(format!("has colour type {color} with {bits} bits, which PNG does not have"));
+    };
+    if width == 0 || height == 0 {
+        return Err("has no pixels".into());
+    }
+    if width.max(height) as usize > LONGEST_SIDE {
+        return Err(format!(
+            "promises {height}×{width} pixels; {LONGEST_SIDE} in each direction are the most"
+        ));
+    }
+    let row = 1 + (u64::from(width) * samples * u64::from(bits)).div_ceil(8);
+    if row.saturating_mul(u64::from(height)) > length.saturating_mul(DEFLATE_RATIO) {
+        let held = human_bytes(length);
+        return Err(format!("promises {height}×{width} pixels, more than its {held} can hold"));
+    }
+    Ok(PictureHeader {
+        height: height as usize,
+        width: width as usize,
+        colored: !matches!(color, 0 | 4),
+        deep: bits == 16,
+        orientation: orientation(reader, length).map_err(unreadable)?,
+    })
+}
+
+/// Looks for the chunk eXIf, from the second chunk on. A chain of chunks that breaks off is the decoder's matter.
+fn orientation(reader: &mut dyn ReadSeek, length: u64) -> std::io::Result<Orientation> {
+    let mut position = HEADER_BYTES as u64;
+    let mut head = [0; 8];
+    while position + 12 <= length {
+        reader.read_exact(&mut head)?;
+        let size = u64::from(u32::from_be_bytes([head[0], head[1], head[2], head[3]]));
+        match &head[4..] {
+            b"eXIf" if size <= LONGEST_EXIF.min(length - position - 8) => {
+                let mut exif = vec![0; size as usize];
+                reader.read_exact(&mut exif)?;
+                return Ok(Orientation::from_exif(&exif));
             }
-        };
-        if header.width == 0 || header.height == 0 {
-            return Err("has no pixels".into());
+            b"IEND" => break,
+            _ => {}
         }
-        if header.width.max(header.height) as usize > LONGEST_SIDE {
-            let (height, width) = (header.height, header.width);
-            return Err(format!(
-                "promises {height}×{width} pixels; {LONGEST_SIDE} in each direction are the most"
-            ));
+        position += 12 + size;
+        if position < length {
+            reader.seek(SeekFrom::Current(size as i64 + 4))?;
         }
-        let row = 1 + (u64::from(header.width) * samples * u64::from(header.bits)).div_ceil(8);
-        let raw = row.saturating_mul(u64::from(header.height));
-        if raw > length.saturating_mul(DEFLATE_RATIO) {
-            return Err(format!(
-                "promises {}×{} pixels, more than its {} can hold",
-                header.height,
-                header.width,
-                human_bytes(length)
-            ));
-        }
-        Ok(header)
     }
-
-    /// Does it have colours? A palette counts as colours.
-    pub(crate) fn colored(self) -> bool {
-        !matches!(self.color, 0 | 4)
-    }
-
-    /// Pixels.
-    pub(crate) fn area(self) -> u64 {
-        u64::from(self.width) * u64::from(self.height)
-    }
+    Ok(Orientation::UPRIGHT)
 }
 
-/// A picture that is open: its colours are known, its pixels are still to be decoded.
-pub(crate) struct Picture<R: BufRead + Seek> {
-    reader: png::Reader<R>,
-    header: PngHeader,
-    /// 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha.
-    pub(crate) channels: usize,
+fn unreadable(error: std::io::Error) -> String {
+    format!("cannot be read ({error})")
 }
 
-impl<R: BufRead + Seek> Picture<R> {
-    /// Reads up to the pixels. `header` is what [`PngHeader::parse`] made of the same file. The error is the middle of a sentence.
-    pub(crate) fn open(reader: R, header: PngHeader) -> Result<Self, String> {
-        let row = u64::from(header.width) * 8; // 4 samples of 16 bits
-        let limit = usize::try_from(row * 4 + (1 << 20)).unwrap_or(usize::MAX);
-        let mut decoder = Decoder::new_with_limits(reader, Limits { bytes: limit });
-        decoder.set_ignore_text_chunk(true);
-        decoder.set_ignore_iccp_chunk(true);
-        decoder.set_transformations(Transformations::EXPAND | Transformations::STRIP_16);
-        let reader = decoder.read_info().map_err(damaged)?;
-        if reader.info().size() != (header.width, header.height) {
-            return Err("changed while it was read".into());
+/// Does the file end after a whole chunk that is not the last one of a PNG file?
+fn lacks_end(file: &[u8]) -> bool {
+    let mut position = SIGNATURE.len();
+    while let Some(head) = file.get(position..position + 8) {
+        if &head[4..] == b"IEND" {
+            return false;
         }
-        // png 0.18.1 ends the program for a palette that is not made of whole entries (image-png's issue 694).
-        if reader.info().palette.as_ref().is_some_and(|palette| palette.len() % 3 != 0 || palette.len() > 768)
-        {
-            return Err("has a palette that is not made of up to 256 colours of 3 bytes".into());
-        }
-        let channels = match reader.output_color_type() {
-            (color, png::BitDepth::Eight) => color.samples(),
-            (color, depth) => return Err(format!("decodes as {color:?} of {depth:?} bits")),
+        let size = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        let Some(next) = size.checked_add(12).and_then(|size| size.checked_add(position)) else {
+            return false;
         };
-        Ok(Self { reader, header, channels })
+        position = next;
     }
+    position == file.len()
+}
 
-    /// Decodes into `out`, height · width · channels bytes. The error is the middle of a sentence.
-    pub(crate) fn decode(mut self, out: &mut [u8]) -> Result<(), String> {
-        if self.reader.output_buffer_size() != Some(out.len()) {
-            return Err("changed while it was read".into());
-        }
-        let info = self.reader.next_frame(out).map_err(damaged)?;
-        if (info.width, info.height) != (self.header.width, self.header.height) {
-            return Err("has a first frame that is smaller than the picture".into());
-        }
-        Ok(())
+fn decode(file: &[u8], header: &PictureHeader, canvas: &mut Canvas) -> Result<(), String> {
+    let row = header.width as u64 * 8; // 4 samples of 16 bits
+    let limit = usize::try_from(row * 4 + (1 << 20)).unwrap_or(usize::MAX);
+    let whole;
+    let file = if lacks_end(file) {
+        whole = [file, END].concat();
+        &whole
+    } else {
+        file
+    };
+    let mut decoder = Decoder::new_with_limits(Cursor::new(file), Limits { bytes: limit });
+    decoder.set_ignore_text_chunk(true);
+    decoder.set_ignore_iccp_chunk(true);
+    decoder.set_transformations(Transformations::EXPAND);
+    let mut reader = decoder.read_info().map_err(damaged)?;
+    // png 0.18.1 ends the program for a palette that is not made of whole entries (image-png's issue 694).
+    if reader.info().palette.as_ref().is_some_and(|palette| palette.len() % 3 != 0 || palette.len() > 768) {
+        return Err("has a palette that is not made of up to 256 colours of 3 bytes".into());
     }
+    let (color, depth) = reader.output_color_type();
+    let expected = if header.deep { png::BitDepth::Sixteen } else { png::BitDepth::Eight };
+    let same = reader.info().size() == (header.width as u32, header.height as u32);
+    canvas.prepare(header, color.samples())?;
+    if !same || depth != expected || reader.output_buffer_size() != Some(canvas.samples.len()) {
+        return Err("changed while it was read".into());
+    }
+    let info = reader.next_frame(&mut canvas.samples).map_err(damaged)?;
+    if (info.width as usize, info.height as usize) != (header.width, header.height) {
+        return Err("has a first frame that is smaller than the picture".into());
+    }
+    Ok(())
 }
 
 fn damaged(error: png::DecodingError) -> String {

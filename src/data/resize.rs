@@ -1,11 +1,17 @@
 //! Another size for an image: area averaging where it gets smaller, bilinear interpolation where it gets larger.
 //!
-//! The aspect is kept: the largest centred part of the image with the aspect of the target is what fills it, and the rest is cut off.
+//! With [`Fit::Crop`] the largest centred part of the image with the aspect of the target fills it, and the rest is cut off; with
+//! [`Fit::Pad`] the whole image is centred in the target, and the rest has the colour of the background; with [`Fit::Stretch`] the
+//! aspect is not kept.
+//!
 //! Each output row is a weighted sum of input rows, and each of its pixels a weighted sum of what that gives: with weights
-//! a (rows) and b (columns), out(i, j) = Σₛ a(i, s) Σₜ b(j, t) in(s, t). One scale s = source/target serves both axes.
+//! a (rows) and b (columns), out(i, j) = Σₛ a(i, s) Σₜ b(j, t) in(s, t). The scale is s = source/target.
 //!
 //! - s > 1: pixel j covers the source from j·s to (j+1)·s, and each source pixel weighs by the part of it that is covered, over s.
 //! - s < 1: pixel j lies at (j + ½)·s − ½ between two source pixels, which weigh by their nearness; edges are repeated.
+//! - s = 1: pixels are copied; if an odd number is cut off, the part that is kept begins half a pixel before the middle.
+
+use super::options::Fit;
 
 /// A pixel value that can be averaged.
 pub(crate) trait Sample: Copy + Default + Send + Sync {
@@ -41,45 +47,72 @@ struct Taps {
 
 /// How images of one size become images of another. Made once for many images.
 pub(crate) struct Plan {
-    /// Nothing to do but copy.
-    same: bool,
-    width: usize,
+    /// The sizes before and after.
+    from: (usize, usize),
+    to: (usize, usize),
     channels: usize,
+    /// How many rows and columns of the target are before the first one that shows the image.
+    top: usize,
+    left: usize,
     rows: Vec<Taps>,
     columns: Vec<Taps>,
 }
 
 impl Plan {
     /// From (height, width) to (height, width), none of them 0.
-    pub(crate) fn new(from: (usize, usize), to: (usize, usize), channels: usize) -> Self {
-        let same = from == to;
-        // The larger side of the part that is used is the whole side of the image.
-        let scale = (from.0 as f64 / to.0 as f64).min(from.1 as f64 / to.1 as f64);
-        let (rows, columns) = match same {
-            true => (Vec::new(), Vec::new()),
-            false => (axis(from.0, to.0, scale), axis(from.1, to.1, scale)),
+    pub(crate) fn new(from: (usize, usize), to: (usize, usize), channels: usize, fit: Fit) -> Self {
+        let (scale_y, scale_x) = (from.0 as f64 / to.0 as f64, from.1 as f64 / to.1 as f64);
+        // Rows and columns of the target that show the image.
+        let shown = match fit {
+            Fit::Crop | Fit::Stretch => to,
+            Fit::Pad => {
+                let scale = scale_y.max(scale_x);
+                let side = |from: usize, to: usize| ((from as f64 / scale).round() as usize).clamp(1, to);
+                (side(from.0, to.0), side(from.1, to.1))
+            }
         };
-        Self { same, width: from.1, channels, rows, columns }
+        let (rows, columns) = match fit {
+            _ if from == to => (Vec::new(), Vec::new()),
+            Fit::Crop => {
+                let scale = scale_y.min(scale_x);
+                (axis(from.0, to.0, scale), axis(from.1, to.1, scale))
+            }
+            Fit::Pad | Fit::Stretch => (
+                axis(from.0, shown.0, from.0 as f64 / shown.0 as f64),
+                axis(from.1, shown.1, from.1 as f64 / shown.1 as f64),
+            ),
+        };
+        let (top, left) = ((to.0 - shown.0) / 2, (to.1 - shown.1) / 2);
+        Self { from, to, channels, top, left, rows, columns }
     }
 
-    /// Room for one row of sums.
+    /// Is it the plan for these sizes?
+    pub(crate) fn is_for(&self, from: (usize, usize), to: (usize, usize)) -> bool {
+        (self.from, self.to) == (from, to)
+    }
+
+    /// A row of sums, which [`run`](Self::run) needs.
     pub(crate) fn scratch(&self) -> Vec<f32> {
-        vec![0.0; if self.same { 0 } else { self.width * self.channels }]
+        vec![0.0; if self.from == self.to { 0 } else { self.from.1 * self.channels }]
     }
 
-    /// Resizes one image. `from` and `to` have the sizes given to [`Plan::new`] times the channels.
-    pub(crate) fn run<V: Sample>(&self, from: &[V], to: &mut [V], scratch: &mut [f32]) {
-        if self.same {
+    /// Resizes one image. `from` and `to` have the sizes given to [`Plan::new`] times the channels; `background` is a pixel.
+    pub(crate) fn run<V: Sample>(&self, from: &[V], to: &mut [V], background: &[V], scratch: &mut [f32]) {
+        if self.from == self.to {
             to.copy_from_slice(from);
             return;
         }
-        let stride = self.width * self.channels;
-        for (taps, out) in self.rows.iter().zip(to.chunks_exact_mut(self.columns.len() * self.channels)) {
+        if (self.rows.len(), self.columns.len()) != self.to {
+            to.chunks_exact_mut(self.channels).for_each(|pixel| pixel.copy_from_slice(background));
+        }
+        let (stride, begin) = (self.from.1 * self.channels, self.left * self.channels);
+        let rows = to.chunks_exact_mut(self.to.1 * self.channels).skip(self.top);
+        for (taps, out) in self.rows.iter().zip(rows) {
             scratch.fill(0.0);
             for (row, &weight) in from[taps.start * stride..].chunks_exact(stride).zip(&taps.weights) {
                 scratch.iter_mut().zip(row).for_each(|(sum, v)| *sum += weight * v.to_f32());
             }
-            for (taps, pixel) in self.columns.iter().zip(out.chunks_exact_mut(self.channels)) {
+            for (taps, pixel) in self.columns.iter().zip(out[begin..].chunks_exact_mut(self.channels)) {
                 let from = &scratch[taps.start * self.channels..][..taps.weights.len() * self.channels];
                 for (channel, value) in pixel.iter_mut().enumerate() {
                     let mut sum = 0.0;
@@ -96,6 +129,8 @@ impl Plan {
 /// The weights along one axis of `from` source pixels, of which the middle `to · scale` become `to`.
 fn axis(from: usize, to: usize, scale: f64) -> Vec<Taps> {
     let origin = (from as f64 - to as f64 * scale) / 2.0;
+    // Pixels that keep their size are copied, not moved by half of one.
+    let origin = if scale == 1.0 { origin.floor() } else { origin };
     let last = from - 1;
     (0..to)
         .map(|j| {
@@ -128,9 +163,9 @@ mod tests {
         to_size: (usize, usize),
         channels: usize,
     ) -> Vec<f32> {
-        let plan = Plan::new(from_size, to_size, channels);
+        let plan = Plan::new(from_size, to_size, channels, Fit::Crop);
         let mut out = vec![0.0; to_size.0 * to_size.1 * channels];
-        plan.run(from, &mut out, &mut plan.scratch());
+        plan.run(from, &mut out, &[], &mut plan.scratch());
         out
     }
 
@@ -169,11 +204,36 @@ mod tests {
         for from in [(1, 1), (3, 7), (28, 28), (33, 47), (64, 5)] {
             for to in [(1, 1), (8, 8), (28, 28), (31, 17), (100, 3)] {
                 let values = vec![200u8; from.0 * from.1 * 3];
-                let plan = Plan::new(from, to, 3);
+                let plan = Plan::new(from, to, 3, Fit::Crop);
                 let mut out = vec![0; to.0 * to.1 * 3];
-                plan.run(&values, &mut out, &mut plan.scratch());
+                plan.run(&values, &mut out, &[], &mut plan.scratch());
                 assert!(out.iter().all(|&v| v == 200), "{from:?} to {to:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_crop_of_an_odd_number_of_pixels_copies() {
+        let from = [1.0, 9.0, 2.0, 8.0, 3.0, 7.0];
+        assert_eq!(resized(&from, (1, 6), (1, 3), 1).len(), 3);
+        assert_eq!(resized(&[1.0, 9.0, 2.0, 8.0], (2, 2), (2, 1), 1), [1.0, 2.0]);
+        assert_eq!(resized(&from, (1, 6), (1, 1), 1), [2.0]);
+        assert_eq!(resized(&from, (2, 3), (2, 2), 1), [1.0, 9.0, 8.0, 3.0]);
+    }
+
+    #[test]
+    fn the_whole_image_is_padded_or_stretched() {
+        let mut out = [0.0f32; 16];
+        let mut run = |fit| {
+            let plan = Plan::new((2, 4), (4, 4), 1, fit);
+            plan.run(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0], &mut out, &[9.0], &mut plan.scratch());
+            out
+        };
+        let bar = [9.0; 4];
+        assert_eq!(run(Fit::Pad), *[bar, [1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0], bar].as_flattened());
+        let stretched = run(Fit::Stretch);
+        assert_eq!([stretched[0], stretched[4], stretched[8], stretched[12]], [1.0, 2.0, 4.0, 5.0]);
+        let cropped = run(Fit::Crop);
+        assert_eq!(cropped[..4], [1.75, 2.25, 2.75, 3.25]);
     }
 }

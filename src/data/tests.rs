@@ -70,7 +70,7 @@ fn npz_file(members: &[(&str, &[u8])]) -> Vec<u8> {
     let mut file = Vec::new();
     let mut archive = rawzip::ZipArchiveWriter::new(&mut file);
     for (name, data) in members {
-        let builder = archive.new_file(name).compression_method(rawzip::CompressionMethod::Deflate);
+        let builder = archive.new_file(name).compression_method(rawzip::CompressionMethod::DEFLATE);
         let (mut entry, config) = builder.start().unwrap();
         let encoder = flate2::write::DeflateEncoder::new(&mut entry, flate2::Compression::default());
         let mut writer = config.wrap(encoder);

@@ -34,8 +34,7 @@ impl RunSplit {
     /// The split of a data set's training images. It cannot be that of the run, and is `None`, if the run held out as many images as
     /// there are, or more.
     pub fn of(self, data: &Dataset) -> Option<Split> {
-        let count = data.train.count;
-        (self.validation < count).then(|| Split::new(self.seed, count, self.validation))
+        Split::of(data, self.seed, Some(self.validation)).ok()
     }
 }
 

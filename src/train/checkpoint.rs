@@ -39,10 +39,10 @@ struct State {
     norms: Vec<f64>,
 }
 
-/// Options that a checkpoint does not hold a run to: what `--resume` takes anew, where the images lie (they have a fingerprint), and what
-/// this computer is given.
-const FREE: [&str; 7] =
-    ["epochs", "max-steps", "threads", "checkpoint-every", "data", "max-memory", "skip-bad"];
+/// Options that a checkpoint does not hold a run to: what `--resume` takes anew, where the images lie and their range (they have a
+/// fingerprint), and what this computer is given.
+const FREE: [&str; 8] =
+    ["epochs", "max-steps", "threads", "checkpoint-every", "data", "range", "max-memory", "skip-bad"];
 
 /// The options that decide what a run computes, by name.
 fn settings(config: &Config) -> Map<String, Value> {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::options::{DataOptions, ModelOptions, TrainOptions};
-use crate::data::{Binarize, Color, LoadOptions, Part};
+use crate::data::{Augment, Binarize, Color, Fit, LoadOptions, Part};
 use crate::error::{Error, Result};
 use crate::loss::{Divergence, Likelihood, Objective, ObjectiveTerms};
 use crate::model::{ModelConfig, Preset};
@@ -41,6 +41,8 @@ pub struct Config {
     pub load: LoadOptions,
     /// Whether pixels become 0 or 1.
     pub binarize: Option<Binarize>,
+    /// What is done to training images by chance.
+    pub augment: Augment,
     /// The network, but for the image's size.
     pub preset: Preset,
     /// Z.
@@ -103,6 +105,7 @@ impl Default for Config {
             data: PathBuf::new(),
             load: LoadOptions { part: Part::Train, ..LoadOptions::default() },
             binarize: None,
+            augment: Augment::NONE,
             preset,
             latent: preset.default_latent(),
             widths: None,
@@ -147,6 +150,7 @@ impl Config {
             data: data.path()?,
             load: data.load_options()?,
             binarize: data.binarize()?,
+            augment: data.augment()?,
             preset,
             latent: o.latent.unwrap_or_else(|| preset.default_latent()),
             widths: o.channels.clone(),
@@ -294,14 +298,17 @@ impl Config {
             data: DataOptions {
                 data: Some(self.data.clone()),
                 size: self.load.size.map(values::show_size),
+                fit: (self.load.fit != Fit::Crop).then(|| self.load.fit.to_string()),
                 grey: (self.load.color == Some(Color::Grey)).then_some(true),
                 rgb: (self.load.color == Some(Color::Rgb)).then_some(true),
                 background: Some(values::show_color(self.load.background)),
                 layout: self.load.layout.map(|layout| layout.to_string()),
+                array: self.load.array.clone(),
                 range: self.load.range.map(values::show_range),
                 skip_bad: Some(self.load.skip_bad),
                 max_memory: Some(values::show_memory(self.load.max_memory)),
                 binarize: self.binarize.map(|binarize| binarize.to_string()),
+                augment: (self.augment != Augment::NONE).then(|| self.augment.to_string()),
             },
             model: ModelOptions {
                 preset: Some(self.preset.name().into()),
@@ -369,10 +376,13 @@ impl DataOptions {
         };
         Ok(LoadOptions {
             size: read(&self.size, values::parse_size)?,
+            fit: read(&self.fit, str::parse)?.unwrap_or_default(),
             color,
             background: read(&self.background, values::parse_color)?.unwrap_or(defaults.background),
             layout: read(&self.layout, str::parse)?,
             range: read(&self.range, values::parse_range)?,
+            trained_range: None,
+            array: self.array.clone(),
             max_memory: read(&self.max_memory, values::parse_memory)?.unwrap_or(defaults.max_memory),
             skip_bad: self.skip_bad.unwrap_or(false),
             part: Part::Train,
@@ -385,6 +395,14 @@ impl DataOptions {
     /// Where the name is none.
     pub fn binarize(&self) -> Result<Option<Binarize>> {
         read(&self.binarize, str::parse)
+    }
+
+    /// What is done to training images by chance.
+    ///
+    /// # Errors
+    /// If a name is none of the augmentations.
+    pub fn augment(&self) -> Result<Augment> {
+        Ok(read(&self.augment, str::parse)?.unwrap_or_default())
     }
 }
 

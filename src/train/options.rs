@@ -47,25 +47,31 @@ macro_rules! options {
 options! {
     /// Where images come from and what they are turned into.
     DataOptions {
-        /// A folder of PNG files or of MNIST's files, an .npy, .npz or IDX file (also .gz) [default: the bundled MNIST]
+        /// A folder or .zip of pictures, a folder of MNIST's files, an .npy, .npz or IDX file (also .gz) [default: the bundled MNIST]
         #[cfg_attr(feature = "cli", arg(long, value_name = "PATH"))]
         data: PathBuf,
-        /// Resize to N×N or H×W pixels: area average for smaller, bilinear for larger, keeping the aspect and cropping the centre
+        /// Resize to N×N or H×W pixels: area average for smaller, bilinear for larger
         #[cfg_attr(feature = "cli", arg(long, value_name = "N|HxW"))]
         size: String,
+        /// How a picture of another aspect gets that size: crop the centre, pad with the background, or stretch [default: crop]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "HOW"))]
+        fit: String,
         /// Convert to one channel
         #[cfg_attr(feature = "cli", arg(long, num_args = 0, default_missing_value = "true", conflicts_with = "rgb"))]
         grey: bool,
         /// Convert to three channels
         #[cfg_attr(feature = "cli", arg(long, num_args = 0, default_missing_value = "true"))]
         rgb: bool,
-        /// What transparent pixels are laid over: white, black or #rrggbb [default: white]
+        /// What transparent pixels are laid over, and what --fit pad fills with: white, black or #rrggbb [default: white]
         #[cfg_attr(feature = "cli", arg(long, value_name = "COLOUR"))]
         background: String,
         /// The order of an array's axes, where its shape fits two: nhw, nhwc or nchw
         #[cfg_attr(feature = "cli", arg(long, value_name = "AXES"))]
         layout: String,
-        /// The values that stand for black and white, where they are not found: LO,HI
+        /// The array with the images, in an .npz of several
+        #[cfg_attr(feature = "cli", arg(long, value_name = "NAME"))]
+        array: String,
+        /// The values that stand for black and white, if those that are found are not right: LO,HI
         #[cfg_attr(feature = "cli", arg(long, value_name = "LO,HI", allow_hyphen_values = true))]
         range: String,
         /// Go on without image files that cannot be read
@@ -77,6 +83,9 @@ options! {
         /// Turn grey into black and white: threshold (above ½), static (drawn once), dynamic (drawn every epoch)
         #[cfg_attr(feature = "cli", arg(long, value_name = "HOW"))]
         binarize: String,
+        /// Change training images by chance in every epoch: flip (left and right), shift (by up to a sixteenth), or flip,shift
+        #[cfg_attr(feature = "cli", arg(long, value_name = "HOW"))]
+        augment: String,
     }
 }
 

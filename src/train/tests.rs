@@ -19,18 +19,7 @@ pub(crate) fn pictures(count: usize, (height, width, channels): (usize, usize, u
             );
         }
     }
-    Dataset {
-        train: Images::from_bytes(pixels, count, height, width, channels),
-        test: None,
-        labels: None,
-        test_labels: None,
-        description: String::new(),
-        notes: Vec::new(),
-        path: "pictures".into(),
-        files: Vec::new(),
-        test_files: Vec::new(),
-        skipped: Vec::new(),
-    }
+    Dataset::from_images(Images::from_bytes(pixels, count, height, width, channels), None).unwrap()
 }
 
 /// A trainer with the options of a config file's text.

@@ -17,7 +17,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::config::{Config, Schedule};
-use crate::data::{Dataset, Filler, Pixels, Split, epoch_order};
+use crate::data::{Dataset, Filler, Pixels, Range, Split, epoch_order};
 use crate::error::{Error, Result};
 use crate::loss::{Likelihood, LossSums, LossValues};
 use crate::model::{Batch, Vae, Workspace};
@@ -106,22 +106,20 @@ impl Trainer {
     /// Where configuration and images do not fit each other.
     pub fn new(mut config: Config, data: Dataset) -> Result<Self> {
         let images = &data.train;
-        let count = images.count;
         check_range(&config, &data)?;
-        let valid = config.valid.unwrap_or_else(|| Split::default_validation(count));
-        if valid >= count {
-            return Err(Error::config(format!(
-                "--valid {valid} leaves no image to train on; there are {count}, so it must be below that"
-            )));
-        }
+        let split = Split::of(&data, config.seed, config.valid)?;
+        let valid = split.validation.len();
         if config.patience.is_some() && valid == 0 {
             return Err(Error::config(
                 "--patience judges by validation images, and there are too few to hold any out",
             ));
         }
-        let split = Split::new(config.seed, count, valid);
         let batch = config.batch_for(split.train.len())?;
         (config.valid, config.batch) = (Some(valid), Some(batch));
+        // The range that was found belongs to the model: test images have the same.
+        if matches!(images.pixels, Pixels::F32(_)) || images.range != Range::BYTES {
+            config.load.range.get_or_insert((images.range.low, images.range.high));
+        }
         let model = Vae::new(
             config.model(ImageShape::new(images.height, images.width, images.channels)),
             config.seed,
@@ -198,7 +196,8 @@ impl Trainer {
         let indices = &self.order[at * size..][..size.min(self.order.len() - at * size)];
         let images = indices.len();
         let (pixels, codes) = (images * self.model.config().pixels(), images * self.model.config().latent);
-        filler.fill(&self.data.train, indices, epoch, &mut self.batch[..pixels]);
+        let augment = self.config.augment;
+        filler.fill_augmented(&self.data.train, indices, epoch, augment, &mut self.batch[..pixels]);
         let mut noise_stream = stream(self.config.seed, Stream::Noise, self.progress.step);
         fill_normal(&mut noise_stream, &mut self.noise[..codes]);
 
@@ -318,7 +317,7 @@ impl Trainer {
 /// Whether the likelihood can have these pixels.
 fn check_range(config: &Config, data: &Dataset) -> Result<()> {
     let range = data.train.range;
-    if config.binarize.is_none() && config.load.range.is_none() && range == crate::data::Range::SYMMETRIC {
+    if config.binarize.is_none() && config.load.range.is_none() && range == Range::SYMMETRIC {
         // Not stretched to [0, 1] unasked: who stores images so has a reason, and may not want cross-entropies of grey.
         config.likelihood.check_range(f64::from(range.low), f64::from(range.high))?;
     }

@@ -105,7 +105,7 @@ fn archives() {
     }
     assert_eq!(
         refused(&two, &train),
-        "x: it has 2 arrays with the shape of images where one, or x_train and x_test, is expected; its arrays are: a (2×2×2), ../../b (2×2×2)"
+        "x: it has 2 arrays with the shape of images, and it is not clear which one to use; --array NAME chooses one of: ../../b (2×2×2), a (2×2×2)"
     );
     assert_eq!(
         refused(&npz_file(&[("a.npy", &x), ("a.npy", &x)]), &train),
@@ -190,7 +190,11 @@ fn layouts() {
             Some(Layout::Nhwc),
             "x: its shape 2×8×9 has no axis of channels, and --layout nhwc asks for one; nhw fits",
         ),
-        (&[2, 784], None, "x: its shape 2×784 is not that of images, which is N×H×W, N×H×W×C or N×C×H×W"),
+        (
+            &[2, 784],
+            None,
+            "x: its shape 2×784 is not that of images, which is N×H×W, N×H×W×C or N×C×H×W; --size 28 takes each row as 28×28 pixels",
+        ),
         (&[0, 8, 9], None, "x: its shape 0×8×9 holds no pixels"),
     ] {
         assert_eq!(refused(&file(shape), &options(layout)), expected);
@@ -248,4 +252,125 @@ fn ranges() {
     );
     let data = parse(&file, Path::new("x"), &options(Some((0.0, 1.0)))).unwrap();
     assert_eq!((data.train.to_bytes(0), data.notes), (vec![0, 255], vec![]));
+}
+
+#[test]
+fn medmnist_and_other_names_of_parts() {
+    let images = |n: usize, first: u8| npy_file("|u1", &[n, 2, 2], &vec![first; n * 4]);
+    let labels = |values: &[u8]| npy_file("|u1", &[values.len(), 1], values);
+    let file = npz_file(&[
+        ("train_images.npy", &images(3, 1)),
+        ("train_labels.npy", &labels(&[0, 1, 2])),
+        ("val_images.npy", &images(2, 2)),
+        ("val_labels.npy", &labels(&[2, 1])),
+        ("test_images.npy", &images(1, 3)),
+        ("test_labels.npy", &labels(&[1])),
+    ]);
+    let data = parse(&file, Path::new("x"), &LoadOptions::default()).unwrap();
+    assert_eq!(bytes(&data.train), [[1; 12].as_slice(), &[2; 8]].concat());
+    assert_eq!(data.validation, Some(vec![3, 4]));
+    assert_eq!(data.labels.as_ref().unwrap().ids, [0, 1, 2, 2, 1]);
+    assert_eq!((bytes(data.test.as_ref().unwrap()), data.test_labels.unwrap().ids), (&[3; 4][..], vec![1]));
+    assert!(
+        data.description.starts_with("npz: 3 images, 2 validation images and 1 test images of 2×2, grey")
+    );
+
+    let file = npz_file(&[("X_train.npy", &images(2, 5)), ("X_test.npy", &images(1, 6))]);
+    let data = parse(&file, Path::new("x"), &LoadOptions::default()).unwrap();
+    assert_eq!((data.train.count, data.validation, data.test.unwrap().count), (2, None, 1));
+
+    // Of several arrays with the shape of images, the one called so, or the one that is asked for.
+    let file = npz_file(&[("images.npy", &images(2, 7)), ("masks.npy", &images(2, 1))]);
+    let data = parse(&file, Path::new("x"), &LoadOptions::default()).unwrap();
+    assert_eq!(bytes(&data.train)[0], 7);
+    assert_eq!(data.notes, ["the images are the array images; --array chooses another: masks"]);
+    let asked = |name: &str| LoadOptions { array: Some(name.into()), ..LoadOptions::default() };
+    assert_eq!(bytes(&parse(&file, Path::new("x"), &asked("masks")).unwrap().train)[0], 1);
+    assert_eq!(
+        refused(&file, &asked("mask")),
+        "x: it has no array mask (--array); its arrays are: images (2×2×2), masks (2×2×2)"
+    );
+}
+
+#[test]
+fn rows_of_a_matrix_are_images() {
+    let file = npy_file("|u1", &[2, 12], &(0..24).collect::<Vec<u8>>());
+    let load = |size, layout| {
+        let options = LoadOptions { size: Some(size), layout, ..LoadOptions::default() };
+        parse(&file, Path::new("x"), &options).map(|data| data.train)
+    };
+    let counted = |h, w, c| Images::from_bytes((0..24).collect(), 2, h, w, c);
+    assert_eq!(load((3, 4), None).unwrap(), counted(3, 4, 1));
+    assert_eq!(load((2, 2), Some(Layout::Nhwc)).unwrap(), counted(2, 2, 3));
+    let planes = load((2, 2), Some(Layout::Nchw)).unwrap();
+    assert_eq!(bytes(&planes)[..6], [0, 4, 8, 1, 5, 9]);
+    assert!(message(load((2, 2), None)).contains("--size 2 takes each row as 2×2 pixels of three numbers"));
+    let square = npy_file("|u1", &[1, 16], &[5; 16]);
+    let options = LoadOptions { size: Some((3, 3)), ..LoadOptions::default() };
+    assert_eq!(
+        parse(&square, Path::new("x"), &options).unwrap().train,
+        Images::from_bytes(vec![5; 9], 1, 3, 3, 1)
+    );
+}
+
+#[test]
+fn numbers_of_every_type() {
+    let options = LoadOptions::default();
+    let load = |descr: &str, bytes: &[u8]| {
+        parse(&npy_file(descr, &[1, 1, 2], bytes), Path::new("x"), &options).unwrap()
+    };
+    // Integers that are bytes in all but their type.
+    for (descr, values) in [
+        ("<i8", [7i64.to_le_bytes(), 250i64.to_le_bytes()].concat()),
+        (">u4", [7u32.to_be_bytes(), 250u32.to_be_bytes()].concat()),
+        ("<i2", [7i16.to_le_bytes(), 250i16.to_le_bytes()].concat()),
+    ] {
+        let data = load(descr, &values);
+        assert_eq!((bytes(&data.train), data.train.range), (&[7, 250][..], Range::BYTES), "{descr}");
+    }
+    let data = load("<u2", &[16u16.to_le_bytes(), 4080u16.to_le_bytes()].concat());
+    assert_eq!(
+        (floats(&data.train), data.train.range),
+        (&[16.0, 4080.0][..], Range { low: 0.0, high: 4095.0 })
+    );
+    assert_eq!(
+        data.notes,
+        ["its values go from 16 to 4080: 0 is taken as black and 4095 as white; --range LO,HI changes that"]
+    );
+    let data = load("<i2", &[(-1000i16).to_le_bytes(), 3000i16.to_le_bytes()].concat());
+    assert_eq!(data.train.range, Range { low: -1000.0, high: 3000.0 });
+    let data = load("|i1", &[128, 127]);
+    assert_eq!(
+        (floats(&data.train), data.train.range),
+        (&[-128.0, 127.0][..], Range { low: -128.0, high: 127.0 })
+    );
+    let data = load("<f2", &[0x00, 0x38, 0x00, 0x3c]);
+    assert_eq!((floats(&data.train), data.train.range), (&[0.5, 1.0][..], Range::UNIT));
+}
+
+#[test]
+fn rounding_does_not_change_the_range() {
+    let options = LoadOptions::default();
+    let file = npy_file("<f4", &[1, 1, 2], &[0.0f32.to_le_bytes(), 1.000_000_1f32.to_le_bytes()].concat());
+    let data = parse(&file, Path::new("x"), &options).unwrap();
+    assert_eq!((floats(&data.train), data.train.range), (&[0.0, 1.0][..], Range::UNIT));
+    // The weights of a resized white area sum to a little more than 1.
+    let white = npy_file("<f4", &[1, 37, 37], &1f32.to_le_bytes().repeat(37 * 37));
+    let options = LoadOptions { size: Some((9, 9)), ..options };
+    let data = parse(&white, Path::new("x"), &options).unwrap();
+    assert!(floats(&data.train).iter().all(|&v| v <= 1.0 && v > 0.999_99));
+}
+
+#[test]
+fn the_range_of_training_is_that_of_other_images() {
+    let file = |values: [f32; 2]| npy_file("<f4", &[1, 1, 2], &values.map(f32::to_le_bytes).concat());
+    let options = LoadOptions { trained_range: Some(Range::SYMMETRIC), ..LoadOptions::default() };
+    let range = |file: &[u8]| parse(file, Path::new("x"), &options).unwrap().train.range;
+    assert_eq!(range(&file([0.0, 0.5])), Range::SYMMETRIC);
+    assert_eq!(range(&file([0.0, 200.0])), Range::BYTES);
+    assert_eq!(range(&npy_file("|u1", &[1, 1, 2], &[0, 1])), Range::BYTES);
+    let options = LoadOptions { trained_range: Some(Range::UNIT), ..LoadOptions::default() };
+    let range = |file: &[u8]| parse(file, Path::new("x"), &options).unwrap().train.range;
+    assert_eq!(range(&npy_file("|u1", &[1, 1, 2], &[0, 1])), Range::UNIT, "masks");
+    assert_eq!(range(&npy_file("|u1", &[1, 1, 2], &[0, 9])), Range::BYTES);
 }

@@ -46,7 +46,7 @@ fn pictures_come_in_the_order_of_names() {
     .unwrap();
     assert_eq!(data.train, Images::from_bytes([[1; 64], [2; 64], [3; 64]].concat(), 3, 8, 8, 1));
     assert_eq!(data.labels, None);
-    assert_eq!(data.notes, ["1 files that are no PNG files were left out"]);
+    assert_eq!(data.notes, ["1 files that are no pictures were left out"]);
     assert_eq!(calls.into_inner(), 3);
 }
 
@@ -81,7 +81,9 @@ fn train_and_test_are_parts() {
     let skip = LoadOptions { skip_bad: true, ..LoadOptions::default() };
     let message = message(folder.load(&skip));
     assert!(
-        message.ends_with("it is no PNG file; no picture that can be read is left in train or in test"),
+        message.ends_with(
+            "it is no picture that can be read; no picture that can be read is left in one of the parts"
+        ),
         "{message}"
     );
 }
@@ -92,6 +94,7 @@ fn links_in_a_circle_end() {
     let folder = Folder::new();
     folder.png("a/1.png", 1, (8, 8), 1);
     std::os::unix::fs::symlink(folder.0.path(), folder.path("a/again")).unwrap();
+    std::os::unix::fs::symlink(folder.0.path().parent().unwrap(), folder.path("a/out")).unwrap();
     std::os::unix::fs::symlink("nowhere", folder.path("a/lost.png")).unwrap();
     assert_eq!(folder.load(&LoadOptions::default()).unwrap().train.count, 1);
 }
@@ -139,7 +142,7 @@ fn bad_files_are_named_or_left_out() {
     assert_eq!(
         message,
         format!(
-            "{}: it is damaged (unexpected end of file); 2 of 4 PNG files cannot be read, and --skip-bad goes on without them",
+            "{}: it is damaged (unexpected end of file); 2 of 4 pictures cannot be read, and --skip-bad goes on without them",
             folder.path("2.png").display()
         )
     );
@@ -148,14 +151,11 @@ fn bad_files_are_named_or_left_out() {
     assert_eq!(data.train, Images::from_bytes([[7; 72], [8; 72]].concat(), 2, 8, 9, 1));
     assert_eq!(data.skipped, [folder.path("2.png"), folder.path("3.png")]);
     let note = &data.notes[0];
-    assert!(
-        note.starts_with("2 of 4 PNG files could not be read and were left out; the first is "),
-        "{note}"
-    );
+    assert!(note.starts_with("2 of 4 pictures could not be read and were left out; the first is "), "{note}");
     std::fs::remove_file(folder.path("1.png")).unwrap();
     std::fs::remove_file(folder.path("4.png")).unwrap();
     let message = super::message(folder.load(&options));
-    assert!(message.ends_with("; none of 2 PNG files can be read"), "{message}");
+    assert!(message.ends_with("; none of 2 pictures can be read"), "{message}");
 }
 
 const SIZE: (usize, usize) = (8, 9);
@@ -163,18 +163,18 @@ const SIZE: (usize, usize) = (8, 9);
 #[test]
 fn folders_without_pictures() {
     let folder = Folder::new();
-    let known = "what can be read is IDX (also .gz), .npy, .npz, and folders of PNG files";
+    let known = formats::READABLE;
     let start = folder.0.path().display().to_string();
     assert_eq!(
         message(folder.load(&LoadOptions::default())),
-        format!("{start}: it has no PNG files; {known}")
+        format!("{start}: it has no pictures; {known}")
     );
-    folder.file("a.jpg", b"\xff\xd8\xff");
+    folder.file("a.gif", b"GIF89a");
     assert_eq!(
         message(folder.load(&LoadOptions::default())),
         format!(
-            "{start}: it has no PNG files, among 1 other files such as {}; {known}",
-            folder.path("a.jpg").display()
+            "{start}: it has no pictures, among 1 other files such as {}; 1 of them are GIF (convert them: mogrify -format png FILES); {known}",
+            folder.path("a.gif").display()
         )
     );
 }
@@ -192,4 +192,102 @@ fn memory_is_asked_for_before_it_is_used() {
             .ends_with("its images take 2.5 KiB of memory, more than the 2.0 KiB that --max-memory allows"),
         "{message}"
     );
+}
+
+#[test]
+fn folders_that_are_named_as_parts_are_parts() {
+    for names in [["train", "val", "test"], ["Training", "Validation", "Testing"], ["TRAIN", "valid", "Test"]]
+    {
+        let folder = Folder::new();
+        for (part, value) in names.iter().zip([1, 2, 3]) {
+            folder.png(&format!("{part}/cat/1.png"), value, (8, 8), 1);
+            folder.png(&format!("{part}/dog/1.png"), value, (8, 8), 1);
+        }
+        let data = folder.load(&LoadOptions::default()).unwrap();
+        assert_eq!((data.train.count, data.validation.clone()), (4, Some(vec![2, 3])), "{names:?}");
+        assert_eq!(bytes(&data.train).iter().step_by(64).copied().collect::<Vec<_>>(), [1, 1, 2, 2]);
+        assert_eq!(data.labels.as_ref().unwrap().ids, [0, 1, 0, 1]);
+        assert_eq!(data.labels.as_ref().unwrap().names, ["cat", "dog"]);
+        assert_eq!(data.test.as_ref().unwrap().count, 2);
+        let split = Split::of(&data, 5, None).unwrap();
+        assert_eq!((split.train, split.validation), (vec![0, 1], vec![2, 3]));
+        assert!(message(Split::of(&data, 5, Some(1))).contains("the data's own validation part, which is 2"));
+    }
+    // A class may be called test.
+    let folder = Folder::new();
+    folder.png("train/1.png", 1, (8, 8), 1).png("test/1.png", 1, (8, 8), 1).png("boat/1.png", 1, (8, 8), 1);
+    let data = folder.load(&LoadOptions::default()).unwrap();
+    assert_eq!((data.train.count, data.test, data.labels.unwrap().classes()), (3, None, 3));
+    // One folder around the parts does not hide them.
+    let folder = Folder::new();
+    folder.png("set/train/1.png", 1, (8, 8), 1).png("set/val/1.png", 1, (8, 8), 1);
+    assert_eq!(folder.load(&LoadOptions::default()).unwrap().validation, Some(vec![1]));
+}
+
+#[cfg(unix)]
+#[test]
+fn class_folders_that_are_not_utf8_are_classes_of_their_own() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = Folder::new();
+    folder.png("a/1.png", 1, (8, 8), 1);
+    for name in [b"b\xe8", b"b\xe9"] {
+        let class = folder.0.path().join(std::ffi::OsStr::from_bytes(name));
+        std::fs::create_dir(&class).unwrap();
+        std::fs::copy(folder.path("a/1.png"), class.join("1.png")).unwrap();
+    }
+    let labels = folder.load(&LoadOptions::default()).unwrap().labels.unwrap();
+    assert_eq!(
+        (labels.ids, labels.names),
+        (vec![0, 1, 2], vec!["a".into(), "b\\xe8".into(), "b\\xe9".into()])
+    );
+}
+
+#[test]
+fn an_archive_is_its_folder() {
+    let folder = Folder::new();
+    let parts = ["train/cat/1.png", "train/dog/1.png", "val/cat/1.png", "test/dog/1.png"];
+    for (name, value) in parts.iter().zip([1, 2, 3, 4]) {
+        folder.png(name, value, (8, 8), 1);
+    }
+    let mut members: Vec<(String, Vec<u8>)> = parts
+        .iter()
+        .rev()
+        .map(|name| (format!("set/{name}"), std::fs::read(folder.path(name)).unwrap()))
+        .collect();
+    members.push(("__MACOSX/set/train/cat/._1.png".into(), b"\0\x05\x16\x07".to_vec()));
+    members.push(("set/train/cat/.hidden.png".into(), b"no picture".to_vec()));
+    let members: Vec<(&str, &[u8])> = members.iter().map(|(name, data)| (name.as_str(), &data[..])).collect();
+    let file = npz_file(&members);
+    let (archive, folder) = (
+        parse(&file, Path::new("x.zip"), &LoadOptions::default()).unwrap(),
+        folder.load(&LoadOptions::default()).unwrap(),
+    );
+    assert_eq!(archive.fingerprint(), folder.fingerprint());
+    assert_eq!((&archive.test, &archive.labels), (&folder.test, &folder.labels));
+    assert_eq!(
+        (archive.notes.len(), archive.files[0].display().to_string()),
+        (0, "x.zip: set/train/cat/1.png".into())
+    );
+}
+
+#[test]
+fn ranges_are_for_pictures_too() {
+    let folder = Folder::new();
+    folder.png("1.png", 1, (8, 8), 1).png("2.png", 0, (8, 8), 1);
+    let options = LoadOptions { range: Some((0.0, 1.0)), ..LoadOptions::default() };
+    let data = folder.load(&options).unwrap();
+    assert_eq!((data.train.range, data.train.to_bytes(0)[0]), (Range::UNIT, 255));
+    folder.png("3.png", 7, (8, 8), 1);
+    assert!(message(folder.load(&options)).ends_with("its values go from 0 to 7, outside of --range 0,1"));
+}
+
+#[test]
+fn pictures_are_cropped_padded_or_stretched() {
+    let folder = Folder::new();
+    folder.png("1.png", 100, (4, 8), 1);
+    for (fit, expected) in [(Fit::Crop, 100), (Fit::Stretch, 100), (Fit::Pad, 7)] {
+        let options = LoadOptions { size: Some((8, 8)), fit, background: [7; 3], ..LoadOptions::default() };
+        let data = folder.load(&options).unwrap();
+        assert_eq!((bytes(&data.train)[0], bytes(&data.train)[36]), (expected, 100), "{fit}");
+    }
 }

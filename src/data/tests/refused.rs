@@ -40,12 +40,8 @@ fn hostile_arrays() {
     let text = "{'descr': '|u1', 'fortran_order': False, 'shape': (1000000, 1000, 1000)}";
     assert!(header(text).contains("where its header promises 10000000000"), "{}", header(text));
     for (descr, found) in [
-        (
-            "<i8",
-            "its pixels are i64 numbers; u8, bool, f32 or f64 can be read (in NumPy: array.astype('uint8'))",
-        ),
-        ("|O", "its elements are '|O'; u8"),
-        ("<c8", "its elements are '<c8'; u8"),
+        ("|O", "its elements are '|O'; integers, bool, f16, f32 or f64 can be read"),
+        ("<c8", "its elements are '<c8'; integers"),
     ] {
         let file = npy_file(descr, &[1, 4, 4], &[0; 128]);
         assert!(refused(&file, &options).contains(found), "{}", refused(&file, &options));
@@ -78,7 +74,7 @@ fn hostile_arrays() {
     assert!(refused(&bomb, &options).contains("it goes on after the 80 bytes"));
     assert!(
         refused(&gzip(&gzip(b"hello")), &options)
-            .contains("it holds Gzip data inside of gzip; IDX or npy can be read there")
+            .contains("it holds gzip data inside of gzip; IDX or npy can be read there")
     );
 
     let long = npy_file("|u1", &[1, 1, 65_536], &[0; 65_536]);
@@ -117,7 +113,7 @@ fn a_directory_that_promises_too_much() {
     let moved =
         u32::from_le_bytes(file[end + 16..end + 20].try_into().unwrap()) + u32::from_le_bytes(size) - 488;
     file[end + 16..end + 20].copy_from_slice(&moved.to_le_bytes());
-    let message = refused(&file, &LoadOptions { part: Part::Train, ..LoadOptions::default() });
+    let message = refused(&file, &LoadOptions { array: Some("x_train".into()), ..LoadOptions::default() });
     assert!(message.contains("bytes where its header promises 4000000"), "{message}");
 }
 
@@ -163,12 +159,9 @@ fn labels_must_fit() {
     assert_eq!(by_itself.labels.unwrap().ids, [4, 9]);
     for (labels, expected) in [
         (idx_file(8, &[3], &[0; 3]), "it has 3 labels for 2 images; there must be one for each"),
-        (idx_file(9, &[2], &[1, 255]), "label 1 is negative or larger than 4294967295"),
-        (
-            idx_file(0x0d, &[2], &[0; 8]),
-            "labels are N integers, and this array has the shape 2 or other numbers",
-        ),
-        (npy_file("|u1", &[2], &[0; 2]), "its name is that of an IDX file, and its content is Npy"),
+        (idx_file(9, &[2], &[1, 255]), "label 1 is not a whole number from 0 to 4294967295"),
+        (idx_file(8, &[1, 2], &[0; 2]), "labels are N whole numbers, and this array has the shape 1×2"),
+        (npy_file("|u1", &[2], &[0; 2]), "its name is that of an IDX file, and its content is npy"),
     ] {
         std::fs::write(path("train-labels-idx1-ubyte"), labels).unwrap();
         assert_eq!(

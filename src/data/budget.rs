@@ -1,0 +1,93 @@
+//! Memory: one budget for everything that loading allocates, and the limits on what a file may ask for.
+//!
+//! A file names its own size, so no buffer is made before its size is claimed from the [`Budget`] (`--max-memory`). Claims are made
+//! in one place, [`hold`](super::hold).
+
+use crate::tensor::ImageShape;
+use crate::{Error, Result};
+use std::path::Path;
+
+/// Rows or columns of an image: what takes memory per row or column stays small, too.
+pub(crate) const LONGEST_SIDE: usize = 65_535;
+
+/// Memory that the images may take.
+pub(crate) struct Budget {
+    limit: u64,
+    used: u64,
+}
+
+impl Budget {
+    pub(crate) fn new(limit: u64) -> Self {
+        Self { limit, used: 0 }
+    }
+
+    /// Claims memory, or says which option would allow it.
+    pub(crate) fn take(&mut self, bytes: u64, path: &Path) -> Result<()> {
+        let wanted = self.used.saturating_add(bytes);
+        if wanted > self.limit {
+            let message = format!(
+                "its images take {} of memory, more than the {} that --max-memory allows",
+                human_bytes(wanted),
+                human_bytes(self.limit)
+            );
+            return Err(Error::data(path, message));
+        }
+        self.used = wanted;
+        Ok(())
+    }
+
+    pub(crate) fn give_back(&mut self, bytes: u64) {
+        self.used = self.used.saturating_sub(bytes);
+    }
+}
+
+/// 3 decimal digits and a binary unit.
+pub(crate) fn human_bytes(bytes: u64) -> String {
+    let units = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < units.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} bytes") } else { format!("{value:.1} {}", units[unit]) }
+}
+
+/// A buffer of zeros, or an error where the system has no memory for it. The system gives its pages when they are first written to,
+/// so a file that is cut off costs no more than the bytes that it does have.
+pub(crate) fn zeros<V: Clone + Default>(len: usize, path: &Path) -> Result<Vec<V>> {
+    // Vec's macro asks for zeroed pages but ends the program if there are none: hence a question first.
+    if Vec::<V>::new().try_reserve_exact(len).is_err() {
+        let size = human_bytes((len as u64).saturating_mul(size_of::<V>() as u64));
+        return Err(Error::data(
+            path,
+            format!("its images take {size} of memory, which this machine does not give"),
+        ));
+    }
+    Ok(vec![V::default(); len])
+}
+
+/// `count` images of a shape in numbers, if a machine can address them.
+pub(crate) fn checked_size(count: usize, shape: ImageShape) -> Option<usize> {
+    let size = count.checked_mul(shape.height)?.checked_mul(shape.width)?.checked_mul(shape.channels)?;
+    (size <= isize::MAX as usize / 8).then_some(size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_budget_names_its_option() {
+        let mut budget = Budget::new(1 << 20);
+        budget.take(1 << 19, Path::new("a")).unwrap();
+        let message = budget.take(3 << 20, Path::new("a.npy")).unwrap_err().to_string();
+        assert_eq!(
+            message,
+            "a.npy: its images take 3.5 MiB of memory, more than the 1.0 MiB that --max-memory allows"
+        );
+        budget.give_back(1 << 19);
+        budget.take(1 << 20, Path::new("a")).unwrap();
+        assert!(budget.take(u64::MAX, Path::new("a")).is_err());
+    }
+}

@@ -1,0 +1,24 @@
+//! A source's images, read, converted and held in memory. The validation images follow the training images in one buffer.
+
+use super::budget::Budget;
+use super::held::Held;
+use super::open::Source;
+use super::options::LoadOptions;
+use super::{hold_arrays, hold_pictures};
+use crate::Result;
+
+/// Reads the images of a source. `progress(done, total)` is called while pictures are decoded, from several threads.
+///
+/// # Errors
+/// If they are damaged, do not fit each other, or take more memory than allowed.
+pub(crate) fn hold(
+    source: Source<'_>,
+    options: &LoadOptions,
+    budget: &mut Budget,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<Held> {
+    match source {
+        Source::Arrays(source) => hold_arrays::hold(&source, options, budget),
+        Source::Pictures(source) => hold_pictures::hold(source, options, budget, progress),
+    }
+}

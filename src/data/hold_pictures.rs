@@ -1,0 +1,251 @@
+//! Many pictures, decoded by all threads into one buffer.
+//!
+//! Every picture is brought to the colours and the size of the data set as it is decoded, so that nothing is held but the pixels of the
+//! data set, and of one picture in each thread. If any picture has 16 bits, all values are floats from 0 to 65535.
+
+use super::budget::{Budget, checked_size, zeros};
+use super::convert::{Converter, Scratch};
+use super::find::reason;
+use super::format::{Canvas, resize};
+use super::held::{Group, Held};
+use super::images::{Images, Pixels, Range};
+use super::labels::Labels;
+use super::options::LoadOptions;
+use super::orientation::Orientation;
+use super::parts::Role;
+use super::picture_source::{NOTHING_LEFT, Picture, PictureSource};
+use super::range::{self, Numbers};
+use super::resize::Sample;
+use crate::tensor::ImageShape;
+use crate::{Error, Result};
+use rayon::prelude::*;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// The range of 16 bits.
+const DEEP: Range = Range { low: 0.0, high: 65535.0 };
+
+/// Decodes the pictures of a source.
+///
+/// # Errors
+/// If one is damaged, unless bad files are left out, or the memory is not enough.
+pub(crate) fn hold(
+    source: PictureSource<'_>,
+    options: &LoadOptions,
+    budget: &mut Budget,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<Held> {
+    let PictureSource { path, kind, pictures, classes, shape, deep, mut bad, mut notes } = source;
+    reserve(&pictures, shape, deep, &path, budget)?;
+    let full = if deep { DEEP } else { Range::BYTES };
+    let values = options.range.map_or(full, |(low, high)| Range { low, high });
+    let converter = Converter::new(shape, values, full, options);
+    let (done, total) = (AtomicUsize::new(0), pictures.len());
+    let advance = || progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
+    // Training, then validation; test.
+    let of = |role: Role| pictures.iter().filter(move |picture| picture.role == role);
+    let groups: [Vec<&Picture<'_>>; 2] =
+        [of(Role::Train).chain(of(Role::Validation)).collect(), of(Role::Test).collect()];
+    let mut validation = None;
+    let [train, test] = groups.map(|group| -> Result<Group> {
+        if group.is_empty() {
+            return Ok(Group::default());
+        }
+        let decoded = if deep {
+            Decoded::new::<f32>(&group, shape, &converter, &path, &advance)?
+        } else {
+            Decoded::new::<u8>(&group, shape, &converter, &path, &advance)?
+        };
+        bad.files.extend(decoded.failed);
+        let labels = (!classes.is_empty()).then(|| Labels {
+            ids: decoded.kept.iter().map(|picture| picture.class).collect(),
+            names: classes.clone(),
+        });
+        let held_out = decoded.kept.iter().filter(|picture| picture.role == Role::Validation).count();
+        if group.iter().any(|picture| picture.role == Role::Validation) {
+            validation = Some(held_out);
+        }
+        let files = decoded.kept.iter().map(|picture| picture.entry.path.clone()).collect();
+        Ok(Group { images: Some(decoded.images), labels, files })
+    });
+    let (mut train, mut test) = (train?, test?);
+    bad.files.sort();
+    bad.check(options)?;
+    let parts = || [&train, &test].into_iter().filter_map(|group| group.images.as_ref());
+    let nothing_left = parts().any(|images| images.count == 0) || validation == Some(0);
+    if let (true, Some((path, reason))) = (nothing_left, bad.files.first()) {
+        return Err(Error::data(path, format!("it {reason}; {NOTHING_LEFT}")));
+    }
+    let numbers = if deep { Numbers::Integers } else { Numbers::Bytes };
+    let needed = deep || options.range.is_some() || options.trained_range.is_some();
+    let extent = if needed { range::extent(parts().map(|images| &images.pixels)) } else { (0.0, 255.0) };
+    let range = range::settle(numbers, extent, options, &path, &mut notes)?;
+    for images in [&mut train, &mut test].into_iter().filter_map(|group| group.images.as_mut()) {
+        images.range = range;
+    }
+    notes.extend(bad.note());
+    let single = bad.single;
+    let skipped = bad.files.into_iter().map(|(path, _)| path).collect();
+    // A single picture is not a list of files.
+    if single {
+        train.files.clear();
+    }
+    Ok(Held { train, validation, test, path, kind, notes, skipped })
+}
+
+/// Claims the memory for the pixels, and makes sure that there is enough to decode them.
+fn reserve(
+    pictures: &[Picture<'_>],
+    shape: ImageShape,
+    deep: bool,
+    path: &Path,
+    budget: &mut Budget,
+) -> Result<()> {
+    let numbers = checked_size(pictures.len(), shape);
+    budget.take(numbers.map_or(u64::MAX, |n| n as u64 * if deep { 4 } else { 1 }), path)?;
+    // Each thread may hold a file, the picture as it was decoded, turned, and in its final colours.
+    let largest = |of: fn(&Picture<'_>, bool) -> u64| pictures.iter().map(|picture| of(picture, deep)).max();
+    let picture = largest(|picture, deep| picture.header.scratch(deep)).unwrap_or(0);
+    let file = largest(|picture, _| picture.length).unwrap_or(0);
+    let threads = rayon::current_num_threads().min(pictures.len()) as u64;
+    let scratch = picture.saturating_add(file).saturating_mul(threads);
+    budget.take(scratch, path)?;
+    budget.give_back(scratch);
+    Ok(())
+}
+
+/// What came out of decoding.
+struct Decoded<'a, 'p> {
+    /// Those that could be decoded.
+    images: Images,
+    /// Where they are from, one for each.
+    kept: Vec<&'a Picture<'p>>,
+    /// The others, and why.
+    failed: Vec<(PathBuf, String)>,
+}
+
+impl<'a, 'p> Decoded<'a, 'p> {
+    /// Decodes pictures in parallel, each into its place; the gaps of those that cannot be decoded are closed up.
+    fn new<V: Decodable>(
+        pictures: &[&'a Picture<'p>],
+        shape: ImageShape,
+        converter: &Converter,
+        path: &Path,
+        progress: &(dyn Fn() + Sync),
+    ) -> Result<Self> {
+        let size = shape.len();
+        let mut values: Vec<V> = zeros(pictures.len() * size, path)?;
+        let failures: Vec<Option<String>> = pictures
+            .par_iter()
+            .zip(values.par_chunks_exact_mut(size))
+            .map_init(Buffers::default, |buffers, (picture, out)| {
+                let result = buffers.decode(picture, converter, out);
+                progress();
+                result.err()
+            })
+            .collect();
+        let mut kept = Vec::with_capacity(pictures.len());
+        let mut failed = Vec::new();
+        for (index, (picture, failure)) in pictures.iter().zip(failures).enumerate() {
+            match failure {
+                Some(reason) => failed.push((picture.entry.path.clone(), reason)),
+                None => {
+                    let place = kept.len();
+                    if place != index {
+                        values.copy_within(index * size..(index + 1) * size, place * size);
+                    }
+                    kept.push(*picture);
+                }
+            }
+        }
+        values.truncate(kept.len() * size);
+        let ImageShape { height, width, channels } = shape;
+        let count = kept.len();
+        let images =
+            Images { pixels: V::pixels(values), count, height, width, channels, range: Range::BYTES };
+        Ok(Self { images, kept, failed })
+    }
+}
+
+/// What a pixel of a data set can be.
+trait Decodable: Sample {
+    /// Takes over the samples of a picture: of one byte, or of two.
+    fn samples(canvas: &Canvas, deep: bool, out: &mut Vec<Self>) -> std::result::Result<(), String>;
+
+    /// The pixels of the data set.
+    fn pixels(values: Vec<Self>) -> Pixels;
+}
+
+impl Decodable for u8 {
+    fn samples(canvas: &Canvas, deep: bool, out: &mut Vec<Self>) -> std::result::Result<(), String> {
+        if deep {
+            return Err("changed while it was read".into());
+        }
+        resize(out, canvas.samples.len())?;
+        out.copy_from_slice(&canvas.samples);
+        Ok(())
+    }
+
+    fn pixels(values: Vec<Self>) -> Pixels {
+        Pixels::U8(values)
+    }
+}
+
+impl Decodable for f32 {
+    fn samples(canvas: &Canvas, deep: bool, out: &mut Vec<Self>) -> std::result::Result<(), String> {
+        let from = &canvas.samples;
+        if deep {
+            resize(out, from.len() / 2)?;
+            let (pairs, _) = from.as_chunks::<2>();
+            out.iter_mut().zip(pairs).for_each(|(out, pair)| *out = Self::from(u16::from_be_bytes(*pair)));
+        } else {
+            resize(out, from.len())?;
+            out.iter_mut().zip(from).for_each(|(out, &v)| *out = Self::from(u16::from(v) * 257));
+        }
+        Ok(())
+    }
+
+    fn pixels(values: Vec<Self>) -> Pixels {
+        Pixels::F32(values)
+    }
+}
+
+/// One thread's buffers.
+#[derive(Default)]
+struct Buffers<V> {
+    file: Vec<u8>,
+    canvas: Canvas,
+    turned: Vec<u8>,
+    samples: Vec<V>,
+    scratch: Scratch<V>,
+}
+
+impl<V: Decodable> Buffers<V> {
+    /// Decodes a picture and brings it to the colours and the size of the data set.
+    fn decode(
+        &mut self,
+        picture: &Picture<'_>,
+        converter: &Converter,
+        out: &mut [V],
+    ) -> std::result::Result<(), String> {
+        let Picture { entry, format, header, length, .. } = picture;
+        entry.read_all(*length, &mut self.file).map_err(reason)?;
+        (format.decode)(&self.file, header, &mut self.canvas)?;
+        if header.orientation != Orientation::UPRIGHT {
+            let bytes = self.canvas.channels * if header.deep { 2 } else { 1 };
+            resize(&mut self.turned, self.canvas.samples.len())?;
+            header.orientation.apply(
+                &self.canvas.samples,
+                header.height,
+                header.width,
+                bytes,
+                &mut self.turned,
+            );
+            std::mem::swap(&mut self.turned, &mut self.canvas.samples);
+        }
+        V::samples(&self.canvas, header.deep, &mut self.samples)?;
+        let (height, width) = header.size();
+        let from = ImageShape::new(height, width, self.canvas.channels);
+        converter.run(&self.samples, from, out, &mut self.scratch)
+    }
+}

@@ -1,0 +1,144 @@
+//! Which values stand for black and white.
+//!
+//! Bytes go from 0 to 255, truth values from 0 to 1. The range of other numbers is found from the smallest and the largest of them, over all parts of the
+//! data set together: for floats the first of [0, 1], [−1, 1] and [0, 255] that holds all; for integers from 0 on the smallest
+//! of 8, 10, 12, 14 and 16 bits. A range that was given, or that a model was trained with, comes first.
+
+use super::images::{Pixels, Range};
+use super::options::LoadOptions;
+use crate::{Error, Result};
+use rayon::prelude::*;
+use std::path::Path;
+
+/// What the values are, by their type in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Numbers {
+    /// Truth values.
+    Bits,
+    /// 8 bits without a sign.
+    Bytes,
+    /// Other integers.
+    Integers,
+    Floats,
+}
+
+/// Numbers of a range may lie outside by this part of it: what rounding makes of them.
+const TOLERANCE: f32 = 1e-5;
+
+/// The smallest and the largest value of some images; of none, an interval that holds nothing.
+pub(crate) fn extent<'p>(parts: impl IntoIterator<Item = &'p Pixels>) -> (f32, f32) {
+    const NOTHING: (f32, f32) = (f32::INFINITY, f32::NEG_INFINITY);
+    let wider = |a: (f32, f32), b: (f32, f32)| (a.0.min(b.0), a.1.max(b.1)); // exact, so the order does not matter
+    let of = |pixels: &Pixels| match pixels {
+        Pixels::U8(values) => values
+            .par_chunks(1 << 16)
+            .map(|values| values.iter().fold((u8::MAX, 0), |a, &v| (a.0.min(v), a.1.max(v))))
+            .map(|(low, high)| (f32::from(low), f32::from(high)))
+            .reduce(|| NOTHING, wider),
+        Pixels::F32(values) => values
+            .par_chunks(1 << 16)
+            .map(|values| values.iter().fold(NOTHING, |a, &v| (a.0.min(v), a.1.max(v))))
+            .reduce(|| NOTHING, wider),
+    };
+    parts.into_iter().map(of).fold(NOTHING, wider)
+}
+
+/// Does a range hold an interval, but for rounding?
+fn holds(range: Range, (low, high): (f32, f32)) -> bool {
+    let slack = TOLERANCE * (range.high - range.low);
+    low >= range.low - slack && high <= range.high + slack
+}
+
+/// Settles the range of values from `low` to `high`; adds to `notes` what a person should know.
+///
+/// # Errors
+/// If a given range does not hold the values, or none can be found.
+pub(crate) fn settle(
+    numbers: Numbers,
+    (low, high): (f32, f32),
+    options: &LoadOptions,
+    path: &Path,
+    notes: &mut Vec<String>,
+) -> Result<Range> {
+    if let Some((asked_low, asked_high)) = options.range {
+        let range = Range { low: asked_low, high: asked_high };
+        if !(asked_low < asked_high && (asked_high - asked_low).is_finite()) {
+            return Err(Error::config(format!(
+                "--range {asked_low},{asked_high} must be two numbers, the smaller first"
+            )));
+        }
+        if !holds(range, (low, high)) {
+            let message =
+                format!("its values go from {low} to {high}, outside of --range {asked_low},{asked_high}");
+            return Err(Error::data(path, message));
+        }
+        return Ok(range);
+    }
+    let trained = options.trained_range.filter(|range| match numbers {
+        Numbers::Bits => false,
+        // Bytes of another data set have the range of bytes, unless the model's is a part of it: masks of 0 and 1.
+        Numbers::Bytes => range.low == 0.0 && range.high < 255.0,
+        Numbers::Integers | Numbers::Floats => true,
+    });
+    if let Some(range) = trained {
+        if holds(range, (low, high)) {
+            return Ok(range);
+        }
+        if numbers != Numbers::Bytes {
+            notes.push(format!(
+                "its values go from {low} to {high}, and the model was trained with a range from {} to {}; the range is found anew",
+                range.low, range.high
+            ));
+        }
+    }
+    match numbers {
+        Numbers::Bits => Ok(Range::UNIT),
+        Numbers::Bytes => Ok(Range::BYTES),
+        Numbers::Integers if low >= 0.0 => {
+            let most = [255.0, 1023.0, 4095.0, 16383.0, 65535.0].into_iter().find(|&most| high <= most);
+            let range = Range { low: 0.0, high: most.unwrap_or(high) };
+            if range != Range::BYTES {
+                notes.push(found(low, high, range));
+            }
+            Ok(range)
+        }
+        Numbers::Integers if low >= -128.0 && high <= 127.0 => {
+            let range = Range { low: -128.0, high: 127.0 };
+            notes.push(found(low, high, range));
+            Ok(range)
+        }
+        Numbers::Integers if low < high => {
+            let range = Range { low, high };
+            notes.push(found(low, high, range));
+            Ok(range)
+        }
+        _ => {
+            let usual = [Range::UNIT, Range::SYMMETRIC, Range::BYTES];
+            usual.into_iter().find(|&range| holds(range, (low, high))).ok_or_else(|| {
+                Error::data(
+                    path,
+                    format!(
+                        "its values go from {low} to {high}, in none of the usual ranges (0 to 1, -1 to 1, 0 to 255); \
+                         say which values are black and white with --range {low},{high}"
+                    ),
+                )
+            })
+        }
+    }
+}
+
+fn found(low: f32, high: f32, range: Range) -> String {
+    format!(
+        "its values go from {low} to {high}: {} is taken as black and {} as white; --range LO,HI changes that",
+        range.low, range.high
+    )
+}
+
+/// Brings values that rounding put outside of the range to its ends.
+pub(crate) fn clamp(pixels: &mut Pixels, range: Range) {
+    if let Pixels::F32(values) = pixels {
+        values.par_chunks_mut(1 << 16).for_each(|values| {
+            values.iter_mut().for_each(|v| *v = v.clamp(range.low, range.high));
+        });
+    }
+}
