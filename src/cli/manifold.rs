@@ -84,7 +84,7 @@ impl Manifold {
             shown.labels.as_ref().map_or((&[][..], &[][..]), |labels| (&labels.ids[..], &labels.names[..]));
         let axes = (map.axes.0.as_str(), map.axes.1.as_str());
         Scatter { title: &title, axes, points: &map.points, classes, names }.save_new(out)?;
-        println!("wrote {}", out.display());
+        say!("wrote {}", out.display());
         Ok(())
     }
 }

@@ -3,6 +3,14 @@
 //! A command is a file in this folder with its arguments and a `run` that calls the library and prints. Exit codes: 0 done, 1 an error (one
 //! sentence on standard error), 2 a command line of the wrong form, 130 stopped by Ctrl-C with everything saved.
 
+/// Prints a line on standard output. A pipe that nobody reads any more is no reason to stop, nor to leave a file unwritten.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+
 mod common;
 mod decode;
 mod edit;

@@ -150,7 +150,7 @@ impl Output {
         match self {
             Self::Png(path) => {
                 sheet().save_new(path)?;
-                println!("wrote {}", path.display());
+                say!("wrote {}", path.display());
             }
             Self::Npy(path) => write_numbers(path, &[count, height, width, channels], values)?,
             Self::Folder(folder) => {
@@ -166,7 +166,7 @@ impl Output {
                     let path = folder.join(format!("{at:05}.png"));
                     write_new(system(), &path, |out| write_png(out, &bytes, height, width, channels))?;
                 }
-                println!("wrote {count} pictures into {}", folder.display());
+                say!("wrote {count} pictures into {}", folder.display());
             }
         }
         Ok(())
@@ -193,7 +193,7 @@ pub(super) fn refuse_other(option: &str, path: &Path, kind: &str) -> Result<()> 
 pub(super) fn write_numbers(path: &Path, shape: &[usize], values: &[f32]) -> Result<()> {
     write_new(system(), path, |out| write_npy_f32(out, shape, values))?;
     let shape: Vec<String> = shape.iter().map(usize::to_string).collect();
-    println!("wrote {} ({})", path.display(), shape.join("×"));
+    say!("wrote {} ({})", path.display(), shape.join("×"));
     Ok(())
 }
 

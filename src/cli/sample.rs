@@ -112,7 +112,7 @@ impl Sample {
         let components = self.components.unwrap_or(Mixture::default_components(judged.train.len()));
         let (mixture, report) = Mixture::fit(&codes, opened.model.config().latent, components, seed)?;
         mixture.save(&path, &opened.model)?;
-        println!(
+        say!(
             "fitted {components} Gaussians to the codes of {} images in {} steps: ln p(z) {:.2} nats per image, and {:.2} under N(0, I); \
              kept in {}",
             judged.train.len(),

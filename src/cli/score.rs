@@ -102,20 +102,20 @@ impl Score {
         }
 
         let strange = scores.iter().filter(|&&score| score > threshold).count();
-        println!("{} images scored: {}", scores.len(), out.display());
-        println!(
+        say!("{} images scored: {}", scores.len(), out.display());
+        say!(
             "threshold {threshold:.3} nats, the {} quantile of {} {of}; {strange} images are above it",
             self.quantile,
             reference.len()
         );
-        println!("strangest:");
+        say!("strangest:");
         for &index in order.iter().take(5) {
             let name =
                 scored.files.get(index).map_or(format!("image {index}"), |file| file.display().to_string());
-            println!("  {:>12.3}  {name}", scores[index]);
+            say!("  {:>12.3}  {name}", scores[index]);
         }
         if let Some(sheet) = &self.sheet {
-            println!("sheet of the strangest (original, reconstruction, error): {}", sheet.display());
+            say!("sheet of the strangest (original, reconstruction, error): {}", sheet.display());
         }
         Ok(Ending::Done)
     }

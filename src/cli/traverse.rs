@@ -59,11 +59,11 @@ impl Traverse {
         let shown = shown.take(Some(self.count))?;
         let all = activity(&shown.encode(&mut codec, &shown.indices), latent, self.by);
         let chosen = &all[..self.rows.unwrap_or(latent).min(latent)];
-        println!("over {} {}:", shown.len(), shown.what);
-        println!("row  dimension  KL (nats)  variance of μ");
+        say!("over {} {}:", shown.len(), shown.what);
+        say!("row  dimension  KL (nats)  variance of μ");
         for (row, a) in chosen.iter().enumerate() {
             let active = if a.variance > ACTIVE_VARIANCE { "" } else { "  not active" };
-            println!("{:>3}  {:>9}  {:>9.3}  {:>13.4}{active}", row + 1, a.dimension, a.kl, a.variance);
+            say!("{:>3}  {:>9}  {:>9.3}  {:>13.4}{active}", row + 1, a.dimension, a.kl, a.variance);
         }
         let dimensions: Vec<usize> = chosen.iter().map(|a| a.dimension).collect();
         let pictures = codec.decode(&rows(&start, &dimensions, &values));
