@@ -103,7 +103,7 @@ mod tests {
             count(name, &|| crate::layers::proof::check_gradients(examples(), 100_000 * (index as u64 + 1)));
         }
         count("shared", &crate::layers::shared::tests::gradients_through_the_draw_and_beside_it);
-        count("likelihoods", &crate::loss::reconstruction::tests::gradients_are_those_of_finite_differences);
+        count("likelihoods", &crate::loss::likelihood::tests::gradients_are_those_of_finite_differences);
         count("divergences", &crate::loss::divergence::tests::gradients_are_those_of_finite_differences);
         count(
             "objective",

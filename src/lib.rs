@@ -82,11 +82,11 @@
 //!
 //! From what is wanted to what serves it. `docs/reading-order.md` is a guided path, with questions.
 //!
-//! 1. [`loss`]: what is wanted. [`loss::reconstruction`], [`loss::divergence`], [`loss::objective`].
+//! 1. [`loss`]: what is wanted. [`loss::likelihood`], [`loss::divergence`], [`loss::objective`].
 //! 2. [`layers`]: [`linear`](layers::linear), then [`conv2d`](layers::conv2d) and
 //!    [`conv_transpose2d`](layers::conv_transpose2d), and [`shared`](layers::shared), where the code is drawn.
 //! 3. [`kernels`]: what the layers stand on, [`columns`](kernels::columns) (im2col and col2im) and [`gemm`](kernels::gemm).
-//! 4. [`model`]: layers in a chain ([`network`](model::network)), the three networks ([`presets`](model::presets)), forward and backward
+//! 4. [`model`]: the networks as plans ([`presets`](model::presets)), a network put together ([`architecture`](model::architecture)), forward and backward
 //!    through all of it ([`vae`](model::vae)), and a trained model in use ([`codec`](model::codec)).
 //! 5. [`optim`] and [`train`]: Adam, the step, the epoch, the run folder.
 //! 6. [`data`] (images in), [`generate`] (new images out), [`evaluate`] (how good they are), [`export`] (a model for PyTorch),
@@ -124,7 +124,7 @@
 //! - **f32 and f64.** All from the kernels to the loss is generic, so that gradients are checked by finite differences in f64.
 //! - **A training step allocates nothing** of the crate's own; workspaces are made once, for the largest batch.
 //! - **PyTorch's names and layouts on disk**, what the kernels want in memory ([`model::parameters`]).
-//! - **A file is whole or not there** ([`storage::atomic`]), and what is read from one is checked before memory is made for it.
+//! - **Atomic file writes: a file is whole or not there** ([`storage`]), and what is read from one is checked before memory is made for it.
 //! - **Errors** are one sentence: what was found, where, what would be right ([`Error`]). Kernels assert; a shape that does not fit is a
 //!   bug.
 

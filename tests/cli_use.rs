@@ -230,7 +230,7 @@ fn data_are_described() {
         (&"data".into(), &6.into(), &3.into())
     );
     assert_eq!(facts["largest"], 250.0);
-    refused(at, &["info", "images", "--sheet", "sheet.png"], "is there already");
+    refused(at, &["info", "images", "--sheet", "sheet.png"], "already exists");
     let values: Vec<f32> = (0..2 * 64).map(|v| v as f32 / 64.0 - 1.0).collect();
     elbo::data::write_npy_f32(std::fs::File::create(at.join("x.npy")).unwrap(), &[2, 8, 8], &values).unwrap();
     let text = works(at, &["info", "x.npy"]);
@@ -327,10 +327,10 @@ fn what_cannot_be_is_refused_in_a_sentence() {
     refused(at, &["decode", "wide.npy", "--out", "x.jpg"], ".jpg");
     refused(at, &["reconstruct", "notes.txt"], "notes.txt");
     refused(at, &["reconstruct", "empty"], "model.safetensors");
-    refused(at, &["reconstruct", "--out", "mask.png"], "is there already");
+    refused(at, &["reconstruct", "--out", "mask.png"], "already exists");
     refused(at, &["reconstruct", "--count", "0"], "at least 1");
     refused(at, &["reconstruct", "--noise", "-1"], "--noise -1");
-    refused(at, &["export", "--out", "one"], "is there already");
+    refused(at, &["export", "--out", "one"], "already exists");
     // What opens nowhere, or would be written half.
     refused(at, &["encode", "--out", "codes.png"], "as .npy, not as .png");
     refused(at, &["encode", "--log-variance", "s.txt"], "as .npy, not as .txt");

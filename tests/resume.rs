@@ -183,7 +183,7 @@ fn the_second_one_in_a_run_folder_is_refused_and_a_kill_leaves_no_lock() {
         assert!(message.contains(&format!("process {} is training into it", long.0.id())), "{message}");
     }
     let message = refused(&split(&train(&data, &run, "--preset mlp")));
-    assert!(message.contains("is there already"), "{message}");
+    assert!(message.contains("already exists"), "{message}");
     assert!(long.0.try_wait().unwrap().is_none(), "the first one goes on");
     long.0.kill().unwrap();
     long.0.wait().unwrap();
@@ -279,7 +279,7 @@ fn a_config_that_was_edited_is_refused_with_the_option() {
     std::fs::write(&config, &good).unwrap();
     assert_eq!(snapshot(&run), before, "nothing was written");
     for options in ["--lr 0.1", "--data x", "--preset conv", "--seed 1"] {
-        assert!(refused(&split(&resume(&run, options))).contains("may be given anew"));
+        assert!(refused(&split(&resume(&run, options))).contains("may be given again"));
     }
 }
 

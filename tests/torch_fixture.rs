@@ -5,6 +5,7 @@
 //! other formula would; in `f32`, with the optimizer that training uses, to what single precision can hold.
 
 use elbo::data::Span;
+use elbo::layers::Describe;
 use elbo::loss::{Likelihood, Objective};
 use elbo::model::{Batch, ModelConfig, Vae};
 use elbo::optim::{Adam, AdamState};
@@ -51,7 +52,7 @@ impl Fixture {
     }
 
     fn likelihood(&self) -> Likelihood {
-        Likelihood::from_name(self.values["likelihood"].as_str().unwrap()).unwrap()
+        self.values["likelihood"].as_str().unwrap().parse().unwrap()
     }
 
     fn model<T: Element>(&self) -> Vae<T> {
@@ -61,6 +62,9 @@ impl Fixture {
         config.latent = self.size("latent");
         config.tie_weights = self.values["tied"].as_bool().unwrap();
         config.likelihood = self.likelihood();
+        if self.values["widths"].is_array() {
+            config.widths = Self::numbers(&self.values["widths"]).iter().map(|&n| n as usize).collect();
+        }
         let mut model = Vae::new(config, 0).unwrap();
         let table = model.architecture().table.clone();
         let listed = self.values["tensors"].as_array().unwrap();
@@ -80,6 +84,9 @@ impl Fixture {
 
     fn images<T: Element>(&self, model: &Vae<T>) -> Vec<T> {
         let pixel = |i| match model.config().span() {
+            _ if self.likelihood().is_exact_for_bytes() => {
+                f64::from(((256.0 * unit(1000, i)).floor() / 255.0) as f32)
+            }
             Span::Unit => f64::from(unit(1000, i) as f32),
             Span::Symmetric => signed(1000, i, 1.0),
         };
@@ -151,7 +158,8 @@ impl Fixture {
     /// The decoder's output, of which the file has a sum, a sum of squares, and samples in N·C·H·W order.
     fn check_output<T: Element>(&self, near: &impl Fn(&str, f64, f64, f64), model: &Vae<T>, output: &[T]) {
         let stored = &self.values["output"];
-        let (c, hw) = (model.config().channels, model.config().height * model.config().width);
+        let shape = model.architecture().decoder.output();
+        let (c, hw) = (shape.channels, shape.pixels());
         let (sum, squares) =
             output.iter().map(|v| v.to_f64()).fold((0.0, 0.0), |(s, q), v| (s + v, q + v * v));
         let positions = Self::numbers(&stored["positions"]);
@@ -181,8 +189,20 @@ fn naive_adam() -> impl FnMut(&mut [f64], &[f64]) {
     }
 }
 
-const CASES: [&str; 7] =
-    ["conv", "conv_odd_rgb", "conv_gaussian", "conv_tied", "mlp", "article", "article_odd"];
+const CASES: [&str; 12] = [
+    "conv",
+    "conv_odd_rgb",
+    "conv_gaussian",
+    "conv_tied",
+    "conv_logistic",
+    "conv_mixture",
+    "mlp",
+    "mlp_beta",
+    "article",
+    "article_odd",
+    "residual",
+    "residual_odd",
+];
 
 #[test]
 fn in_double_precision_every_network_agrees_with_pytorch_to_nine_digits() {

@@ -134,10 +134,11 @@ impl<'a> Bench<'a> {
         prepare: impl FnMut(&mut S),
         run: impl FnMut(&mut S),
     ) -> Option<Timing> {
-        self.row_within(Budget::kernel(self.options.quick), name, shape, work, state, prepare, run)
+        let budget = Budget::kernel(self.options.quick);
+        self.measured(name, shape, work, || measure(budget, state, prepare, run))
     }
 
-    /// Measures a row if it is wanted.
+    /// Measures a row with a budget of its own, and nothing to prepare, if it is wanted.
     pub fn row_within<S>(
         &mut self,
         budget: Budget,
@@ -145,8 +146,17 @@ impl<'a> Bench<'a> {
         shape: &str,
         work: Work,
         state: &mut S,
-        prepare: impl FnMut(&mut S),
         run: impl FnMut(&mut S),
+    ) -> Option<Timing> {
+        self.measured(name, shape, work, || measure(budget, state, |_| (), run))
+    }
+
+    fn measured(
+        &mut self,
+        name: &str,
+        shape: &str,
+        work: Work,
+        measure: impl FnOnce() -> Timing,
     ) -> Option<Timing> {
         if !self.wants(name) {
             return None;
@@ -155,7 +165,7 @@ impl<'a> Bench<'a> {
             println!("{} · {name}", self.group);
             return None;
         }
-        let timing = measure(budget, state, prepare, run);
+        let timing = measure();
         self.push(name, shape, work, timing);
         Some(timing)
     }

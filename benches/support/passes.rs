@@ -8,6 +8,7 @@ use elbo::layers::Activation;
 use elbo::loss::{Divergence, Likelihood};
 use elbo::model::{ModelConfig, Vae};
 use elbo::random::{Stream, fill_normal, stream};
+use elbo::tensor::ImageShape;
 use rand::Rng;
 
 use super::harness::Bench;
@@ -277,31 +278,33 @@ pub fn elementwise_rows(bench: &mut Bench<'_>, batch: usize) {
 pub fn loss_rows(bench: &mut Bench<'_>, batch: usize) {
     bench.begin("losses", rayon::current_num_threads());
     let n = batch * 784;
-    let output = uniform(1, n);
+    let image = ImageShape::new(28, 28, 1);
     let target: Vec<f32> = uniform(2, n).into_iter().map(f32::abs).collect();
-    let mut space = (vec![0.0_f32; n], vec![0.0; batch]);
-    let sizes = format!("{batch}×784");
-    for name in Likelihood::NAMES {
-        let likelihood = Likelihood::from_name(name).expect("its own name");
+    for likelihood in Likelihood::ALL {
+        let numbers = likelihood.numbers();
+        let output = uniform(1, n * numbers);
+        let mut space = (vec![0.0_f32; n * numbers], vec![0.0; batch]);
+        let sizes = if numbers == 1 { format!("{batch}×784") } else { format!("{batch}×784×{numbers}") };
+        let name = likelihood.name();
         let both = format!("{name} forward and backward");
         bench.row(
             &both,
             &sizes,
-            Work::memory(3 * n),
+            Work::memory((2 * numbers + 1) * n),
             &mut space,
             |_| (),
             |(d, per_image)| {
-                likelihood.forward_backward(&output, &target, d, per_image);
+                likelihood.forward_backward(&output, &target, image, d, per_image);
             },
         );
         bench.row(
             &format!("{name} forward"),
             &sizes,
-            Work::memory(2 * n),
+            Work::memory((numbers + 1) * n),
             &mut space,
             |_| (),
             |(_, per_image)| {
-                likelihood.forward(&output, &target, per_image);
+                likelihood.forward(&output, &target, image, per_image);
             },
         );
     }

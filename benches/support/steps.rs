@@ -67,7 +67,7 @@ pub fn step_row(bench: &mut Bench<'_>, config: &ModelConfig, batch: usize) -> Op
     let mut training = Training::new(config, batch);
     let budget = Budget::step(bench.options.quick);
     let work = step_work(config, batch);
-    bench.row_within(budget, &name, &format!("batch {batch}"), work, &mut training, |_| (), Training::step)
+    bench.row_within(budget, &name, &format!("batch {batch}"), work, &mut training, Training::step)
 }
 
 /// Images generated at once, and in all.
@@ -105,7 +105,7 @@ pub fn sample_row(bench: &mut Bench<'_>, config: &ModelConfig) -> Option<Timing>
     let work = Work { flops: flops as f64, images: GENERATED as f64, ..Work::default() };
     let budget = Budget { fewest: 3, ..Budget::step(bench.options.quick) };
     let sizes = format!("{GENERATED} images");
-    bench.row_within(budget, &name, &sizes, work, &mut sampling, |_| (), Sampling::generate)
+    bench.row_within(budget, &name, &sizes, work, &mut sampling, Sampling::generate)
 }
 
 /// A preset at a size, or at the one that it is usually timed with.

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::common::{Ending, Opened};
-use crate::data::{Filler, Part, Span};
+use crate::data::{Filler, Part};
 use crate::error::{Error, Result};
 use crate::evaluate::judged::{Judged, Which};
 use crate::evaluate::judgement::{Evaluator, Judgement};
@@ -98,10 +98,7 @@ impl Eval {
         let codes = codec.encode_with(images, indices, &filler);
         let quality = reconstruction_quality(&mut codec, &codes, images, indices, &filler);
         let neighbours = neighbour_accuracy(&mut codec, &judged, &codes, &filler);
-        let bits = |nats: f64| {
-            let span = if model.config().span() == Span::Symmetric { 2.0 } else { 1.0 };
-            model.config().likelihood.bits_per_dim(nats, model.config().pixels(), span)
-        };
+        let bits = |nats: f64| model.config().likelihood.bits_per_dim(nats, model.config().pixels());
         let importance =
             self.importance.map(|k| importance_bound(model, &codes, images, indices, &filler, k));
         let distances = match self.samples {

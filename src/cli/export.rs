@@ -8,7 +8,6 @@ use super::common::{Ending, Opened};
 use crate::error::Result;
 use crate::export::export;
 use crate::storage::atomic::refuse_existing;
-use crate::storage::system::system;
 use crate::train::DataOptions;
 
 /// Take the model to PyTorch: its weights, and a Python file that rebuilds the network and checks itself
@@ -29,7 +28,7 @@ impl Export {
         refuse_existing(&self.out)?;
         let options = DataOptions { max_memory: self.max_memory, ..DataOptions::default() };
         let opened = Opened::new(self.run.as_deref(), options.load_options()?.max_memory)?;
-        export(&opened.model, system(), &self.out)?;
+        export(&opened.model, &self.out)?;
         let out = self.out.display();
         println!("wrote {out}/model.safetensors, {out}/model.py and {out}/check.safetensors");
         println!("next: python {out}/model.py   (compares PyTorch's results with these; needs only torch)");

@@ -11,7 +11,6 @@ use crate::generate::manifold::{Projection, draw_grid, project};
 use crate::model::Codec;
 use crate::report::svg::Scatter;
 use crate::storage::atomic::refuse_existing;
-use crate::storage::system::system;
 use crate::train::DataOptions;
 
 /// Map the latent space: a grid of pictures (.png), or the images' codes as points (.svg)
@@ -84,7 +83,7 @@ impl Manifold {
         let (classes, names) =
             shown.labels.as_ref().map_or((&[][..], &[][..]), |labels| (&labels.ids[..], &labels.names[..]));
         let axes = (map.axes.0.as_str(), map.axes.1.as_str());
-        Scatter { title: &title, axes, points: &map.points, classes, names }.save_new(system(), out)?;
+        Scatter { title: &title, axes, points: &map.points, classes, names }.save_new(out)?;
         println!("wrote {}", out.display());
         Ok(())
     }

@@ -32,7 +32,9 @@ impl Shown {
     pub(super) fn new(opened: &Opened, options: &DataOptions) -> Result<Self> {
         let binarize = opened.binarize(options)?;
         let data = opened.images(options, Part::Test)?;
-        let Judged { which, indices, .. } = Judged::choose(&data, opened.split(options))?;
+        // Data that are named are shown whole, also if they are the run's own.
+        let run = opened.split(options).filter(|_| options.data.is_none());
+        let Judged { which, indices, .. } = Judged::choose(&data, run)?;
         let (images, labels, what) = match which {
             Which::Test => (data.test.expect("they were chosen"), data.test_labels, "test images"),
             Which::Validation => (data.train, data.labels, "validation images"),

@@ -12,7 +12,6 @@ use crate::error::{Error, Result};
 use crate::evaluate::judged::Judged;
 use crate::generate::prior::{FILE_NAME, Mixture, Prior};
 use crate::model::Codec;
-use crate::storage::system::system;
 use crate::train::DataOptions;
 
 /// Draw new pictures: codes from the prior, decoded
@@ -112,7 +111,7 @@ impl Sample {
         let codes = Codec::new(&opened.model).encode_with(&data.train, &judged.train, &filler);
         let components = self.components.unwrap_or(Mixture::default_components(judged.train.len()));
         let (mixture, report) = Mixture::fit(&codes, opened.model.config().latent, components, seed)?;
-        mixture.save(system(), &path, &opened.model)?;
+        mixture.save(&path, &opened.model)?;
         println!(
             "fitted {components} Gaussians to the codes of {} images in {} steps: ln p(z) {:.2} nats per image, and {:.2} under N(0, I); \
              kept in {}",

@@ -14,7 +14,6 @@ use crate::error::{Error, Result};
 use crate::model::Vae;
 use crate::report::grouped;
 use crate::report::html::shell_word;
-use crate::storage::system::system;
 use crate::train::run::{EpochReport, Observer, resumed_config};
 use crate::train::trainer::StepReport;
 use crate::train::{Config, Outcome, Run, TrainOptions, Trainer, Training, with_threads};
@@ -87,7 +86,7 @@ fn resume(folder: &Path, options: TrainOptions, stop: &AtomicBool) -> Result<End
     let threads = resumed_config(folder, options.clone()).map_or(0, |config| config.threads);
     with_threads(threads, || {
         let load = |config: &Config| load_images(&config.data, &config.load);
-        train(Run::resume(system(), folder, options, load)?, folder, stop)
+        train(Run::resume(folder, options, load)?, folder, stop)
     })?
 }
 

@@ -52,7 +52,7 @@ impl<'a> VaeLikelihood<'a> {
     /// For the images of a data set, filled into batches as the model is to see them.
     ///
     /// # Panics
-    /// Later, where they are of another size than the model's (see [`check_size`](super::codes::check_size)).
+    /// Later, where they are of another size than the model's (see [`check_size`](crate::model::codec::check_size)).
     pub fn new(model: &'a Vae<f32>, images: &'a Images, filler: Filler) -> Self {
         let targets = vec![0.0; BATCH * model.config().pixels()];
         Self { model, images, filler, workspace: model.inference_workspace(BATCH), targets }
@@ -70,7 +70,7 @@ impl LogLikelihood for VaeLikelihood<'_> {
         self.filler.fill(self.images, images, 0, targets);
         self.workspace.latent.z[..codes.len()].copy_from_slice(codes);
         let output = self.model.decode(images.len(), &mut self.workspace);
-        config.likelihood.forward(output, targets, out);
+        config.likelihood.forward(output, targets, config.image(), out);
         let offset = config.likelihood.standard_offset(config.pixels());
         out.iter_mut().for_each(|nats| *nats = -(*nats + offset));
     }

@@ -21,7 +21,7 @@ use crate::model::codec::Codec;
 use crate::model::file::{description, to_tensors};
 use crate::random::{Stream, fill_normal, stream};
 use crate::storage::atomic::{create_folder, refuse_existing, write_new};
-use crate::storage::filesystem::FileSystem;
+use crate::storage::system::system;
 use crate::storage::tensor_file::{NamedTensor, TensorFile};
 
 /// Images of noise, and as many that the model drew.
@@ -31,7 +31,8 @@ const CHECKED: usize = 2;
 ///
 /// # Errors
 /// Where it is, a parameter is not finite, or the system refuses.
-pub fn export(model: &Vae<f32>, fs: &dyn FileSystem, folder: &Path) -> Result<()> {
+pub fn export(model: &Vae<f32>, folder: &Path) -> Result<()> {
+    let fs = system();
     refuse_existing(folder)?;
     // Everything is made before anything is written.
     let weights = TensorFile {

@@ -8,7 +8,6 @@ use std::fmt::Write;
 
 use crate::data::Span;
 use crate::layers::{Describe, Torch};
-use crate::loss::Likelihood;
 use crate::model::Vae;
 use crate::model::config::ModelConfig;
 
@@ -41,20 +40,15 @@ pub(super) fn write(model: &Vae<f32>) -> String {
     let modules: Vec<(String, String)> =
         [&encoder, &heads, &decoder].iter().flat_map(|part| part.modules.clone()).collect();
     let symmetric = c.span() == Span::Symmetric;
-    let logits = c.likelihood.takes_logits();
     let pick = |which: bool, yes: &str, no: &str| if which { yes.to_owned() } else { no.to_owned() };
-    let likelihood = match c.likelihood {
-        Likelihood::Gaussian { sigma } => format!("\"gaussian\"  # sigma {sigma}"),
-        Likelihood::Laplace { scale } => format!("\"laplace\"  # scale {scale}"),
-        Likelihood::OptimalGaussian { variance: Some(variance) } => {
-            format!("\"optimal-gaussian\"  # variance {variance}")
-        }
-        other => format!("\"{}\"", other.name()),
-    };
+    let settings: Vec<String> =
+        c.likelihood.settings().iter().map(|(name, value)| format!("{name} {value}")).collect();
+    let comment = if settings.is_empty() { String::new() } else { format!("  # {}", settings.join(", ")) };
+    let likelihood = format!("\"{}\"{comment}", c.likelihood);
     let gaps = [
         ("@TITLE@", title(c)),
         ("@BIAS@", pick(a.ties.is_empty(), "", BIAS)),
-        ("@OUTPUT@", pick(logits, "logits of the pixels", "the pixels' means")),
+        ("@OUTPUT@", c.likelihood.output_meaning()),
         ("@LATENT@", c.latent.to_string()),
         ("@CHANNELS@", c.channels.to_string()),
         ("@HEIGHT@", c.height.to_string()),
@@ -63,7 +57,7 @@ pub(super) fn write(model: &Vae<f32>) -> String {
         ("@INIT@", groups(&modules)),
         ("@ENCODE@", indented(&encoder.lines)),
         ("@DECODE@", decode(&decoder)),
-        ("@MEAN@", pick(logits, "torch.sigmoid(output)", "output")),
+        ("@MEAN@", c.likelihood.torch_mean()),
         ("@SPAN@", pick(symmetric, "[-1, 1]", "[0, 1]")),
         ("@TO_SPAN@", pick(symmetric, "2 * pictures - 1", "pictures")),
         ("@TO_UNIT@", pick(symmetric, "(x + 1) / 2", "x")),

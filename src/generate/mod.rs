@@ -1,6 +1,6 @@
 //! What a trained model makes: new images, walks through the latent space, and changed images.
 //!
-//! Reading order: `sample` (new images), [`prior`] (where the codes of samples come from), on [`symmetric`] matrices; then the walks,
+//! Reading order: `sample` (new images), [`prior`] (where the codes of samples come from), on `symmetric` matrices; then the walks,
 //! [`interpolate`](mod@interpolate), [`traverse`], [`manifold`] with [`principal`] (components) and [`quantile`] (of the normal
 //! distribution); then [`edit`] and [`inpaint`](mod@inpaint), which change images. All of it works on codes: a
 //! [`Codec`](crate::model::Codec) turns images into them and back.
@@ -13,5 +13,5 @@ pub mod principal;
 pub mod prior;
 pub mod quantile;
 mod sample;
-pub mod symmetric;
+pub(crate) mod symmetric;
 pub mod traverse;

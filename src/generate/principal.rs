@@ -6,7 +6,7 @@
 //! C = V·diag(λ)·Vᵀ                     its eigenvectors are the components, its eigenvalues the variances along them
 //! ```
 //!
-//! The eigenvectors are found by Jacobi's method ([`symmetric`](super::symmetric)).
+//! The eigenvectors are found by Jacobi's method (`symmetric`).
 
 use super::symmetric::jacobi;
 

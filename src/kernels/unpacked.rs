@@ -21,7 +21,7 @@
 //! All of this is safe code. The tile's sizes are constants, so that the compiler unrolls its loops, keeps the sums in registers and makes
 //! vectors of them. What helps it is said where it does: it was found by reading what it made.
 
-use super::gemm::{Matrix, MatrixMut, check_shapes};
+use super::matrix::{Matrix, MatrixMut, check_shapes};
 use crate::tensor::Element;
 
 /// The rows of a tile, at most.

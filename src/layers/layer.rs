@@ -13,11 +13,12 @@
 //! belong to the caller and are made once, so a pass allocates nothing.
 
 use std::fmt::Debug;
+use std::ops::Range;
 
+use super::Activation;
 use super::parameter::{ParameterGradients, ParameterSpec, Parameters};
 use super::torch::Torch;
 use super::work::{Work, WorkLen};
-use super::{Activation, Child};
 use crate::kernels::geometry::Geometry;
 use crate::tensor::{Element, ImageShape};
 
@@ -85,6 +86,17 @@ pub trait Layer<T: Element>: Describe {
     fn children(&self) -> &[Child<T>] {
         &[]
     }
+}
+
+/// A layer with its name in a container.
+#[derive(Debug)]
+pub struct Child<T> {
+    /// Its name there.
+    pub name: String,
+    /// The layer.
+    pub layer: Box<dyn Layer<T>>,
+    /// Which of the container's slots are its own.
+    pub slots: Range<usize>,
 }
 
 /// What a forward pass reads and writes besides input and output.

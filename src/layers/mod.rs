@@ -7,7 +7,7 @@
 //! - A layer knows sizes, not numbers: parameters and gradients are slices of two flat vectors that the caller owns ([`parameter`]). So two
 //!   layers can share a weight, and an optimizer sees plain memory.
 //! - Layers with an [`Activation`] apply it, and their bias, while the rows are in the cache.
-//! - Containers are layers too: [`sequence`], [`residual`], and [`concat`], which appends a condition. Gradients that meet are added in a fixed
+//! - Containers are layers too: [`sequence`], [`residual`], and [`mod@concat`], which appends a condition. Gradients that meet are added in a fixed
 //!   order.
 //!
 //! # To add a layer
@@ -29,9 +29,8 @@ pub mod torch;
 pub mod work;
 
 pub use activation::Activation;
-pub use layer::{Backward, Describe, Forward, Layer};
+pub use layer::{Backward, Child, Describe, Forward, Layer};
 pub use parameter::{Gradients, Init, Layout, ParameterGradients, ParameterSpec, Parameters, Slot};
-pub use sequence::Child;
 pub use shared::Shared;
 pub use torch::Torch;
 pub use work::{MOST_TASKS, Work, WorkLen};
@@ -57,4 +56,6 @@ layers! {
     residual::Residual,
     concat::Concat,
     silu::Silu,
+    group_norm::GroupNorm,
+    upsample::Upsample,
 }

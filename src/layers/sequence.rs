@@ -8,22 +8,9 @@
 //! Forward keeps every output between two children, because backward needs it. Backward walks from the end; two buffers take turns at holding
 //! the gradient between two children.
 
-use std::ops::Range;
-
 use super::work::padded;
-use super::{Backward, Describe, Forward, Layer, ParameterGradients, ParameterSpec, Torch, WorkLen};
+use super::{Backward, Child, Describe, Forward, Layer, ParameterGradients, ParameterSpec, Torch, WorkLen};
 use crate::tensor::{Element, ImageShape};
-
-/// A layer with its name in a container.
-#[derive(Debug)]
-pub struct Child<T> {
-    /// Its name there.
-    pub name: String,
-    /// The layer.
-    pub layer: Box<dyn Layer<T>>,
-    /// Which of the container's slots are its own.
-    pub slots: Range<usize>,
-}
 
 /// Layers in a row, at least one.
 #[derive(Debug)]

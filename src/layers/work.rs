@@ -1,7 +1,7 @@
 //! Working memory that the layers of a network share, and how a batch is cut into tasks.
 //!
-//! Convolutions cut a batch into tasks of some images ([`task_images`]), at most [`MOST_TASKS`], each with a partial sum of the parameters'
-//! gradients; the partial sums are added in order ([`add_partials`]). Cuts depend on sizes only, never on the number of threads, so every run
+//! Convolutions cut a batch into tasks of some images (`task_images`), at most [`MOST_TASKS`], each with a partial sum of the parameters'
+//! gradients; the partial sums are added in order (`add_partials`). Cuts depend on sizes only, never on the number of threads, so every run
 //! gives the same bits.
 
 use rayon::prelude::*;

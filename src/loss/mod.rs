@@ -8,7 +8,7 @@
 //!                    reconstruction     divergence
 //! ```
 //!
-//! with the expectation estimated by one draw of z per image. Read [`reconstruction`] and [`divergence`] for the two
+//! with the expectation estimated by one draw of z per image. Read [`likelihood`] and [`divergence`] for the two
 //! terms and [`objective`] for how they are added, averaged and bent (β, free bits, capacity).
 //!
 //! Two things hold all over this module. Values are in nats, **summed over pixels and latent dimensions, averaged over
@@ -16,9 +16,9 @@
 //! that depends on them.
 
 pub mod divergence;
+pub mod likelihood;
 pub mod objective;
-pub mod reconstruction;
 
 pub use divergence::Divergence;
+pub use likelihood::Likelihood;
 pub use objective::{LossInputs, LossSums, LossValues, Objective, ObjectiveTerms, ObjectiveWorkspace};
-pub use reconstruction::Likelihood;

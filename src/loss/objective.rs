@@ -34,7 +34,7 @@
 //! R + offset + KL, without β, floors or targets.
 
 use super::divergence::Divergence;
-use super::reconstruction::Likelihood;
+use super::likelihood::Likelihood;
 use crate::error::{Error, Result};
 use crate::tensor::{Element, ImageShape};
 use serde::{Deserialize, Serialize};
@@ -213,7 +213,7 @@ impl Objective {
     ) -> LossValues {
         self.divergences(inputs.mu, inputs.log_variance, workspace);
         let per_image = &mut workspace.reconstruction_per_image[..workspace.images];
-        likelihood.forward(inputs.output, inputs.target, per_image);
+        likelihood.forward(inputs.output, inputs.target, inputs.image, per_image);
         self.values(likelihood, inputs, 0.0, workspace)
     }
 
@@ -239,7 +239,8 @@ impl Objective {
         self.divergences(mu, log_variance, workspace);
         let images = workspace.images;
         let per_image = &mut workspace.reconstruction_per_image[..images];
-        let variance = likelihood.forward_backward(inputs.output, inputs.target, d_output, per_image);
+        let LossInputs { output, target, image, .. } = *inputs;
+        let variance = likelihood.forward_backward(output, target, image, d_output, per_image);
 
         let per_dimension = &workspace.divergence_per_dimension;
         let (_, slope) = terms.penalty(per_dimension);

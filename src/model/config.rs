@@ -22,9 +22,11 @@ pub enum Preset {
     Article,
     /// Fully connected.
     Mlp,
+    /// Convolutions with normalized residual blocks, as deep as the image asks for.
+    Residual,
 }
 
-named!(Preset, "preset", Conv => "conv", Article => "article", Mlp => "mlp");
+named!(Preset, "preset", Conv => "conv", Article => "article", Mlp => "mlp", Residual => "residual");
 
 impl Preset {
     /// Z if none is asked for.
@@ -70,6 +72,9 @@ pub struct ModelConfig {
     pub tie_weights: bool,
     /// What the decoder's output says about a pixel.
     pub likelihood: Likelihood,
+    /// Residual blocks after each halving; only in `residual`, where one is the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocks: Option<usize>,
     /// The names of the labels that encoder and decoder are given; empty in a model without labels.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
@@ -95,6 +100,7 @@ impl ModelConfig {
             hidden: preset.default_hidden(),
             tie_weights: false,
             likelihood: preset.default_likelihood(),
+            blocks: None,
             labels: Vec::new(),
         }
     }
@@ -102,6 +108,11 @@ impl ModelConfig {
     /// The shape of an image.
     pub fn image(&self) -> ImageShape {
         ImageShape::new(self.height, self.width, self.channels)
+    }
+
+    /// Residual blocks after each halving.
+    pub fn blocks(&self) -> usize {
+        self.blocks.unwrap_or(1)
     }
 
     /// L, the labels that encoder and decoder are given; 0 in a model without labels.
@@ -174,6 +185,9 @@ impl ModelConfig {
                 "{} labels are more than the {LARGEST} that a model may have",
                 self.labels.len()
             ));
+        }
+        if self.blocks.is_some() && self.preset != Preset::Residual {
+            return fail("--blocks is for the preset residual".into());
         }
         (self.preset.rules().check)(self)?;
         self.likelihood.validate()

@@ -96,12 +96,14 @@ impl Setting {
     }
 }
 
-fn likelihoods() -> [Likelihood; 5] {
-    Likelihood::NAMES.map(|name| match Likelihood::from_name(name).unwrap() {
+fn likelihoods() -> impl Iterator<Item = Likelihood> {
+    Likelihood::ALL.into_iter().map(|likelihood| {
         // Wider than the default, so that the objective stays of order 10 to 100.
-        Likelihood::Gaussian { .. } => Likelihood::Gaussian { sigma: 0.6 },
-        Likelihood::Laplace { .. } => Likelihood::Laplace { scale: 0.5 },
-        other => other,
+        let set = |setting, value| likelihood.with_setting(setting, value);
+        set("sigma", 0.6)
+            .or_else(|_| set("scale", 0.5))
+            .or_else(|_| set("components", 2.0))
+            .unwrap_or(likelihood)
     })
 }
 
@@ -116,6 +118,7 @@ fn narrow(preset: Preset) -> Option<ModelConfig> {
         Preset::Conv => ((9, 8, 2), vec![2, 3], vec![6]),
         Preset::Mlp => ((8, 8, 1), vec![], vec![6]),
         Preset::Article => return None,
+        Preset::Residual => ((9, 8, 1), vec![2, 3], vec![]),
     };
     Some(ModelConfig { latent: 3, widths, hidden, ..ModelConfig::new(preset, size) })
 }
@@ -137,18 +140,24 @@ pub(crate) fn of_preset(preset: Preset) {
                     assert!(tie_weights, "{preset:?} with {likelihood:?}");
                     continue;
                 }
+                // The terms do not know of labels.
+                if !labels.is_empty() && (divergence, kind) != (Divergence::Kl, 0) {
+                    continue;
+                }
                 seed += 10;
                 let (setting, kind) = Setting::new(config, divergence, kind, seed);
                 let name = format!(
                     "{preset:?} tied {tie_weights} {} labels {likelihood:?} {divergence:?} {kind} seed {seed}",
                     labels.len()
                 );
-                if is_narrow {
+                let is_plain = kind == "plain" && divergence == Divergence::Kl;
+                // Residual blocks have so many parameters that each is moved once for each likelihood.
+                let each = is_narrow && (preset != Preset::Residual || (is_plain && labels.len() == 2));
+                if each {
                     let mut parameters = setting.model.parameters.clone();
                     check(&name, &mut parameters, &setting.gradient(), setting.loss());
                 } else {
-                    let of_each = kind == "plain" && divergence == Divergence::Kl;
-                    along_and_some(&name, &setting, seed, of_each);
+                    along_and_some(&name, &setting, seed, is_plain);
                 }
             }
         }

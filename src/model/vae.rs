@@ -21,9 +21,7 @@ use super::architecture::Architecture;
 use super::config::ModelConfig;
 use crate::error::Result;
 use crate::layers::shared::{Latent, reparameterize, reparameterize_backward};
-use crate::layers::{
-    Activation, Backward, Describe, Forward, Layer, ParameterGradients, Parameters, Work, WorkLen,
-};
+use crate::layers::{Backward, Describe, Forward, Layer, ParameterGradients, Parameters, Work, WorkLen};
 use crate::loss::objective::{LossInputs, LossValues, Objective, ObjectiveWorkspace};
 use crate::tensor::Element;
 
@@ -125,7 +123,7 @@ impl<T: Element> Vae<T> {
             latent: Latent::new(max_batch, c.latent),
             decoder_kept: numbers(a.decoder.kept_len(max_batch)),
             output: numbers(max_batch * a.decoder.output().len()),
-            means: if c.likelihood.numbers() > 1 { numbers(max_batch * c.pixels()) } else { Vec::new() },
+            means: numbers(if c.likelihood.output_is_mean() { 0 } else { max_batch * c.pixels() }),
             work: Work::new(WorkLen { partials: 0, ..a.work_len() }),
             training: None,
         }
@@ -209,12 +207,15 @@ impl<T: Element> Vae<T> {
     /// The expected images for the first `batch` codes in `workspace.latent.z`: B × H·W·C, in the model's span.
     pub fn decode_means<'w>(&self, batch: usize, workspace: &'w mut Workspace<T>) -> &'w mut [T] {
         self.decode(batch, workspace);
-        let likelihood = &self.config.likelihood;
-        let output = &mut workspace.output[..batch * self.architecture.decoder.output().len()];
-        if likelihood.takes_logits() {
-            Activation::Sigmoid.forward(output);
+        let (likelihood, image) = (&self.config.likelihood, self.config.image());
+        let Workspace { output, means, .. } = workspace;
+        let output = &mut output[..batch * image.len() * likelihood.numbers()];
+        if likelihood.output_is_mean() {
+            return output;
         }
-        output
+        let means = &mut means[..batch * image.len()];
+        likelihood.means(output, image, means);
+        means
     }
 
     /// z ← μ + σ·ε for the batch that was encoded last; `noise` is B × Z.

@@ -1,23 +1,24 @@
 //! What a person looks at: sheets of pictures, curves, the report of a run.
 //!
 //! Everything here is made of plain numbers and texts, and knows nothing of training. Reading order: [`sheet`]; for the report
-//! [`metrics`] and [`progress`] (what it is made of), [`curves`] and [`latent`] (its diagrams), [`html`], [`page`] (the whole).
+//! [`metrics`] and `progress` (what it is made of), `curves` and `latent` (its diagrams), `html`, `page` (the whole); [`svg`] (a scatter
+//! plot of codes).
 //!
 //! The diagrams are SVG that is written here: two kinds of them, some hundred lines each, are less to carry than a plotting package,
 //! and take their colours from the page, light or dark.
 
-pub mod curves;
-pub mod html;
-pub mod latent;
+pub(crate) mod curves;
+pub(crate) mod html;
+pub(crate) mod latent;
 pub mod metrics;
-pub mod page;
-pub mod progress;
+pub(crate) mod page;
+pub(crate) mod progress;
 pub mod sheet;
 pub mod svg;
 
 pub use metrics::{EpochMetrics, Losses, Metrics};
-pub use page::RunReport;
-pub use progress::Progress;
+pub(crate) use page::RunReport;
+pub(crate) use progress::Progress;
 pub use sheet::Picture;
 
 /// A count as a person reads it.

@@ -56,13 +56,6 @@ const STYLE: &str = include_str!("page.css");
 
 impl RunReport {
     /// The page.
-    ///
-    /// ```
-    /// use elbo::report::{EpochMetrics, Metrics, RunReport};
-    /// let metrics = Metrics { rows: vec![EpochMetrics { step: 430, epoch: 1, ..Default::default() }] };
-    /// let report = RunReport { name: "<my run>".into(), metrics, steps_per_epoch: 430, ..Default::default() };
-    /// assert!(report.to_html().contains("<h1>&lt;my run&gt;</h1>"));
-    /// ```
     pub fn to_html(&self) -> String {
         let name = escape(&self.name);
         let mut page = format!(

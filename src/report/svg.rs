@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::error::Result;
 use crate::storage::atomic::write_new;
-use crate::storage::filesystem::FileSystem;
+use crate::storage::system::system;
 
 /// Points with their classes.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,14 +36,6 @@ const NAMED: usize = 30;
 
 impl Scatter<'_> {
     /// The file's text.
-    ///
-    /// ```
-    /// use elbo::report::svg::Scatter;
-    /// let names = ["cats".to_owned(), "dogs".to_owned()];
-    /// let points = [(0.0, 1.0), (2.0, -1.0), (1.0, 0.0)];
-    /// let svg = Scatter { title: "Pets", axes: ("z0", "z1"), points: &points, classes: &[0, 1, 1], names: &names }.to_svg();
-    /// assert!(svg.starts_with("<svg") && svg.contains("dogs"));
-    /// ```
     pub fn to_svg(&self) -> String {
         let (x, y) = (Axis::of(self.points.iter().map(|p| p.0)), Axis::of(self.points.iter().map(|p| p.1)));
         let across = |value: f64| LEFT + x.share(value) * PLOT;
@@ -146,9 +138,9 @@ impl Scatter<'_> {
     ///
     /// # Errors
     /// Where it is, or the system refuses.
-    pub fn save_new(&self, fs: &dyn FileSystem, path: &Path) -> Result<()> {
+    pub fn save_new(&self, path: &Path) -> Result<()> {
         let text = self.to_svg();
-        write_new(fs, path, |out| out.write_all(text.as_bytes()))
+        write_new(system(), path, |out| out.write_all(text.as_bytes()))
     }
 }
 

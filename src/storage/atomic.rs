@@ -84,7 +84,7 @@ pub fn refuse_existing(path: &Path) -> Result<()> {
 }
 
 fn already_there(path: &Path) -> Error {
-    Error::config(format!("{} is there already; choose another name, or remove it first", path.display()))
+    Error::config(format!("{} already exists; choose another name, or remove it first", path.display()))
 }
 
 /// The steps 1, 2, 3 and 5; `place` is step 4.
@@ -114,7 +114,7 @@ fn write_and_place(
     fs.sync_folder(folder).map_err(|error| Error::io("sync the folder", folder, error))
 }
 
-/// Creates a folder and those above it, each so that it lasts. One that is there already is fine.
+/// Creates a folder and those above it, each so that it lasts. One that already exists is fine.
 ///
 /// # Errors
 ///

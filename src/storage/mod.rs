@@ -2,22 +2,22 @@
 //!
 //! Three promises, each kept in one place:
 //!
-//! - *A file under its final name is whole* ([`atomic`]): the old content or the new one, whatever fails in between.
+//! - *A file under its final name is whole* (`atomic`): the old content or the new one, whatever fails in between.
 //! - *A damaged file is never taken for a good one* ([`tensor_file`]): models and checkpoints carry a checksum over
-//!   every byte. The table of metrics is mended line by line instead ([`journal`]), because it only ever grows.
-//! - *One training per run folder* ([`lock`]).
+//!   every byte. The table of metrics is mended line by line instead (`journal`), because it only ever grows.
+//! - *One training per run folder* (`lock`).
 //!
-//! Files that must last are changed through the trait of [`filesystem`], so that tests can put a failure at each of its calls (`faults`,
-//! which exists only in builds with debug assertions). Exceptions, both about things that need not last: [`lock`] creates and removes
+//! Files that must last are changed through the trait of `filesystem`, so that tests can put a failure at each of its calls (`faults`,
+//! which exists only in builds with debug assertions). Exceptions, both about things that need not last: `lock` creates and removes
 //! the lock file itself, and a run that cannot be created removes its own new folder.
 
-pub mod atomic;
+pub(crate) mod atomic;
 #[cfg(any(test, debug_assertions))]
 pub(crate) mod faults;
-pub mod filesystem;
-pub mod journal;
-pub mod lock;
-pub mod system;
+pub(crate) mod filesystem;
+pub(crate) mod journal;
+pub(crate) mod lock;
+pub(crate) mod system;
 pub mod tensor_file;
 #[cfg(test)]
 mod testing;

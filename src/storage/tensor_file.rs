@@ -116,16 +116,16 @@ impl TensorFile<'_> {
     /// # Panics
     ///
     /// If two tensors have the same name, or one is not as [`NamedTensor::new`] makes it.
-    pub fn save(&self, fs: &dyn FileSystem, path: &Path) -> Result<()> {
+    pub(crate) fn save(&self, fs: &dyn FileSystem, path: &Path) -> Result<()> {
         let header = self.checked_header(path)?;
         write_atomically(fs, path, |out| self.write(&header, out))
     }
 
-    /// The bytes that [`save`](Self::save) writes.
+    /// The bytes that `save` writes.
     ///
     /// # Errors
     ///
-    /// As [`save`](Self::save), without the system's; `path` is for the message.
+    /// As `save`, without the system's; `path` is for the message.
     pub fn encode(&self, path: &Path) -> Result<Vec<u8>> {
         let header = self.checked_header(path)?;
         let mut bytes = Vec::new();
@@ -244,7 +244,7 @@ impl TensorFile<'_> {
 }
 
 impl TensorFile<'static> {
-    /// Loads a file that [`save`](Self::save) wrote. It is read in blocks, straight into the tensors; a file longer
+    /// Loads a file that `save` wrote. It is read in blocks, straight into the tensors; a file longer
     /// than `max_memory` bytes is refused before anything is allocated.
     ///
     /// # Errors

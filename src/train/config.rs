@@ -13,7 +13,7 @@ use crate::loss::{Divergence, Likelihood, Objective, ObjectiveTerms};
 use crate::model::{ModelConfig, Preset};
 use crate::optim::{Adam, LearningRate, LearningRateSchedule, OnSpike, Ramp};
 use crate::tensor::ImageShape;
-use crate::text::names::{named, unknown};
+use crate::text::names::named;
 use crate::text::values;
 
 /// In which order the two halves learn.
@@ -51,6 +51,8 @@ pub struct Config {
     pub widths: Option<Vec<usize>>,
     /// The hidden linear layers; `None` until the images are known, if none were asked for.
     pub hidden: Option<Vec<usize>>,
+    /// Residual blocks after each halving; `None` for the preset's own.
+    pub blocks: Option<usize>,
     /// Whether the decoder uses the encoder's weights.
     pub tie_weights: bool,
     /// What the decoder's output says about a pixel.
@@ -108,6 +110,7 @@ impl Default for Config {
             latent: preset.default_latent(),
             widths: None,
             hidden: None,
+            blocks: None,
             tie_weights: false,
             likelihood: preset.default_likelihood(),
             divergence: Divergence::default(),
@@ -152,6 +155,7 @@ impl Config {
             latent: o.latent.unwrap_or_else(|| preset.default_latent()),
             widths: o.channels.clone(),
             hidden: o.hidden.clone(),
+            blocks: o.blocks,
             tie_weights: o.tie_weights.unwrap_or(defaults.tie_weights),
             likelihood: likelihood(o, preset)?,
             divergence: read(&o.divergence, str::parse)?.unwrap_or(defaults.divergence),
@@ -239,6 +243,7 @@ impl Config {
             latent: self.latent,
             widths: self.widths.clone().unwrap_or(preset.widths),
             hidden: self.hidden.clone().unwrap_or(preset.hidden),
+            blocks: self.blocks,
             tie_weights: self.tie_weights,
             likelihood: self.likelihood,
             ..preset
@@ -312,8 +317,10 @@ impl Config {
                 hidden: self.hidden.clone(),
                 tie_weights: Some(self.tie_weights),
                 likelihood: Some(likelihood.name().into()),
-                sigma: if let Likelihood::Gaussian { sigma } = likelihood { Some(sigma) } else { None },
-                scale: if let Likelihood::Laplace { scale } = likelihood { Some(scale) } else { None },
+                sigma: likelihood.setting("sigma"),
+                scale: likelihood.setting("scale"),
+                components: likelihood.setting("components").map(|components| components as usize),
+                blocks: self.blocks,
                 divergence: Some(self.divergence.name().into()),
                 beta: Some(self.beta.to),
                 beta_warmup: Some(self.beta.epochs),
@@ -406,31 +413,20 @@ fn read<T>(text: &Option<String>, parse: impl Fn(&str) -> Result<T>) -> Result<O
 
 /// The likelihood with its width, where it has one.
 fn likelihood(o: &ModelOptions, preset: Preset) -> Result<Likelihood> {
-    let find = |name: &str| {
-        Likelihood::from_name(name).ok_or_else(|| unknown("likelihood", name, Likelihood::NAMES))
-    };
-    let named = read(&o.likelihood, find)?;
-    let likelihood = match (named.unwrap_or_else(|| preset.default_likelihood()), o.sigma, o.scale) {
-        (Likelihood::Gaussian { sigma }, asked, None) => {
-            Likelihood::Gaussian { sigma: asked.unwrap_or(sigma) }
-        }
-        (Likelihood::Laplace { scale }, None, asked) => Likelihood::Laplace { scale: asked.unwrap_or(scale) },
-        (other, None, None) => other,
-        (other, Some(_), _) => {
-            return Err(Error::config(format!(
-                "--sigma is for the gaussian likelihood, and this is {}",
-                other.name()
-            )));
-        }
-        (other, _, Some(_)) => {
-            return Err(Error::config(format!(
-                "--scale is for the laplace likelihood, and this is {}",
-                other.name()
-            )));
-        }
-    };
-    likelihood.validate()?;
-    Ok(likelihood)
+    let likelihood = read(&o.likelihood, str::parse)?.unwrap_or_else(|| preset.default_likelihood());
+    let components = o.components.map(|components| components as f64);
+    [("sigma", o.sigma), ("scale", o.scale), ("components", components)]
+        .into_iter()
+        .filter_map(|(setting, value)| Some((setting, value?)))
+        .try_fold(likelihood, |likelihood, (setting, value)| {
+            let owner = Likelihood::ALL.iter().find(|other| other.setting(setting).is_some());
+            if let (None, Some(owner)) = (likelihood.setting(setting), owner) {
+                return Err(Error::config(format!(
+                    "--{setting} is for the {owner} likelihood, and this is {likelihood}"
+                )));
+            }
+            likelihood.with_setting(setting, value)
+        })
 }
 
 #[cfg(test)]
@@ -467,6 +463,9 @@ mod tests {
             ("batch = 0", "at least 1"),
             ("beta = -1.0", "beta"),
             ("sigma = 0.2", "--sigma is for the gaussian"),
+            ("components = 2", "--components is for the logistic-mixture likelihood, and this is bernoulli"),
+            ("likelihood = \"logistic-mixture\"\ncomponents = 33", "from 1 to 32 components, not 33"),
+            ("likelihood = \"logistic-mixture\"\ncomponents = 0", "from 1 to 32 components, not 0"),
             ("likelihood = \"gaussian\"\nsigma = 0.0", "positive"),
             ("schedule = \"alternating\"\ntie-weights = true", "use either"),
             ("patience = 2\nvalid = 0", "holds out none"),

@@ -1,12 +1,14 @@
 //! Training: from options and images to a run folder with a model in it.
 //!
 //! Reading order: [`options`] (what a person writes), [`config`] (what that comes to), [`trainer`] (the loop: one step, one epoch), [`checkpoint`] (what resuming
-//! needs), [`run`] (the folder, and the loop inside it), [`report`] (what a person is told about it).
+//! needs), [`run`] (the folder, and the loop inside it), [`training`] (the same from a program, on as many `threads` as are asked for),
+//! `report` (what a person is told about it).
 
+#[doc(hidden)]
 pub mod checkpoint;
 pub mod config;
 pub mod options;
-pub mod report;
+pub(crate) mod report;
 pub mod run;
 mod threads;
 pub mod trainer;

@@ -92,22 +92,26 @@ options! {
 options! {
     /// The network and how it is trained.
     ModelOptions {
-        /// The network: conv, article or mlp [default: conv]
+        /// The network: conv, residual, article or mlp [default: conv]
         #[cfg_attr(feature = "cli", arg(long, value_name = "NAME"))]
         preset: String,
-        /// Dimensions of the latent code [default: 32; mlp: 20]
+        /// Dimensions of the latent code [default: 32; mlp: 20, residual: 128]
         #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
         latent: usize,
-        /// Channels of the convolutions of conv [default: 32,64]
+        /// Channels of the convolutions of conv and residual [default: 32,64, and more for larger images]
         #[cfg_attr(feature = "cli", arg(long, value_name = "N,N", value_delimiter = ','))]
         channels: Vec<usize>,
+        /// Residual blocks after each halving, only in residual [default: 1]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
+        blocks: usize,
         /// Widths of the hidden linear layers of conv and mlp [default: 256; mlp: 400]
         #[cfg_attr(feature = "cli", arg(long, value_name = "N,N", value_delimiter = ','))]
         hidden: Vec<usize>,
         /// The decoder uses the encoder's weights, transposed (conv and mlp)
         #[cfg_attr(feature = "cli", arg(long, num_args = 0, default_missing_value = "true"))]
         tie_weights: bool,
-        /// bernoulli, squared-error, gaussian, optimal-gaussian or laplace [default: bernoulli; article: squared-error]
+        /// bernoulli, squared-error, gaussian, optimal-gaussian or laplace; for bytes discretized-logistic, logistic-mixture or
+        /// beta-binomial [default: bernoulli; article: squared-error]
         #[cfg_attr(feature = "cli", arg(long, value_name = "NAME"))]
         likelihood: String,
         /// σ of the gaussian likelihood, in units of the scaled pixels [default: 0.1]
@@ -116,6 +120,9 @@ options! {
         /// b of the laplace likelihood, in units of the scaled pixels [default: 0.1]
         #[cfg_attr(feature = "cli", arg(long, value_name = "F", allow_negative_numbers = true))]
         scale: f64,
+        /// K of the logistic-mixture likelihood, from 1 to 32 [default: 5]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "K"))]
+        components: usize,
         /// kl, or jeffreys: half of KL(q‖p) + KL(p‖q) [default: kl]
         #[cfg_attr(feature = "cli", arg(long, value_name = "NAME"))]
         divergence: String,
@@ -314,16 +321,41 @@ mod tests {
         assert!(parse(&"#".repeat(100_000)).unwrap_err().to_string().contains("at most"));
     }
 
+    /// All keys, as a file has them.
+    fn keys() -> Vec<String> {
+        DataOptions::KEYS.iter().chain(ModelOptions::KEYS).map(|key| key.replace('_', "-")).collect()
+    }
+
     #[test]
-    fn every_option_has_its_key() {
-        // An option that serde calls otherwise than KEYS does would be refused in every file.
-        let keys: Vec<String> =
-            DataOptions::KEYS.iter().chain(ModelOptions::KEYS).map(|key| key.replace('_', "-")).collect();
-        assert!(keys.contains(&"checkpoint-every".to_string()) && keys.len() > 30);
-        let text = "size = \"8\"\ngrey = true\nskip-bad = true\nmax-memory = \"1GiB\"\non-spike = \"skip\"\n";
-        let written = parse(text).unwrap().to_toml();
-        for line in text.lines() {
-            assert!(written.contains(line), "{written}");
+    fn every_option_has_its_key_in_files() {
+        // A value of each kind, of which each key takes one or another; what was read is written under the same key.
+        let mut file = String::new();
+        for key in keys() {
+            let lines = ["true", "7", "0.5", "\"text\"", "[3, 4]"].map(|value| format!("{key} = {value}\n"));
+            let line = lines
+                .iter()
+                .find(|line| parse(line).is_ok())
+                .unwrap_or_else(|| panic!("{key} takes no value"));
+            let written = parse(line).unwrap().to_toml();
+            assert!(
+                written.lines().any(|written| written.starts_with(&format!("{key} = "))),
+                "{key}: {written}"
+            );
+            file += line;
         }
+        // And no option is missing among the keys: all of them set leaves none unset.
+        let all = parse(&file).unwrap();
+        assert_eq!(parse(&all.to_toml()).unwrap(), all);
+        let unset = format!("{all:?}").matches("None").count();
+        assert_eq!(unset, 0, "{all:?}");
+    }
+
+    #[cfg(feature = "cli")]
+    #[test]
+    fn flags_and_keys_have_the_same_names() {
+        let command = <TrainOptions as clap::Args>::augment_args(clap::Command::new("train"));
+        let flags: Vec<String> =
+            command.get_arguments().map(|flag| flag.get_long().expect("a long flag").to_string()).collect();
+        assert_eq!(flags, keys());
     }
 }

@@ -41,6 +41,7 @@ use crate::storage::atomic::{create_folder, remove_stale, write_atomically};
 use crate::storage::filesystem::FileSystem;
 use crate::storage::journal::Journal;
 use crate::storage::lock::RunLock;
+use crate::storage::system::system;
 
 /// Where no images are held out, this many training images are looked at for sheets and active units.
 const WATCHED: usize = 1000;
@@ -116,7 +117,8 @@ impl Run {
     ///
     /// # Errors
     /// Where it is there already, cannot be written, or configuration and images do not fit each other (then nothing is written).
-    pub fn start(fs: &'static dyn FileSystem, folder: &Path, config: Config, data: Dataset) -> Result<Self> {
+    pub fn start(folder: &Path, config: Config, data: Dataset) -> Result<Self> {
+        let fs = system();
         Self::refuse_existing(folder)?;
         let trainer = Trainer::new(config, data)?;
         let parent = create_own_folder(fs, folder)?;
@@ -148,11 +150,11 @@ impl Run {
     /// # Errors
     /// Where there is no run, it is being written to, a file of it is damaged, or its images have changed.
     pub fn resume(
-        fs: &'static dyn FileSystem,
         folder: &Path,
         options: TrainOptions,
         load: impl FnOnce(&Config) -> Result<Dataset>,
     ) -> Result<Self> {
+        let fs = system();
         if !folder.join("checkpoint.safetensors").is_file() {
             let message = if folder.join("config.toml").is_file() {
                 "has no checkpoint.safetensors: the run was ended before its first step; remove the folder, and start anew"

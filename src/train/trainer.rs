@@ -321,6 +321,18 @@ fn check_range(config: &Config, data: &Dataset) -> Result<()> {
         // Not stretched to [0, 1] unasked: who stores images so has a reason, and may not want cross-entropies of grey.
         config.likelihood.check_range(f64::from(range.low), f64::from(range.high))?;
     }
+    if config.binarize.is_none() && config.likelihood.is_exact_for_bytes() {
+        match &data.train.pixels {
+            Pixels::F32(values) => config.likelihood.check_levels(values, range.low, range.high)?,
+            Pixels::U8(values) => {
+                let mut found = [false; 256];
+                values.iter().for_each(|&value| found[usize::from(value)] = true);
+                let found: Vec<f32> =
+                    (0..=u8::MAX).filter(|&v| found[usize::from(v)]).map(f32::from).collect();
+                config.likelihood.check_levels(&found, range.low, range.high)?;
+            }
+        }
+    }
     let Pixels::F32(values) = &data.train.pixels else { return Ok(()) };
     let (low, high) = values.par_chunks(64 * 1024).map(extremes).reduce(
         || (f32::INFINITY, f32::NEG_INFINITY),

@@ -13,7 +13,6 @@ use crate::error::Result;
 use crate::loss::{Divergence, Likelihood};
 use crate::model::{Preset, Vae};
 use crate::optim::Ramp;
-use crate::storage::system::system;
 
 /// A training that has not begun: images, and how a model learns from them.
 ///
@@ -154,7 +153,7 @@ impl Training {
     /// As [`run`](Self::run), but for those of the training itself.
     pub fn start(self, folder: impl AsRef<Path>) -> Result<Run> {
         self.config.validate()?;
-        Run::start(system(), folder.as_ref(), self.config, self.data)
+        Run::start(folder.as_ref(), self.config, self.data)
     }
 }
 

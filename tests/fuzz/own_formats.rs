@@ -5,7 +5,6 @@
 
 use elbo::data::LoadOptions;
 use elbo::model::Vae;
-use elbo::storage::filesystem::Disk;
 use elbo::storage::tensor_file::TensorFile;
 use elbo::train::{Config, Run, TrainOptions, Trainer, checkpoint};
 use std::path::{Path, PathBuf};
@@ -98,7 +97,7 @@ pub fn seeds(folder: &str) -> Vec<Vec<u8>> {
     let made = |schedule: &str, steps: u64| {
         let run_folder: PathBuf = work.path().join(format!("{schedule}-{steps}"));
         let config = Config { max_steps: Some(steps), ..options(schedule) };
-        let mut run = Run::start(&Disk, &run_folder, config, images()).unwrap();
+        let mut run = Run::start(&run_folder, config, images()).unwrap();
         run.train(&AtomicBool::new(false), &mut ()).unwrap();
         drop(run);
         std::fs::read(run_folder.join(file)).unwrap()

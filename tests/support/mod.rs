@@ -228,3 +228,20 @@ pub fn setting(name: &str, short: u64, long: u64) -> u64 {
         .ok()
         .map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{name}={value} is no number")))
 }
+
+/// A case that this machine cannot run fails, so that nobody takes it for one that passed; with `ELBO_TESTS_MAY_SKIP` set it is left out.
+#[track_caller]
+pub fn cannot_run(reason: &str) {
+    assert!(
+        std::env::var_os("ELBO_TESTS_MAY_SKIP").is_some(),
+        "{reason}, so this case was not tried; set ELBO_TESTS_MAY_SKIP=1 to run the tests without it"
+    );
+    println!("left out: {reason}");
+}
+
+/// Whether a process may mount file systems that only it sees, which some cases need for a real full or read-only disk.
+pub fn can_mount() -> bool {
+    let mount = "mount -t tmpfs -o size=1M elbo /mnt";
+    let unshare = Command::new("unshare").args(["--map-root-user", "--mount", "sh", "-c", mount]).output();
+    unshare.is_ok_and(|output| output.status.success())
+}

@@ -11,7 +11,7 @@ use super::{Features, Mixture};
 use crate::data::Fingerprint;
 use crate::error::{Error, Result};
 use crate::model::Vae;
-use crate::storage::filesystem::FileSystem;
+use crate::storage::system::system;
 use crate::storage::tensor_file::{NamedTensor, TensorFile};
 
 /// The name of the file.
@@ -32,7 +32,7 @@ impl Mixture {
     ///
     /// # Errors
     /// Where the system refuses.
-    pub fn save(&self, fs: &dyn FileSystem, path: &Path, model: &Vae<f32>) -> Result<()> {
+    pub fn save(&self, path: &Path, model: &Vae<f32>) -> Result<()> {
         let (k, z) = (self.components(), self.latent);
         let single = |values: &[f64]| values.iter().map(|&x| x as f32).collect::<Vec<f32>>();
         let scale_shape = if self.is_full() { vec![k, z, z] } else { vec![k, z] };
@@ -48,7 +48,7 @@ impl Mixture {
             "latent": z,
             "model": format!("{:016x}", fingerprint(model)),
         });
-        TensorFile { description, tensors }.save(fs, path)
+        TensorFile { description, tensors }.save(system(), path)
     }
 
     /// The prior of `model`, if there is one at `path` and it is this model's; `None` where there is none or it was

@@ -1,6 +1,5 @@
 use super::*;
 use crate::model::{ModelConfig, Preset, Vae};
-use crate::storage::filesystem::Disk;
 
 /// Points from Gaussians at the given places with the given spread.
 fn points(places: &[[f32; 2]], spread: f32, each: usize) -> Codes {
@@ -135,16 +134,16 @@ fn a_prior_belongs_to_its_model() {
     let memory = 1 << 20;
     assert_eq!(Mixture::load(&path, &model, memory).unwrap(), None);
     let (mixture, _) = Mixture::fit(&points(&[[0.0, 0.0], [2.0, 2.0]], 0.4, 100), 2, 2, 0).unwrap();
-    mixture.save(&Disk, &path, &model).unwrap();
+    mixture.save(&path, &model).unwrap();
     let loaded = Mixture::load(&path, &model, memory).unwrap().unwrap();
     assert_eq!(loaded.components(), 2);
     for (a, b) in loaded.scales.iter().zip(&mixture.scales) {
         assert_near(*a, *b, 1e-6);
     }
-    loaded.save(&Disk, &path, &model).unwrap();
+    loaded.save(&path, &model).unwrap();
     assert_eq!(Mixture::load(&path, &model, memory).unwrap().as_ref(), Some(&loaded));
     model.parameters[5] += 0.1;
     assert_eq!(Mixture::load(&path, &model, memory).unwrap(), None);
-    model.save_in(&Disk, &path).unwrap();
+    model.save(&path).unwrap();
     assert!(Mixture::load(&path, &model, memory).unwrap_err().to_string().contains("no fitted prior"));
 }

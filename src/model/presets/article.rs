@@ -1,12 +1,12 @@
 //! `article`: the network that the article describes, with a latent layer that goes back by its own weights. docs/article.md says which line is
 //! which, and what had to be mended.
 
-use super::{Chain, Plan, Rules, push_hidden};
+use super::plan::{Chain, Plan, Rules, push_hidden};
 use crate::error::{Error, Result};
 use crate::kernels::geometry::Geometry;
 use crate::layers::{Activation, Concat, Conv2d, ConvTranspose2d, Describe, Linear, MaxPool2d};
 use crate::loss::Likelihood;
-use crate::model::ModelConfig;
+use crate::model::config::ModelConfig;
 use crate::tensor::{Element, ImageShape};
 
 const WIDTHS: [usize; 2] = [64, 128];

@@ -3,12 +3,12 @@
 //! Each 4×4 convolution of stride 2 halves the image. Up to 32 pixels there are two; larger images get as many as bring the bottom to 8 pixels
 //! or less, so that the linear layers do not grow with the image.
 
-use super::{Chain, Plan, Rules, check_hidden, push_hidden, push_mirrored_hidden};
+use super::plan::{Chain, Plan, Rules, check_hidden, push_hidden, push_mirrored_hidden};
 use crate::error::{Error, Result};
 use crate::kernels::geometry::Geometry;
 use crate::layers::{Activation, Conv2d, ConvTranspose2d, Describe, Linear};
 use crate::loss::Likelihood;
-use crate::model::ModelConfig;
+use crate::model::config::ModelConfig;
 use crate::tensor::{Element, ImageShape};
 
 pub(super) const RULES: Rules = Rules {

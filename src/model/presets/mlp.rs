@@ -1,10 +1,10 @@
 //! `mlp`: fully connected layers, after the example that most introductions begin with (Kingma & Welling 2014, appendix C).
 
-use super::{Chain, Plan, Rules, check_hidden, push_hidden, push_mirrored_hidden};
+use super::plan::{Chain, Plan, Rules, check_hidden, push_hidden, push_mirrored_hidden};
 use crate::error::{Error, Result};
 use crate::layers::{Activation, Linear};
 use crate::loss::Likelihood;
-use crate::model::ModelConfig;
+use crate::model::config::ModelConfig;
 use crate::tensor::Element;
 
 pub(super) const RULES: Rules = Rules {

@@ -31,7 +31,7 @@ fn next_batch(trainer: &Trainer) -> (Vec<f32>, Vec<f32>) {
 fn the_decoders_gradient_is_that_of_the_joint_schedule_and_knows_no_divergence() {
     for ((name, options), divergence) in NETWORKS.into_iter().flat_map(|n| ["kl", "jeffreys"].map(|d| (n, d)))
     {
-        for likelihood in crate::loss::Likelihood::NAMES {
+        for likelihood in crate::loss::Likelihood::ALL {
             let options = format!("{options}divergence = \"{divergence}\"\nlikelihood = \"{likelihood}\"\n");
             let t = trainer(&format!("{options}batch = 5\nvalid = 0\n"), pictures(5, (9, 8, 2)));
             let (images, noise) = next_batch(&t);

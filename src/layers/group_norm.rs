@@ -1,0 +1,313 @@
+//! Group normalization: each group of channels of an image gets mean 0 and variance 1, then a scale and a shift for each channel (Wu & He 2018).
+//!
+//! For a group of n = H·W·C/G numbers of one image, with mean m and variance v over the group:
+//!
+//! ```text
+//! forward     r = 1/√(v + ε),  x̂ = (x − m)·r,  y = γ·x̂ + β                     γ and β of the channel
+//! backward    dγ = Σ dy·x̂,  dβ = Σ dy                                          over pixels and images
+//!             dx = r·(γ·dy − mean(γ·dy) − x̂·mean(γ·dy·x̂))                      means over the group
+//! ```
+//!
+//! Derivation of dx: with g = γ·dy the gradient by x̂, x reaches the loss in three ways. Directly, ∂x̂/∂x = r gives r·g. Through m, on which every
+//! x̂ depends with −r and which moves by 1/n: −r·mean(g). Through v: ∂x̂ᵢ/∂v = −½·x̂ᵢ·r² and ∂v/∂x = 2(x − m)/n = 2·x̂/(n·r), which comes to
+//! −r·x̂·mean(g·x̂). (v moves with m too, but ∂v/∂m = −2·mean(x − m) = 0.)
+//!
+//! No statistics are kept between batches, so a batch of any size gives an image the same numbers. ε = 10⁻⁵, PyTorch's default.
+//!
+//! m and v are summed channel by channel in blocks of 64 pixels, the blocks in double precision; v from the differences to m, in a second
+//! pass, since E\[x²\] − m² loses its digits if m is large. An image is one thread's, so the order is always the same.
+
+use rayon::prelude::*;
+
+use super::work::{MOST_TASKS, add_partials, task_images};
+use super::{Backward, Describe, Forward, Init, Layer, ParameterSpec, Torch, WorkLen};
+use crate::tensor::{Element, ImageShape};
+
+/// Keeps the root away from 0.
+const EPSILON: f64 = 1e-5;
+
+/// Pixels that are summed in single precision before the sum goes on in double precision.
+const ROWS: usize = 64;
+
+/// Channels that are summed at once, in registers.
+const LANES: usize = 16;
+
+/// Normalization of an image's channels in groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupNorm {
+    /// The shape, which it keeps.
+    pub shape: ImageShape,
+    /// G, the groups; C is a multiple of it.
+    pub groups: usize,
+}
+
+impl GroupNorm {
+    /// Groups of at least four channels, at most eight of them; fewer if the channels are not a multiple.
+    pub fn new(shape: ImageShape) -> Self {
+        let fits = |groups: &usize| shape.channels.is_multiple_of(*groups) && shape.channels / groups >= 4;
+        Self { shape, groups: (1..=8).rev().find(fits).unwrap_or(1) }
+    }
+
+    /// Channels of a group.
+    fn width(&self) -> usize {
+        self.shape.channels / self.groups
+    }
+
+    /// n, the numbers of a group of one image.
+    fn count(&self) -> f64 {
+        (self.shape.pixels() * self.width()) as f64
+    }
+
+    /// Σ over the group of what was summed for each channel.
+    fn group_sums<'a>(&self, channels: &'a [f64]) -> impl Iterator<Item = f64> + 'a {
+        channels.chunks_exact(self.width()).map(|group| group.iter().sum::<f64>())
+    }
+}
+
+impl Describe for GroupNorm {
+    fn input(&self) -> ImageShape {
+        self.shape
+    }
+
+    fn output(&self) -> ImageShape {
+        self.shape
+    }
+
+    fn parameters(&self) -> Vec<ParameterSpec> {
+        let vector = |name, init| ParameterSpec::vector(name, self.shape.channels, init);
+        vec![vector("weight", Init::One), vector("bias", Init::Zero)]
+    }
+
+    /// m and r of every group of every image.
+    fn kept_len(&self, batch: usize) -> usize {
+        2 * batch * self.groups
+    }
+
+    fn work_len(&self) -> WorkLen {
+        // For each task partial sums of dγ and dβ; a task's images have the sums of one image besides, in the thread's block.
+        let channels = self.shape.channels;
+        WorkLen { scratch: 4 * channels, partials: MOST_TASKS * 2 * channels, transposed: 0 }
+    }
+
+    fn summary(&self) -> String {
+        format!("group normalization, {} groups", self.groups)
+    }
+
+    fn torch(&self, name: &str, torch: &mut Torch<'_>) {
+        torch.need_image(self.shape);
+        let constructor = format!("nn.GroupNorm({}, {})", self.groups, self.shape.channels);
+        let call = torch.module(name, constructor, self.shape.channels, "");
+        torch.apply(call, self.activation(), self.shape);
+    }
+}
+
+/// sums[c] ← Σ over pixels of `term`(x[c], y[c], shift[c]), where `shift` is a number for each channel.
+#[inline(always)]
+fn channel_sums<T: Element>(x: &[T], y: &[T], shift: &[T], sums: &mut [f64], term: impl Fn(T, T, T) -> T) {
+    let channels = sums.len();
+    sums.fill(0.0);
+    for (x, y) in x.chunks(ROWS * channels).zip(y.chunks(ROWS * channels)) {
+        for first in (0..channels).step_by(LANES) {
+            let width = LANES.min(channels - first);
+            let mut lanes = [T::ZERO; LANES];
+            let mut shifts = [T::ZERO; LANES];
+            shifts[..width].copy_from_slice(&shift[first..first + width]);
+            let rows = x.chunks_exact(channels).zip(y.chunks_exact(channels));
+            if width == LANES {
+                for (x, y) in rows {
+                    let (x, y) = (&x[first..first + LANES], &y[first..first + LANES]);
+                    for lane in 0..LANES {
+                        lanes[lane] += term(x[lane], y[lane], shifts[lane]);
+                    }
+                }
+            } else {
+                for (x, y) in rows {
+                    for lane in 0..width {
+                        lanes[lane] += term(x[first + lane], y[first + lane], shifts[lane]);
+                    }
+                }
+            }
+            for (sum, lane) in sums[first..first + width].iter_mut().zip(lanes) {
+                *sum += lane.to_f64();
+            }
+        }
+    }
+}
+
+/// out[p, c] ← `f`(p's numbers of channel c, a[c], b[c], e[c]).
+#[inline(always)]
+fn for_each_row<T: Element>(
+    x: &[T],
+    y: &[T],
+    out: &mut [T],
+    [a, b, e]: [&[T]; 3],
+    f: impl Fn(T, T, T, T, T) -> T,
+) {
+    let channels = a.len();
+    let rows = x.chunks_exact(channels).zip(y.chunks_exact(channels)).zip(out.chunks_exact_mut(channels));
+    for ((x, y), out) in rows {
+        let (x, y, out) = (&x[..channels], &y[..channels], &mut out[..channels]);
+        let (a, b, e) = (&a[..channels], &b[..channels], &e[..channels]);
+        for c in 0..channels {
+            out[c] = f(x[c], y[c], a[c], b[c], e[c]);
+        }
+    }
+}
+
+/// The most channels whose sums fit on the stack of a task.
+pub const MOST_CHANNELS: usize = 1024;
+
+impl<T: Element> Layer<T> for GroupNorm {
+    fn forward(&self, x: &[T], y: &mut [T], pass: Forward<'_, T>) {
+        let (len, channels, groups) = (self.shape.len(), self.shape.channels, self.groups);
+        let (gamma, beta) = (pass.parameters.get(0), pass.parameters.get(1));
+        let scratch = &pass.work.scratch;
+        let kept = pass.kept[..2 * pass.batch * groups].par_chunks_exact_mut(2 * groups);
+        y.par_chunks_exact_mut(len).zip(x.par_chunks_exact(len)).zip(kept).for_each(|((y, x), kept)| {
+            scratch.with(2 * channels, |numbers| {
+                let mut sums = [0.0; MOST_CHANNELS];
+                let sums = &mut sums[..channels];
+                let (mean, inverse) = kept.split_at_mut(groups);
+                let (a, b) = numbers.split_at_mut(channels);
+                a.fill(T::ZERO);
+                channel_sums(x, x, a, sums, |x, _, _| x);
+                for (mean, sum) in mean.iter_mut().zip(self.group_sums(sums)) {
+                    *mean = T::from_f64(sum / self.count());
+                }
+                spread(mean, a);
+                channel_sums(x, x, a, sums, |x, _, mean| (x - mean) * (x - mean));
+                for (inverse, sum) in inverse.iter_mut().zip(self.group_sums(sums)) {
+                    *inverse = T::from_f64(1.0 / (sum / self.count() + EPSILON).sqrt());
+                }
+                // y = x·a + b with a = γ·r and b = β − m·a.
+                for c in 0..channels {
+                    let group = c / self.width();
+                    a[c] = gamma[c] * inverse[group];
+                    b[c] = beta[c] - mean[group] * a[c];
+                }
+                let (a, b) = (&*a, &*b);
+                for_each_row(x, x, y, [a, b, b], |x, _, a, b, _| x.mul_add(a, b));
+            });
+        });
+    }
+
+    fn backward(&self, x: &[T], _y: &[T], dy: &mut [T], dx: Option<&mut [T]>, mut pass: Backward<'_, T>) {
+        let (len, channels, groups) = (self.shape.len(), self.shape.channels, self.groups);
+        let gamma = pass.parameters.get(0);
+        let task = task_images(pass.batch);
+        let (scratch, dy) = (&pass.work.scratch, &*dy);
+        let partials = &mut pass.work.partials[..pass.batch.div_ceil(task) * 2 * channels];
+        let one_image = |sums: &mut [T], x: &[T], dy: &[T], kept: &[T], dx: Option<&mut [T]>| {
+            scratch.with(4 * channels, |numbers| {
+                let mut of_channels = [[0.0; MOST_CHANNELS]; 2];
+                let [of_dy, of_product] = &mut of_channels;
+                let (of_dy, of_product) = (&mut of_dy[..channels], &mut of_product[..channels]);
+                let (mean, inverse) = kept.split_at(groups);
+                let (means, rest) = numbers.split_at_mut(channels);
+                spread(mean, means);
+                channel_sums(x, dy, means, of_dy, |_, dy, _| dy);
+                // Σ dy·x̂ = r·Σ dy·(x − m).
+                channel_sums(x, dy, means, of_product, |x, dy, mean| dy * (x - mean));
+                for c in 0..channels {
+                    of_product[c] *= inverse[c / self.width()].to_f64();
+                    sums[c] += T::from_f64(of_product[c]);
+                    sums[channels + c] += T::from_f64(of_dy[c]);
+                    of_product[c] *= gamma[c].to_f64();
+                    of_dy[c] *= gamma[c].to_f64();
+                }
+                let Some(dx) = dx else { return };
+                // dx = dy·p + x·q + t with p = r·γ, q = −r²·mean(g·x̂), t = −r·mean(g) − m·q.
+                let (p, rest) = rest.split_at_mut(channels);
+                let (q, t) = rest.split_at_mut(channels);
+                let mut constants = [[0.0; 2]; MOST_CHANNELS];
+                let of_groups = self.group_sums(of_dy).zip(self.group_sums(of_product));
+                for ((constant, (g, product)), (m, r)) in
+                    constants.iter_mut().zip(of_groups).zip(mean.iter().zip(inverse))
+                {
+                    let (m, r) = (m.to_f64(), r.to_f64());
+                    let q = -r * r * product / self.count();
+                    *constant = [q, -r * g / self.count() - m * q];
+                }
+                for c in 0..channels {
+                    let group = c / self.width();
+                    p[c] = gamma[c] * inverse[group];
+                    (q[c], t[c]) = (T::from_f64(constants[group][0]), T::from_f64(constants[group][1]));
+                }
+                let (p, q, t) = (&*p, &*q, &*t);
+                for_each_row(x, dy, dx, [p, q, t], |x, dy, p, q, t| dy.mul_add(p, x.mul_add(q, t)));
+            });
+        };
+        let images = x.par_chunks(task * len).zip(dy.par_chunks(task * len));
+        let tasks = partials
+            .par_chunks_exact_mut(2 * channels)
+            .zip(images)
+            .zip(pass.kept[..2 * pass.batch * groups].par_chunks(task * 2 * groups));
+        let images_of = |x: &[T], dy: &[T], kept: &[T], visit: &mut dyn FnMut(&[T], &[T], &[T])| {
+            let images = x.chunks_exact(len).zip(dy.chunks_exact(len)).zip(kept.chunks_exact(2 * groups));
+            images.for_each(|((x, dy), kept)| visit(x, dy, kept));
+        };
+        match dx {
+            Some(dx) => {
+                tasks.zip(dx.par_chunks_mut(task * len)).for_each(|(((sums, (x, dy)), kept), dx)| {
+                    sums.fill(T::ZERO);
+                    let mut dx = dx.chunks_exact_mut(len);
+                    images_of(x, dy, kept, &mut |x, dy, kept| one_image(sums, x, dy, kept, dx.next()));
+                });
+            }
+            None => tasks.for_each(|((sums, (x, dy)), kept)| {
+                sums.fill(T::ZERO);
+                images_of(x, dy, kept, &mut |x, dy, kept| one_image(sums, x, dy, kept, None));
+            }),
+        }
+        add_partials(partials, &mut pass.gradients.weight_and_bias());
+    }
+}
+
+/// A number for each group, written out for each channel.
+fn spread<T: Copy>(groups: &[T], channels: &mut [T]) {
+    let width = channels.len() / groups.len();
+    for (channels, &value) in channels.chunks_exact_mut(width).zip(groups) {
+        channels.fill(value);
+    }
+}
+
+#[cfg(test)]
+pub(crate) fn examples() -> Vec<super::proof::Example> {
+    use super::proof::Example;
+    let shapes = [
+        ((3, 2, 4), 2, 2),
+        ((5, 4, 6), 3, 5),
+        ((4, 4, 3), 1, 1),
+        ((2, 3, 8), 8, 3),
+        ((9, 8, 20), 5, 2),
+        ((1, 1, 6), 2, 2),
+    ];
+    shapes
+        .into_iter()
+        .map(|((h, w, c), groups, batch)| {
+            Example::new(GroupNorm { shape: ImageShape::new(h, w, c), groups }, batch)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::proof::apply;
+
+    #[test]
+    fn a_large_mean_costs_no_digits_and_equal_numbers_become_the_bias() {
+        let norm = GroupNorm { shape: ImageShape::new(8, 8, 4), groups: 1 };
+        let x: Vec<f64> = (0..256).map(|i| 1e8 + f64::from(i % 7)).collect();
+        let y = apply(&norm, 1, &x, &[&[1.0; 4], &[0.0; 4]]);
+        let square = y.iter().map(|y| y * y).sum::<f64>() / 256.0;
+        assert!((square - 1.0).abs() < 1e-4 && y.iter().sum::<f64>().abs() < 1e-5, "{square}");
+        assert_eq!(apply(&norm, 1, &[5.0; 256], &[&[2.0; 4], &[0.25; 4]]), [0.25; 256]);
+    }
+
+    #[test]
+    fn groups_have_four_channels_or_more() {
+        let groups = |channels| GroupNorm::new(ImageShape::new(8, 8, channels)).groups;
+        assert_eq!([3, 4, 8, 32, 64, 12, 30].map(groups), [1, 1, 2, 8, 8, 3, 6]);
+    }
+}
