@@ -5,13 +5,12 @@
 //! ```
 //!
 //! The first chunk has the size. Both codings can say "all the same" in next to nothing, so a small file may be a large picture: up to
-//! 4 million pixels are believed of any file, more only as many as deflate could make of it. The orientation is that of the chunk EXIF.
+//! a million pixels are believed of any file, and 256 more for each of its bytes. The orientation is that of the chunk EXIF.
 
 use super::budget::human_bytes;
 use super::entry::ReadSeek;
 use super::format::{Canvas, PictureFormat, PictureHeader};
 use super::orientation::Orientation;
-use super::stream::DEFLATE_RATIO;
 use image_webp::WebPDecoder;
 use std::io::{Cursor, SeekFrom};
 
@@ -25,7 +24,9 @@ pub(crate) const WEBP: PictureFormat = PictureFormat {
 };
 
 /// Pixels that a file of any length may have.
-const SMALL: u64 = 1 << 22;
+const SMALL: u64 = 1 << 20;
+/// And more for each of its bytes.
+const PIXELS_PER_BYTE: u64 = 256;
 /// A block of EXIF that is longer is not looked at.
 const LONGEST_EXIF: u64 = 1 << 20;
 
@@ -37,22 +38,15 @@ fn measure(reader: &mut dyn ReadSeek, length: u64) -> Result<PictureHeader, Stri
     let damaged = |what: &str| format!("is damaged ({what})");
     let mut first = [0; 30];
     reader.read_exact(&mut first).map_err(unreadable)?;
-    let small = |at: usize| usize::from(u16::from_le_bytes([first[at], first[at + 1]]));
-    let three = |at: usize| usize::from(first[at]) | small(at + 1) << 8;
     let (width, height) = match &first[12..16] {
-        b"VP8X" => (three(24) + 1, three(27) + 1),
-        b"VP8L" if first[20] == 0x2f => {
-            let bits = u32::from_le_bytes([first[21], first[22], first[23], first[24]]) as usize;
-            ((bits & 0x3fff) + 1, (bits >> 14 & 0x3fff) + 1)
-        }
-        b"VP8 " if first[23..26] == [0x9d, 0x01, 0x2a] => (small(26) & 0x3fff, small(28) & 0x3fff),
-        _ => return Err(damaged("its first chunk is no picture")),
+        b"VP8X" => (three(&first, 24) + 1, three(&first, 27) + 1),
+        _ => coded_size(&first[12..]).ok_or_else(|| damaged("its first chunk is no picture"))?,
     };
     if width == 0 || height == 0 {
         return Err("has no pixels".into());
     }
     let area = width as u64 * height as u64;
-    if width.max(height) > 16_384 || area > SMALL.saturating_add(length.saturating_mul(DEFLATE_RATIO)) {
+    if width.max(height) > 16_384 || area > SMALL.saturating_add(length.saturating_mul(PIXELS_PER_BYTE)) {
         let held = human_bytes(length);
         return Err(format!("promises {height}×{width} pixels, more than its {held} can hold"));
     }
@@ -62,6 +56,26 @@ fn measure(reader: &mut dyn ReadSeek, length: u64) -> Result<PictureHeader, Stri
         Orientation::UPRIGHT
     };
     Ok(PictureHeader { height, width, colored: true, deep: false, orientation })
+}
+
+/// A number of three bytes.
+fn three(bytes: &[u8], at: usize) -> usize {
+    usize::from(bytes[at]) | usize::from(bytes[at + 1]) << 8 | usize::from(bytes[at + 2]) << 16
+}
+
+/// Width and height of the coded picture whose chunk begins here.
+fn coded_size(chunk: &[u8]) -> Option<(usize, usize)> {
+    match chunk {
+        [b'V', b'P', b'8', b'L', _, _, _, _, 0x2f, a, b, c, d, ..] => {
+            let bits = u32::from_le_bytes([*a, *b, *c, *d]) as usize;
+            Some(((bits & 0x3fff) + 1, (bits >> 14 & 0x3fff) + 1))
+        }
+        [b'V', b'P', b'8', b' ', _, _, _, _, _, _, _, 0x9d, 0x01, 0x2a, a, b, c, d, ..] => {
+            let side = |low: &u8, high: &u8| usize::from(u16::from_le_bytes([*low, *high])) & 0x3fff;
+            Some((side(a, b), side(c, d)))
+        }
+        _ => None,
+    }
 }
 
 /// Looks for the chunk EXIF, behind the first one.
@@ -89,7 +103,17 @@ fn decode(file: &[u8], header: &PictureHeader, canvas: &mut Canvas) -> Result<()
     if decoder.dimensions() != (header.width as u32, header.height as u32) {
         return Err("is damaged (it names two sizes)".into());
     }
+    // The decoder makes room for what a frame says of itself. Chunks are looked for everywhere, not only where they should be.
+    let mut frames = places(file).filter_map(coded_size);
+    if frames.any(|(width, height)| width > header.width || height > header.height) {
+        return Err("is damaged (a frame is larger than the picture)".into());
+    }
     decoder.set_memory_limit(16 * header.width * header.height + (1 << 20));
     canvas.prepare(header, if decoder.has_alpha() { 4 } else { 3 })?;
     decoder.read_image(&mut canvas.samples).map_err(damaged)
+}
+
+/// All places where a coded picture may begin.
+fn places(file: &[u8]) -> impl Iterator<Item = &[u8]> {
+    (0..file.len()).filter(|&at| file[at] == b'V').map(|at| &file[at..])
 }

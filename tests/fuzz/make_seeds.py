@@ -199,3 +199,36 @@ write("png/palette_cut.png", png(3, 8, extra=[(b"PLTE", bytes(4))]))
 # A header whose nesting is hidden by closing brackets in a string: npyz took seconds.
 hidden = "{'" + ")" * 40 + "': '<f8', 'fortran_order': False, " + "{" * 11 + "'shape': (3, 5), }"
 write("npy/hidden_nesting.npy", b"\x93NUMPY\1\0" + struct.pack("<H", len(hidden)) + hidden.encode())
+
+
+def archive(members, method=zipfile.ZIP_DEFLATED):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as file:
+        for name, data in members:
+            file.writestr(zipfile.ZipInfo(name), data, method)
+    return out.getvalue()
+
+
+def seed(name):
+    with open(os.path.join(HERE, name), "rb") as file:
+        return file.read()
+
+
+# Archives of pictures: class folders, parts, and what macOS adds.
+grey, rgb = seed("png/grey8.png"), seed("png/rgb8.png")
+write("zip/classes.zip", archive([("pics/cat/1.png", grey), ("pics/dog/1.png", rgb), ("__MACOSX/pics/cat/._1.png", b"\0\5\x16\7")]))
+write("zip/parts.zip", archive([(f"{part}/{i}.png", grey) for part in ("train", "val", "test") for i in range(2)]))
+write("zip/stored.zip", archive([("a.png", rgb), ("b.png", rgb)], zipfile.ZIP_STORED))
+zipfile.ZIP64_LIMIT = 10
+write("zip/zip64.zip", archive([("a.png", grey)]))
+# EXIF of both byte orders before the pixels of a PNG file.
+for order, mark, name in ((">", b"MM\0*", "big"), ("<", b"II*\0", "little")):
+    exif = mark + struct.pack(f"{order}IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
+    write(f"exif/{name}.png", png(0, 8, extra=[(b"eXIf", exif)]))
+# JPEG and WebP files are those of tests/fixtures/make_pictures.py, which needs Pillow.
+for folder, ending in (("jpeg", ".jpg"), ("webp", ".webp")):
+    pictures = os.path.join(HERE, "../../fixtures/pictures")
+    for name in sorted(os.listdir(pictures)):
+        if name.endswith(ending):
+            with open(os.path.join(pictures, name), "rb") as file:
+                write(f"{'exif' if 'orientation' in name or 'turned' in name else folder}/{name}", file.read())

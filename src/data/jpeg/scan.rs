@@ -56,6 +56,9 @@ impl<'d> Bits<'d> {
 
     #[inline]
     fn take(&mut self, bits: u32) -> u32 {
+        if bits == 0 {
+            return 0;
+        }
         let value = self.peek(bits);
         self.count -= bits;
         value
