@@ -89,7 +89,7 @@ impl Eval {
         let (model, config) = (&opened.model, opened.config.as_ref());
         let seed = self.seed.or(config.map(|config| config.seed)).unwrap_or(0);
         let filler = Filler { span: model.config().span(), binarize: opened.binarize(&self.data)?, seed };
-        let (images, indices) = (judged.images, &judged.indices[..]);
+        let (images, indices) = (judged.labelled(model.config())?, &judged.indices[..]);
 
         let objective = Objective::ELBO;
         let mut evaluator = Evaluator::new(model, BATCH);

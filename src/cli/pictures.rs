@@ -6,8 +6,8 @@ use super::common::Opened;
 use crate::data::{Binarize, Filler, Images, Labels, Part, Span, write_npy_f32, write_png};
 use crate::error::{Error, Result};
 use crate::evaluate::judged::{Judged, Which};
-use crate::model::Codec;
 use crate::model::codec::Codes;
+use crate::model::{Codec, Labelled};
 use crate::report::Picture;
 use crate::report::sheet::to_byte;
 use crate::storage::atomic::{create_folder, refuse_existing, write_new};
@@ -20,6 +20,8 @@ pub(super) struct Shown {
     images: Images,
     /// Those of the images that are meant.
     pub indices: Vec<usize>,
+    /// The label of each of `images` in the model's numbers; empty for a model without labels.
+    numbers: Vec<u32>,
     /// The classes of all meant images, in the order of `indices`.
     pub labels: Option<Labels>,
     /// What they are: "test images".
@@ -28,8 +30,11 @@ pub(super) struct Shown {
 }
 
 impl Shown {
-    /// The data set's test images; without any, those that the run held out; without any, all.
-    pub(super) fn new(opened: &Opened, options: &DataOptions) -> Result<Self> {
+    /// The data set's test images; without any, those that the run held out; without any, all. A conditional model takes them with their own
+    /// labels, or all with `label`.
+    pub(super) fn new(opened: &Opened, options: &DataOptions, label: Option<&str>) -> Result<Self> {
+        let config = opened.model.config();
+        let given = label.map(|label| config.label(label)).transpose()?;
         let binarize = opened.binarize(options)?;
         let data = opened.images(options, Part::Test)?;
         // Data that are named are shown whole, also if they are the run's own.
@@ -40,11 +45,15 @@ impl Shown {
             Which::Validation => (data.train, data.labels, "validation images"),
             Which::All => (data.train, data.labels, "images"),
         };
+        let numbers = match given {
+            Some(label) => config.same_label(label, images.count),
+            None => config.labelled(&images, labels.as_ref())?.labels.to_vec(),
+        };
         let of_those = |labels: Labels| Labels {
             ids: indices.iter().map(|&at| labels.ids[at]).collect(),
             names: labels.names,
         };
-        Ok(Self { labels: labels.map(of_those), images, indices, what, binarize })
+        Ok(Self { labels: labels.map(of_those), images, numbers, indices, what, binarize })
     }
 
     /// How many images are meant.
@@ -84,7 +93,12 @@ impl Shown {
 
     /// μ and ln σ² of some images.
     pub(super) fn encode(&self, codec: &mut Codec<'_>, indices: &[usize]) -> Codes {
-        codec.encode(&self.images, indices, self.binarize)
+        codec.encode(Labelled { images: &self.images, labels: &self.numbers }, indices, self.binarize)
+    }
+
+    /// The labels of some images in the model's numbers; none for a model without labels.
+    pub(super) fn numbers(&self, indices: &[usize]) -> Vec<u32> {
+        Labelled { images: &self.images, labels: &self.numbers }.of(indices).collect()
     }
 
     /// Some images with values in [0, 1], as the network gets them.

@@ -8,7 +8,7 @@ use super::common::{Ending, Opened};
 use super::pictures::{Output, Shown, interleave};
 use crate::data::{Images, Pixels, Range};
 use crate::error::{Error, Result};
-use crate::model::Codec;
+use crate::model::{Codec, Labelled};
 use crate::random::{Stream, fill_normal, stream};
 use crate::report::Picture;
 use crate::tensor::ImageShape;
@@ -34,6 +34,9 @@ pub(super) struct Reconstruct {
     /// Where the noise comes from
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
+    /// Take all images to have this label, for a conditional model [default: each image's own]
+    #[arg(long, value_name = "L")]
+    label: Option<String>,
     #[command(flatten)]
     data: DataOptions,
 }
@@ -46,13 +49,13 @@ impl Reconstruct {
         let output = Output::new(&self.out)?;
         let opened = Opened::new(self.run.as_deref(), self.data.load_options()?.max_memory)?;
         let count = self.count.or(matches!(output, Output::Png(_)).then_some(32));
-        let shown = Shown::new(&opened, &self.data)?.take(count)?;
+        let shown = Shown::new(&opened, &self.data, self.label.as_deref())?.take(count)?;
         let (size, mut codec) = (opened.model.config().image(), Codec::new(&opened.model));
         let len = opened.model.config().pixels();
         match self.noise {
             None => {
                 let codes = shown.encode(&mut codec, &shown.indices);
-                let back = codec.decode(&codes.mu);
+                let back = codec.decode_as(&codes.mu, &shown.numbers(&shown.indices));
                 let originals = || shown.pictures(&shown.indices);
                 output.write_with(&back, size, || Picture::pairs(&originals(), &back, size, 4))?;
             }
@@ -63,8 +66,10 @@ impl Reconstruct {
                 let ImageShape { height, width, channels } = size;
                 let images =
                     Images { pixels: Pixels::F32(noisy), count, height, width, channels, range: Range::UNIT };
-                let codes = codec.encode(&images, &(0..count).collect::<Vec<_>>(), None);
-                let back = codec.decode(&codes.mu);
+                let labels = shown.numbers(&shown.indices);
+                let noised = Labelled { images: &images, labels: &labels };
+                let codes = codec.encode(noised, &(0..count).collect::<Vec<_>>(), None);
+                let back = codec.decode_as(&codes.mu, &labels);
                 let Pixels::F32(noisy) = &images.pixels else { unreachable!("made of floats just above") };
                 output.write_with(&back, size, || {
                     Picture::sheet(&interleave(&[&originals, noisy, &back], len), size, 9)

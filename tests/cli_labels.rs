@@ -1,0 +1,165 @@
+//! Conditional models on the built program: training with labels, and every command that uses the model.
+
+mod support;
+
+use std::path::Path;
+
+use serde_json::Value;
+use support::{assert_same, elbo, message, stderr, stdout, work_folder, write_idx, write_images};
+
+/// Runs the program in a folder; it must end well. What it printed.
+#[track_caller]
+fn succeed_in(folder: &Path, arguments: &[&str]) -> String {
+    let output = elbo(arguments).current_dir(folder).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+    stdout(&output)
+}
+
+#[track_caller]
+fn refused_in(folder: &Path, arguments: &[&str], words: &[&str]) {
+    let message = message(&elbo(arguments).current_dir(folder).output().unwrap());
+    for word in words {
+        assert!(message.contains(word), "{arguments:?}: {message} does not say {word}");
+    }
+}
+
+/// The one JSON object that a command prints.
+#[track_caller]
+fn json_in(folder: &Path, arguments: &[&str]) -> Value {
+    serde_json::from_str(&succeed_in(folder, arguments)).unwrap()
+}
+
+/// Bars of 8×8 with MNIST's file names: the label is the quarter in which the bar lies, named by `classes`; it is a row or a column.
+fn write_bars(folder: &Path, train: usize, test: usize, classes: &[u8]) {
+    std::fs::create_dir(folder).unwrap();
+    for (name, count, seed) in [("train", train, 1), ("t10k", test, 2)] {
+        let mut numbers = support::Numbers(seed);
+        let (mut pixels, mut labels) = (Vec::new(), Vec::new());
+        for image in 0..count {
+            let class = image % classes.len();
+            let upright = numbers.below(2) == 0;
+            for at in 0..64 {
+                let (along, across) = if upright { (at / 8, at % 8) } else { (at % 8, at / 8) };
+                let noise = numbers.below(60) as u8;
+                pixels.push(if across / 2 == class && along > 0 { 255 - noise } else { noise });
+            }
+            labels.push(classes[class]);
+        }
+        write_idx(&folder.join(format!("{name}-images-idx3-ubyte")), &[count, 8, 8], &pixels);
+        write_idx(&folder.join(format!("{name}-labels-idx1-ubyte")), &[count], &labels);
+    }
+}
+
+/// A small conditional model in `run`, of bars with the labels 3, 5 and 8.
+fn train_bars(folder: &Path, more: &[&str]) {
+    write_bars(&folder.join("data"), 240, 60, &[3, 5, 8]);
+    let fixed =
+        ["train", "--data", "data", "--conditional", "--preset", "mlp", "--hidden", "32", "--latent", "4"];
+    let rest = ["--batch", "20", "--lr", "0.005", "--out", "run"];
+    succeed_in(folder, &[&fixed[..], &rest, more].concat());
+}
+
+/// The values of an .npy file of floats.
+fn read_floats(path: &Path) -> Vec<f32> {
+    let bytes = std::fs::read(path).unwrap();
+    let start = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    bytes[start..].chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+}
+
+/// The quarter in which a bar lies: that with the most white, in rows or in columns.
+fn quarter(picture: &[f32]) -> usize {
+    let across = |column: bool| {
+        (0..4).map(move |quarter| {
+            let inside = |&(at, _): &(usize, &f32)| (if column { at % 8 } else { at / 8 }) / 2 == quarter;
+            (picture.iter().enumerate().filter(inside).map(|(_, v)| v).sum::<f32>(), quarter)
+        })
+    };
+    across(false).chain(across(true)).max_by(|a, b| a.0.total_cmp(&b.0)).unwrap().1
+}
+
+#[test]
+fn a_conditional_model_is_used_by_every_command() {
+    let folder = work_folder();
+    let folder = folder.path();
+    train_bars(folder, &["--epochs", "25"]);
+    let config = std::fs::read_to_string(folder.join("run/config.toml")).unwrap();
+    assert!(config.contains("conditional = true"), "{config}");
+    let report = std::fs::read_to_string(folder.join("run/report.html")).unwrap();
+    assert!(report.contains("Conditional on 3 labels: 3, 5, 8."), "the labels are in the report");
+
+    let found = json_in(folder, &["eval", "run", "--json", "--importance", "3", "--samples", "30"]);
+    assert_eq!(found["images"], 60);
+    assert!(found["negative_elbo"].as_f64().unwrap() > 0.0 && found["knn"].is_null());
+    assert!(found["sample_distance"]["normal"].as_f64().unwrap() >= 0.0);
+    succeed_in(folder, &["score", "run", "--sheet", "odd.png"]);
+    for command in ["encode", "reconstruct", "interpolate", "traverse", "manifold"] {
+        succeed_in(folder, &[command, "run"]);
+    }
+    succeed_in(folder, &["encode", "run", "--out", "codes5.npy", "--label", "5"]);
+    assert!(read_floats(&folder.join("codes5.npy")) != read_floats(&folder.join("codes.npy")));
+    succeed_in(folder, &["decode", "run", "codes.npy", "--label", "8"]);
+    succeed_in(folder, &["edit", "run", "--from-label", "3", "--to-label", "8"]);
+    succeed_in(folder, &["inpaint", "run", "--half", "left"]);
+    succeed_in(
+        folder,
+        &["manifold", "run", "--axes", "0,1", "--side", "4", "--out", "grid.png", "--label", "3"],
+    );
+    succeed_in(folder, &["sample", "run", "--out", "s.png", "--prior", "gmm"]);
+
+    // Samples are of the class that was asked for.
+    succeed_in(folder, &["sample", "run", "--label", "all", "--count", "10", "--out", "all.npy"]);
+    let pictures = read_floats(&folder.join("all.npy"));
+    assert_eq!(pictures.len(), 30 * 64);
+    let right = pictures.chunks(64).enumerate().filter(|(at, picture)| quarter(picture) == at / 10).count();
+    assert!(right >= 28, "{right} of 30");
+    succeed_in(folder, &["sample", "run", "--label", "5", "--count", "10", "--out", "five.npy"]);
+    assert_eq!(read_floats(&folder.join("five.npy")), pictures[10 * 64..20 * 64]);
+
+    refused_in(folder, &["sample", "run", "--label", "4"], &["no label 4", "3, 5, 8"]);
+    refused_in(folder, &["decode", "run", "codes.npy", "--out", "x.png"], &["--label", "3, 5, 8"]);
+    write_bars(&folder.join("other"), 12, 6, &[3, 4]);
+    refused_in(folder, &["eval", "run", "--data", "other"], &["label 4", "3, 5, 8"]);
+    write_images(&folder.join("plain.npy"), [20, 8, 8, 1]);
+    refused_in(
+        folder,
+        &["encode", "run", "--data", "plain.npy", "--out", "p.npy"],
+        &["conditional", "these images have none"],
+    );
+    succeed_in(folder, &["encode", "run", "--data", "plain.npy", "--out", "p.npy", "--label", "3"]);
+}
+
+#[test]
+fn a_conditional_run_resumes_to_the_same_bits() {
+    let folder = work_folder();
+    let folder = folder.path();
+    train_bars(folder, &["--epochs", "2"]);
+    let options = ["train", "--config", "run/config.toml"];
+    succeed_in(folder, &[&options[..], &["--max-steps", "7", "--out", "again"]].concat());
+    succeed_in(folder, &["train", "--resume", "again", "--threads", "1"]);
+    assert_same(&folder.join("again"), &folder.join("run"), "resumed");
+}
+
+#[test]
+fn what_cannot_be_conditional_is_refused() {
+    let folder = work_folder();
+    let folder = folder.path();
+    write_images(&folder.join("plain.npy"), [20, 8, 8, 1]);
+    let train =
+        |data: &'static str| ["train", "--data", data, "--conditional", "--preset", "mlp", "--out", "run"];
+    refused_in(folder, &train("plain.npy"), &["no labels", "--conditional"]);
+    write_bars(&folder.join("one"), 20, 4, &[3]);
+    refused_in(folder, &train("one"), &["label 3", "at least two"]);
+    write_bars(&folder.join("two"), 20, 4, &[0, 1]);
+    refused_in(folder, &[&train("two")[..], &["--tie-weights"]].concat(), &["use either"]);
+    refused_in(
+        folder,
+        &[&train("two")[..], &["--valid", "19"]].concat(),
+        &["held out for validation", "smaller --valid"],
+    );
+    assert!(!folder.join("run").exists());
+    succeed_in(
+        folder,
+        &["train", "--data", "two", "--preset", "mlp", "--hidden", "8", "--epochs", "1", "--out", "plain"],
+    );
+    refused_in(folder, &["sample", "plain", "--label", "1"], &["conditional", "without labels"]);
+}
