@@ -4,7 +4,9 @@
 //! sentence on standard error), 2 a command line of the wrong form, 130 stopped by Ctrl-C with everything saved.
 
 mod common;
+mod compress;
 mod decode;
+mod decompress;
 mod edit;
 mod encode;
 mod eval;
@@ -51,6 +53,8 @@ enum Command {
     Inpaint(inpaint::Inpaint),
     Score(score::Score),
     Eval(eval::Eval),
+    Compress(compress::Compress),
+    Decompress(decompress::Decompress),
     Info(info::Info),
     Export(export::Export),
 }
@@ -71,6 +75,8 @@ pub fn main() -> ExitCode {
         Command::Inpaint(command) => command.run(),
         Command::Score(command) => command.run(),
         Command::Eval(command) => command.run(),
+        Command::Compress(command) => command.run(),
+        Command::Decompress(command) => command.run(),
         Command::Info(command) => command.run(),
         Command::Export(command) => command.run(),
     };
