@@ -12,7 +12,9 @@ macro_rules! say {
 }
 
 mod common;
+mod compress;
 mod decode;
+mod decompress;
 mod edit;
 mod encode;
 mod eval;
@@ -59,6 +61,8 @@ enum Command {
     Inpaint(inpaint::Inpaint),
     Score(score::Score),
     Eval(eval::Eval),
+    Compress(compress::Compress),
+    Decompress(decompress::Decompress),
     Info(info::Info),
     Export(export::Export),
 }
@@ -79,6 +83,8 @@ pub fn main() -> ExitCode {
         Command::Inpaint(command) => command.run(),
         Command::Score(command) => command.run(),
         Command::Eval(command) => command.run(),
+        Command::Compress(command) => command.run(),
+        Command::Decompress(command) => command.run(),
         Command::Info(command) => command.run(),
         Command::Export(command) => command.run(),
     };
