@@ -123,16 +123,16 @@ impl Compress {
                 "verified": !self.no_verify,
                 "seconds": seconds,
             });
-            println!("{result}");
+            say!("{result}");
         } else {
-            println!(
+            say!(
                 "{} images of {} bytes in {bytes} bytes: {bits_per_dim:.4} bits/dim, {:.2} times smaller; {:.0} images/s",
                 images.count,
                 images.image_len(),
                 values as f64 / bytes as f64,
                 images.count as f64 / seconds
             );
-            println!("wrote {}", self.out.display());
+            say!("wrote {}", self.out.display());
         }
         Ok(Ending::Done)
     }

@@ -95,7 +95,7 @@ impl Decompress {
         if let Some(path) = &self.labels {
             write_labels(path, &back)?;
         }
-        println!(
+        say!(
             "wrote {} images to {} ({:.0} images/s)",
             back.images.count,
             self.out.display(),
