@@ -188,6 +188,7 @@ fn sort_out<'a>(path: &Path, mut entries: Vec<Entry<'a>>, archive: bool) -> Foun
             Looked::Other(head) if named => {
                 let reason = match formats::foreign(&head) {
                     Some(_) => formats::unknown(&head),
+                    None if head.is_empty() => "is empty".into(),
                     None => "is no picture that can be read".into(),
                 };
                 found.bad.push((entry, reason));

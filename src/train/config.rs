@@ -454,7 +454,7 @@ mod tests {
         let text = "preset = \"conv\"\nlikelihood = \"laplace\"\nscale = 0.2\nbeta = 4.0\nbeta-warmup = 2.0\nsize = \"48x64\"\n\
                     rgb = true\nbackground = \"#102030\"\nbinarize = \"static\"\non-spike = \"skip\"\nmax-memory = \"2GiB\"\n\
                     checkpoint-every = \"0.1s\"\nrange = \"-3,5.5\"\nlayout = \"nchw\"\npatience = 3\nvalid = 9\nbatch = 7\n\
-                    capacity = 25.0\nconditional = true\ndata = \"x\"\nmax-steps = 9";
+                    capacity = 25.0\nconditional = true\ndata = \"x\"\nmax-steps = 9\nfit = \"pad\"\narray = \"images\"\naugment = \"flip,shift\"";
         let config = Config::new(&TrainOptions::parse(text, "c".as_ref()).unwrap()).unwrap();
         let written = config.to_options().to_toml();
         let again = Config::new(&TrainOptions::parse(&written, "c".as_ref()).unwrap()).unwrap();
@@ -487,6 +487,8 @@ mod tests {
             ("size = \"0\"", "invalid size"),
             ("background = \"#12345é\"", "invalid colour"),
             ("range = \"1,1\"", "invalid range"),
+            ("fit = \"squeeze\"", "(fit is one of crop, pad, stretch)"),
+            ("augment = \"blur\"", "accepted are flip, shift and flip,shift"),
             ("max-memory = \"lots\"", "invalid amount of memory"),
             ("grey = true\nrgb = true", "exclude"),
             ("lr-warmup = 20.0", "20 epochs is longer than the run's 10"),
