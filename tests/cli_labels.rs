@@ -99,6 +99,24 @@ fn a_conditional_model_is_used_by_every_command() {
     assert!(read_floats(&folder.join("codes5.npy")) != read_floats(&folder.join("codes.npy")));
     succeed_in(folder, &["decode", "run", "codes.npy", "--label", "8"]);
     succeed_in(folder, &["edit", "run", "--from-label", "3", "--to-label", "8"]);
+    succeed_in(
+        folder,
+        &["edit", "run", "--from-label", "3", "--to-label", "8", "--as-label", "5", "--out", "edit5.png"],
+    );
+    succeed_in(folder, &["reconstruct", "run", "--as-label", "all", "--count", "6", "--out", "as.png"]);
+    succeed_in(folder, &["reconstruct", "run", "--as-label", "all", "--count", "6", "--out", "as.npy"]);
+    let pictures = read_floats(&folder.join("as.npy"));
+    let right = pictures.chunks(64).enumerate().filter(|(at, picture)| quarter(picture) == at % 3).count();
+    assert!(right >= 16, "{right} of 18 have the label that they were decoded with");
+    let facts = json_in(folder, &["info", "run", "--json"]);
+    assert_eq!(facts["labels"], serde_json::json!(["3", "5", "8"]));
+    assert!(succeed_in(folder, &["info", "run"]).contains("3, 5, 8: the model is conditional"));
+    succeed_in(folder, &["export", "run", "--out", "torch"]);
+    assert!(
+        std::fs::read_to_string(folder.join("torch/model.py"))
+            .unwrap()
+            .contains("labels = (\"3\", \"5\", \"8\")")
+    );
     succeed_in(folder, &["inpaint", "run", "--half", "left"]);
     succeed_in(
         folder,

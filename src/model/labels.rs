@@ -124,6 +124,22 @@ impl ModelConfig {
         Ok(Labelled { images, labels: &labels.ids })
     }
 
+    /// Whether this word stands for all labels: `all`, unless a label has this name.
+    pub(crate) fn is_every_label(&self, word: &str) -> bool {
+        word == "all" && self.classes() > 0 && self.label(word).is_err()
+    }
+
+    /// The number of the label of this name; with `all` (unless a label has this name) those of all labels.
+    ///
+    /// # Errors
+    /// As [`label`](Self::label).
+    pub fn labels_called(&self, word: &str) -> Result<Vec<u32>> {
+        if self.is_every_label(word) {
+            return Ok((0..self.classes() as u32).collect());
+        }
+        Ok(vec![self.label(word)?])
+    }
+
     /// The names of the labels for a message: up to twenty, with commas between them.
     pub fn label_names(&self) -> String {
         shown(&self.labels)
