@@ -181,3 +181,50 @@ fn what_cannot_be_conditional_is_refused() {
     );
     refused_in(folder, &["sample", "plain", "--label", "1"], &["conditional", "without labels"]);
 }
+
+#[test]
+fn images_are_classified_in_three_ways() {
+    let folder = work_folder();
+    let folder = folder.path();
+    train_bars(folder, &["--epochs", "25"]);
+    let plain =
+        ["train", "--data", "data", "--preset", "mlp", "--hidden", "32", "--latent", "4", "--epochs", "25"];
+    let rest = ["--batch", "20", "--lr", "0.005", "--out", "plain"];
+    succeed_in(folder, &[&plain[..], &rest].concat());
+    for (run, more) in [
+        ("run", &[][..]),
+        ("run", &["--importance", "3", "--data", "data"]),
+        ("plain", &[]),
+        ("plain", &["--method", "probe"]),
+    ] {
+        let found = json_in(folder, &[&["classify", run, "--json"], more].concat());
+        assert_eq!(found["images"], 60);
+        let least = if run == "run" { 0.95 } else { 0.6 };
+        assert!(found["accuracy"].as_f64().unwrap() >= least, "{run} {more:?}: {found}");
+        let confusion = found["confusion"].as_array().unwrap();
+        let sum: u64 =
+            confusion.iter().flat_map(|row| row.as_array().unwrap()).map(|n| n.as_u64().unwrap()).sum();
+        assert_eq!(sum, 60);
+    }
+    let printed = succeed_in(folder, &["classify", "run", "--out", "c.csv", "--confusion", "c.png"]);
+    assert!(printed.contains("60 images") && printed.contains("accuracy"), "{printed}");
+    let table = std::fs::read_to_string(folder.join("c.csv")).unwrap();
+    assert_eq!((table.lines().next(), table.lines().count()), (Some("file,class,probability"), 61));
+    assert!(std::fs::read(folder.join("c.png")).unwrap().starts_with(b"\x89PNG"));
+
+    // Other images, without labels: their classes are not known, and a model without labels learns from its own images.
+    write_images(&folder.join("plain.npy"), [20, 8, 8, 1]);
+    for run in ["run", "plain"] {
+        let found = json_in(folder, &["classify", run, "--json", "--data", "plain.npy"]);
+        assert_eq!((&found["images"], found["accuracy"].is_null()), (&Value::from(20), true));
+    }
+    refused_in(folder, &["classify", "plain", "--method", "bayes"], &["without labels", "knn and probe"]);
+    refused_in(folder, &["classify", "run", "--method", "knn"], &["conditional", "use bayes"]);
+    refused_in(folder, &["classify", "plain", "--importance", "2"], &["--importance is for --method bayes"]);
+    write_bars(&folder.join("other"), 12, 6, &[3, 4]);
+    refused_in(folder, &["classify", "run", "--data", "other"], &["label 4", "3, 5, 8"]);
+    let file = ["classify", "plain/model.safetensors", "--data", "plain.npy"];
+    std::fs::create_dir(folder.join("alone")).unwrap();
+    std::fs::copy(folder.join("plain/model.safetensors"), folder.join("alone/m.safetensors")).unwrap();
+    refused_in(folder, &[file[0], "alone/m.safetensors", "--data", "plain.npy"], &["name the run folder"]);
+}

@@ -3,6 +3,7 @@
 //! A command is a file in this folder with its arguments and a `run` that calls the library and prints. Exit codes: 0 done, 1 an error (one
 //! sentence on standard error), 2 a command line of the wrong form, 130 stopped by Ctrl-C with everything saved.
 
+mod classify;
 mod common;
 mod decode;
 mod edit;
@@ -51,6 +52,7 @@ enum Command {
     Inpaint(inpaint::Inpaint),
     Score(score::Score),
     Eval(eval::Eval),
+    Classify(classify::Classify),
     Info(info::Info),
     Export(export::Export),
 }
@@ -71,6 +73,7 @@ pub fn main() -> ExitCode {
         Command::Inpaint(command) => command.run(),
         Command::Score(command) => command.run(),
         Command::Eval(command) => command.run(),
+        Command::Classify(command) => command.run(),
         Command::Info(command) => command.run(),
         Command::Export(command) => command.run(),
     };
