@@ -6,6 +6,7 @@
 mod classify;
 mod common;
 mod decode;
+mod detect;
 mod edit;
 mod encode;
 mod eval;
@@ -53,6 +54,7 @@ enum Command {
     Score(score::Score),
     Eval(eval::Eval),
     Classify(classify::Classify),
+    Detect(detect::Detect),
     Info(info::Info),
     Export(export::Export),
 }
@@ -74,6 +76,7 @@ pub fn main() -> ExitCode {
         Command::Score(command) => command.run(),
         Command::Eval(command) => command.run(),
         Command::Classify(command) => command.run(),
+        Command::Detect(command) => command.run(),
         Command::Info(command) => command.run(),
         Command::Export(command) => command.run(),
     };
