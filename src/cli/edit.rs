@@ -40,6 +40,9 @@ pub(super) struct Edit {
         default_values_t = [-0.5_f32, 0.0, 0.5, 1.0, 1.5]
     )]
     strength: Vec<f32>,
+    /// Decode with this label instead of each image's own, for a conditional model
+    #[arg(long, value_name = "L")]
+    as_label: Option<String>,
     /// The images to change, by their numbers from 0 [default: the first 8, with --from-label of that label]
     #[arg(long, value_name = "I,J,…", value_delimiter = ',')]
     images: Option<Vec<usize>>,
@@ -103,7 +106,12 @@ impl Edit {
         let indices = shown.at(self.images.as_deref().unwrap_or(&first))?;
         let codes = shown.encode(&mut codec, &indices).mu;
         let (len, columns) = (opened.model.config().pixels(), self.strength.len());
-        let labels = shown.numbers(&indices).into_iter();
+        let config = opened.model.config();
+        let labels = match &self.as_label {
+            Some(label) => config.same_label(config.label(label)?, indices.len()),
+            None => shown.numbers(&indices),
+        }
+        .into_iter();
         let labels: Vec<u32> = labels.flat_map(|label| std::iter::repeat_n(label, columns)).collect();
         let edited = codec.decode_as(&apply(&codes, &direction, &self.strength), &labels);
         match output {

@@ -11,10 +11,12 @@ macro_rules! say {
     }};
 }
 
+mod classify;
 mod common;
 mod compress;
 mod decode;
 mod decompress;
+mod detect;
 mod edit;
 mod encode;
 mod eval;
@@ -63,6 +65,8 @@ enum Command {
     Eval(eval::Eval),
     Compress(compress::Compress),
     Decompress(decompress::Decompress),
+    Classify(classify::Classify),
+    Detect(detect::Detect),
     Info(info::Info),
     Export(export::Export),
 }
@@ -85,6 +89,8 @@ pub fn main() -> ExitCode {
         Command::Eval(command) => command.run(),
         Command::Compress(command) => command.run(),
         Command::Decompress(command) => command.run(),
+        Command::Classify(command) => command.run(),
+        Command::Detect(command) => command.run(),
         Command::Info(command) => command.run(),
         Command::Export(command) => command.run(),
     };

@@ -96,7 +96,7 @@ impl Sample {
 
     /// Whether a row for each label is asked for. A label that is itself called so wins.
     fn every_label(&self, config: &ModelConfig) -> bool {
-        self.label.as_deref() == Some("all") && config.classes() > 0 && config.label("all").is_err()
+        self.label.as_deref().is_some_and(|label| config.is_every_label(label))
     }
 
     /// The label of each picture, none without labels; and how many pictures stand in a row.

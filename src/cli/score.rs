@@ -184,7 +184,7 @@ fn table(out: &mut dyn Write, scored: &Scored<'_>, scores: &[f64], threshold: f6
 }
 
 /// A field of a CSV file (RFC 4180): in quotes where it has a comma, a quote or a line's end.
-fn field(text: &str) -> String {
+pub(super) fn field(text: &str) -> String {
     if text.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", text.replace('"', "\"\""))
     } else {

@@ -74,32 +74,11 @@ impl ModelConfig {
             return Ok(());
         }
         for labels in [&mut data.labels, &mut data.test_labels].into_iter().flatten() {
-            let numbers = self.numbers(labels).map_err(|error| Error::data(&data.path, error.to_string()))?;
+            let numbers = match_names(&self.labels, labels)
+                .map_err(|error| Error::data(&data.path, error.to_string()))?;
             *labels = Labels { ids: numbers, names: self.labels.clone() };
         }
         Ok(())
-    }
-
-    /// The labels of images in the model's numbers.
-    ///
-    /// # Errors
-    /// If one of them is not known to the model.
-    fn numbers(&self, labels: &Labels) -> Result<Vec<u32>> {
-        let known: Vec<Option<u32>> = labels
-            .names
-            .iter()
-            .map(|name| self.labels.iter().position(|label| label == name).map(|at| at as u32))
-            .collect();
-        let number = |&id: &u32| {
-            known[id as usize].ok_or_else(|| {
-                Error::config(format!(
-                    "an image has the label {}, which the model does not know; its labels are {}",
-                    printable(labels.names[id as usize].as_str()),
-                    shown(&self.labels)
-                ))
-            })
-        };
-        labels.ids.iter().map(number).collect()
     }
 
     /// Images as this model takes them: with their labels if it is conditional, otherwise without.
@@ -124,6 +103,22 @@ impl ModelConfig {
         Ok(Labelled { images, labels: &labels.ids })
     }
 
+    /// Whether this word stands for all labels: `all`, unless a label has this name.
+    pub(crate) fn is_every_label(&self, word: &str) -> bool {
+        word == "all" && self.classes() > 0 && self.label(word).is_err()
+    }
+
+    /// The number of the label of this name; with `all` (unless a label has this name) those of all labels.
+    ///
+    /// # Errors
+    /// As [`label`](Self::label).
+    pub fn labels_called(&self, word: &str) -> Result<Vec<u32>> {
+        if self.is_every_label(word) {
+            return Ok((0..self.classes() as u32).collect());
+        }
+        Ok(vec![self.label(word)?])
+    }
+
     /// The names of the labels for a message: up to twenty, with commas between them.
     pub fn label_names(&self) -> String {
         shown(&self.labels)
@@ -139,6 +134,25 @@ impl ModelConfig {
     pub fn same_label(&self, label: u32, count: usize) -> Vec<u32> {
         if self.classes() == 0 { Vec::new() } else { vec![label; count] }
     }
+}
+
+/// The labels of images in other numbers: positions in `known`, by name.
+///
+/// # Errors
+/// If an image has a label that is not known.
+pub fn match_names(known: &[String], labels: &Labels) -> Result<Vec<u32>> {
+    let number = |name: &String| known.iter().position(|other| other == name).map(|at| at as u32);
+    let numbers: Vec<Option<u32>> = labels.names.iter().map(number).collect();
+    let number = |&id: &u32| {
+        numbers[id as usize].ok_or_else(|| {
+            Error::config(format!(
+                "an image has the label {}, which the model does not know; the known labels are {}",
+                printable(labels.names[id as usize].as_str()),
+                shown(known)
+            ))
+        })
+    };
+    labels.ids.iter().map(number).collect()
 }
 
 /// The labels of a conditional model that learns from these images: the names that an image has, and the number of each training image.
