@@ -200,7 +200,7 @@ pub(super) fn interpolate(table: &[u64], x: f64, steps: usize, end: usize) -> u6
     let last = ((2 * end * steps) << 16) as i64 - 1;
     // A conversion by `as` takes what an i64 cannot hold to its ends, and NaN to 0.
     let floor = (x * scale).floor() as i64;
-    let place = floor.saturating_add((end * steps << 16) as i64).clamp(0, last) as usize;
+    let place = floor.saturating_add(((end * steps) << 16) as i64).clamp(0, last) as usize;
     let (step, part) = (place >> 16, (place & 0xffff) as u64);
     table[step] + (((table[step + 1] - table[step]) * part) >> 16)
 }
