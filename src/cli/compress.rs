@@ -45,9 +45,9 @@ pub(super) struct Compress {
     /// With --lossy: the distance between neighbouring values of a code
     #[arg(long, value_name = "S", default_value_t = 0.5, allow_negative_numbers = true, requires = "lossy")]
     step: f64,
-    /// Images in a block, which is decoded as a whole
-    #[arg(long, value_name = "N", default_value_t = CompressOptions::default().block)]
-    block: usize,
+    /// Images in a block, which is decoded as a whole [default: a 24th of all, from 128 to 512]
+    #[arg(long, value_name = "N")]
+    block: Option<usize>,
     /// A latent dimension is cut into 2^K buckets, K from 4 to 16
     #[arg(long, value_name = "K", default_value_t = CompressOptions::default().latent_bits)]
     latent_bits: u32,

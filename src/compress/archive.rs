@@ -27,8 +27,9 @@ pub struct CompressOptions {
     /// k: a latent dimension is cut into 2ᵏ buckets of equal prior mass, from 4 to 16. More buckets follow a narrow posterior more closely, and
     /// cost k·Z bits for each block.
     pub latent_bits: u32,
-    /// Images in a block. A block is decoded as a whole, and its first image costs about k·Z bits more than the others.
-    pub block: usize,
+    /// Images in a block; if left out, a 24th of all, at least 128 and at most 512. A block is decoded as a whole, its first image costs
+    /// about k·Z bits more than the others, and blocks are worked on side by side.
+    pub block: Option<usize>,
     /// Put the model into the file.
     pub with_model: bool,
     /// Store codes, rounded to multiples of this step, instead of the exact images.
@@ -37,7 +38,7 @@ pub struct CompressOptions {
 
 impl Default for CompressOptions {
     fn default() -> Self {
-        Self { latent_bits: 12, block: 256, with_model: false, lossy: None }
+        Self { latent_bits: 12, block: None, with_model: false, lossy: None }
     }
 }
 
@@ -169,11 +170,15 @@ pub fn compress(
             options.latent_bits
         )));
     }
-    if options.block == 0 {
+    if options.block == Some(0) {
         return Err(Error::config("a block of 0 images holds nothing; it must have at least 1"));
     }
     // A block's length is a u32: 2³⁰ values of 24 bits fit, whatever they are.
-    let block = options.block.min(images.count).clamp(1, ((1 << 30) / images.image_len()).max(1));
+    let block = options
+        .block
+        .unwrap_or((images.count / 24).clamp(128, 512))
+        .min(images.count)
+        .clamp(1, ((1 << 30) / images.image_len()).max(1));
     let with_labels = labels.cloned();
     let extra = Extra {
         names: names.to_vec(),

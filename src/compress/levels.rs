@@ -424,6 +424,14 @@ mod tests {
         }
     }
 
+    /// The same numbers from Python's `math.exp`.
+    #[test]
+    fn the_logistic_table_is_that_of_the_specification() {
+        let mut checksum = crc32fast::Hasher::new();
+        table().iter().for_each(|entry| checksum.update(&entry.to_le_bytes()));
+        assert_eq!(checksum.finalize(), 0xc2d8_1659);
+    }
+
     #[test]
     fn slots_are_the_likelihoods_probabilities() {
         for likelihood in KINDS {
