@@ -133,6 +133,7 @@ pub fn png_lengths(images: Labelled<'_>, indices: &[usize], filler: &Filler) -> 
 mod tests {
     use super::*;
     use crate::data::Images;
+    use crate::random::{Stream, fill_normal, stream};
 
     #[test]
     fn auroc_is_the_share_of_pairs() {
@@ -156,7 +157,9 @@ mod tests {
     #[test]
     fn noise_is_longer_than_an_even_image() {
         let mut bytes = vec![7_u8; 400];
-        bytes.extend((0..400_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8));
+        let mut noise = [0.0; 400];
+        fill_normal(&mut stream(1, Stream::Corruption, 0), &mut noise);
+        bytes.extend(noise.map(|e| (128.0 + 60.0 * e).clamp(0.0, 255.0) as u8));
         let images = Images::from_bytes(bytes, 2, 20, 20, 1);
         let filler = Filler { span: Span::Unit, binarize: None, seed: 0 };
         let lengths = png_lengths(Labelled::from(&images), &[0, 1], &filler);
