@@ -15,7 +15,7 @@ use super::budget::{LONGEST_SIDE, human_bytes};
 use super::entry::ReadSeek;
 use super::format::{Canvas, PictureFormat, PictureHeader};
 use super::orientation::Orientation;
-use header::{Frame, Tables, frame};
+use header::{Frame, Tables, frame, next_marker};
 use std::io::SeekFrom;
 
 /// JPEG.
@@ -133,21 +133,6 @@ fn decode(file: &[u8], header: &PictureHeader, canvas: &mut Canvas) -> Result<()
         return Err(damaged("it ends before all of its components"));
     }
     pixels::write(frame, &tables, header, canvas)
-}
-
-/// The next marker; bytes that are none are skipped, as other decoders do.
-fn next_marker(file: &[u8], position: &mut usize) -> Option<u8> {
-    loop {
-        let start = file.get(*position..)?.iter().position(|&b| b == 0xff)?;
-        *position += start + 1;
-        let byte = *file.get(*position)?;
-        if byte != 0xff {
-            *position += 1;
-            if byte != 0 {
-                return Some(byte);
-            }
-        }
-    }
 }
 
 /// The contents of a segment.
