@@ -157,7 +157,7 @@ mod tests {
             let mut done = Vec::new();
             for _ in 0..500 {
                 let bits = 1 + (rng.next_u32() % MAX_BITS);
-                if rng.next_u32() % 3 == 0 {
+                if rng.next_u32().is_multiple_of(3) {
                     // Pop a symbol of a distribution of two: the slots below `cut` and the others.
                     let cut = random_interval(bits, &mut rng).frequency;
                     let rest = Interval { start: cut, frequency: (1 << bits) - cut };

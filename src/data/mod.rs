@@ -14,8 +14,8 @@
 //! validation and test images if the data bring some. A [`Split`] holds out validation images, [`epoch_order`] shuffles the others in every
 //! epoch, and [`Filler`] scales (and, if asked to, binarizes) the images of a batch into a buffer.
 //!
-//! A format is one file and one line in `formats`: a [`PictureFormat`](format::PictureFormat) for one image in a file (`png`, `jpeg`, `webp`), an
-//! [`ArrayFormat`](format::ArrayFormat) for many (`idx`, `npy`). Nothing else knows formats.
+//! A format is one file and one line in `formats`: a `PictureFormat` for one image in a file (`png`, `jpeg`, `webp`), an
+//! `ArrayFormat` for many (`idx`, `npy`). Nothing else knows formats.
 //!
 //! Files may come from strangers. Whatever they say is checked before memory is made for it; tests/fuzz_parsers.rs holds every parser
 //! to that.
@@ -59,6 +59,7 @@ mod zip;
 
 pub use augment::Augment;
 pub use batches::{Filler, Split, epoch_order};
+#[cfg(feature = "cli")]
 pub(crate) use budget::human_bytes;
 pub use dataset::{Dataset, load, parse};
 pub use find::find_bundled;
