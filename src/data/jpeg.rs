@@ -15,7 +15,7 @@ use super::budget::{LONGEST_SIDE, human_bytes};
 use super::entry::ReadSeek;
 use super::format::{Canvas, PictureFormat, PictureHeader};
 use super::orientation::Orientation;
-use header::{Frame, Tables, frame};
+use header::{Frame, Tables, frame, next_marker};
 use std::io::SeekFrom;
 
 /// JPEG.
@@ -93,10 +93,11 @@ fn decode(file: &[u8], header: &PictureHeader, canvas: &mut Canvas) -> Result<()
     let damaged = |what: &str| format!("is damaged ({what})");
     let mut tables = Tables::default();
     let mut picture: Option<Frame> = None;
-    let (mut position, mut scans) = (2, 0);
-    // Up to the end marker; a file that only misses it is whole if all of its components came.
+    let (mut position, mut scans, mut ended) = (2, 0, false);
+    // Up to the end marker; a baseline file that only misses it is whole if all of its components came.
     while let Some(marker) = next_marker(file, &mut position) {
         if marker == 0xd9 {
+            ended = true;
             break;
         }
         if matches!(marker, 0x01 | 0xd0..=0xd8) {
@@ -132,22 +133,10 @@ fn decode(file: &[u8], header: &PictureHeader, canvas: &mut Canvas) -> Result<()
     if frame.components.iter().any(|component| !component.seen) {
         return Err(damaged("it ends before all of its components"));
     }
-    pixels::write(frame, &tables, header, canvas)
-}
-
-/// The next marker; bytes that are none are skipped, as other decoders do.
-fn next_marker(file: &[u8], position: &mut usize) -> Option<u8> {
-    loop {
-        let start = file.get(*position..)?.iter().position(|&b| b == 0xff)?;
-        *position += start + 1;
-        let byte = *file.get(*position)?;
-        if byte != 0xff {
-            *position += 1;
-            if byte != 0 {
-                return Some(byte);
-            }
-        }
+    if frame.progressive && !ended {
+        return Err(damaged("it ends before its last scan"));
     }
+    pixels::write(frame, &tables, header, canvas)
 }
 
 /// The contents of a segment.

@@ -234,3 +234,18 @@ pub(super) const ZIGZAG: [usize; 64] = [
     14, 21, 28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39,
     46, 53, 60, 61, 54, 47, 55, 62, 63,
 ];
+
+/// The next marker; bytes that are none are skipped, as other decoders do.
+pub(super) fn next_marker(file: &[u8], position: &mut usize) -> Option<u8> {
+    loop {
+        let start = file.get(*position..)?.iter().position(|&b| b == 0xff)?;
+        *position += start + 1;
+        let byte = *file.get(*position)?;
+        if byte != 0xff {
+            *position += 1;
+            if byte != 0 {
+                return Some(byte);
+            }
+        }
+    }
+}

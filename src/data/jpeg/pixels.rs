@@ -185,7 +185,7 @@ fn upsample(component: &Component, h: usize, v: usize, y: usize, out: &mut [u8])
     match (h, v) {
         (1, 1) => out[..width].copy_from_slice(near),
         (1, 2) => {
-            let (other, bias) = (other(), if y % 2 == 0 { 1 } else { 2 });
+            let (other, bias) = (other(), if y.is_multiple_of(2) { 1 } else { 2 });
             for (out, (&near, &other)) in out.iter_mut().zip(near.iter().zip(other)) {
                 *out = ((3 * u16::from(near) + u16::from(other) + bias) >> 2) as u8;
             }

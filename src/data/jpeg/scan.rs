@@ -3,7 +3,7 @@
 //! The blocks of a baseline picture are transformed as they are decoded. A progressive picture has its coefficients in several scans: the
 //! upper bits of a band of frequencies first, then one more bit at a time.
 
-use super::header::{Frame, Huffman, Tables, ZIGZAG};
+use super::header::{Frame, Huffman, Tables, ZIGZAG, next_marker};
 use super::pixels::transform;
 
 /// The data of a scan, bit by bit. `ff 00` stands for `ff`; any other `ff` is a marker, and ends them.
@@ -103,7 +103,7 @@ impl<'d> Bits<'d> {
     fn restart(&mut self, number: usize) -> Result<(), String> {
         let missing = || "is damaged (a restart marker is missing)".to_string();
         let mut position = self.position;
-        match super::next_marker(self.data, &mut position) {
+        match next_marker(self.data, &mut position) {
             Some(marker) if marker == 0xd0 + (number % 8) as u8 => {
                 *self = Self::new(self.data, position);
                 Ok(())
