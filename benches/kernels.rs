@@ -21,7 +21,7 @@ use support::{passes, products, steps};
 /// Images in a training step.
 const BATCH: usize = 128;
 /// In the order in which they are printed.
-const PRESETS: [Preset; 3] = [Preset::Conv, Preset::Mlp, Preset::Article];
+const PRESETS: [Preset; 4] = [Preset::Conv, Preset::Mlp, Preset::Article, Preset::Residual];
 
 fn main() -> io::Result<()> {
     let options = Options::from_arguments();
@@ -59,7 +59,8 @@ fn table(options: &Options, all: &ThreadPool) -> io::Result<()> {
         bench.peak = Peak::measure(all);
         all.install(|| preset_rows(&mut bench, config, BATCH));
     }
-    for config in usual.iter().filter(|config| config.preset != Preset::Mlp) {
+    let convolutional = [Preset::Conv, Preset::Article];
+    for config in usual.iter().filter(|config| convolutional.contains(&config.preset)) {
         bench.peak = Peak::measure(all);
         one.install(|| passes::convolution_rows(&mut bench, config, BATCH));
     }
@@ -69,7 +70,9 @@ fn table(options: &Options, all: &ThreadPool) -> io::Result<()> {
     all.install(|| passes::data_rows(&mut bench, BATCH));
 
     // With one thread and with all, one after the other for each preset: machines drift.
-    let steps = usual.iter().chain(large.iter().filter(|c| !options.quick || c.preset == Preset::Conv));
+    let large =
+        large.iter().filter(|c| c.preset != Preset::Residual && (!options.quick || c.preset == Preset::Conv));
+    let steps = usual.iter().chain(large);
     let mut summary = Vec::new();
     for config in steps {
         bench.peak = Peak::measure(all);

@@ -23,17 +23,28 @@ const TOLERANCE: f64 = 1e-6;
 ///
 /// `parameters` is moved while `f` is called and put back exactly. `name` opens the message of a failure. Keep the
 /// parameters a few [`STEP`]s away from kinks of `f`.
-pub(crate) fn check(name: &str, parameters: &mut [f64], analytic: &[f64], mut f: impl FnMut(&[f64]) -> f64) {
+pub(crate) fn check(name: &str, parameters: &mut [f64], analytic: &[f64], f: impl FnMut(&[f64]) -> f64) {
+    check_in_steps(STEP, name, parameters, analytic, f);
+}
+
+/// [`check`] with another step: a larger one for an f that is rounded more coarsely than to the last place, as sums of many special functions are.
+pub(crate) fn check_in_steps(
+    step: f64,
+    name: &str,
+    parameters: &mut [f64],
+    analytic: &[f64],
+    mut f: impl FnMut(&[f64]) -> f64,
+) {
     assert_eq!(parameters.len(), analytic.len(), "{name}: as many derivatives as parameters");
     assert!(!parameters.is_empty(), "{name}: nothing to check");
     for i in 0..parameters.len() {
         let here = parameters[i];
-        parameters[i] = here + STEP;
+        parameters[i] = here + step;
         let above = f(parameters);
-        parameters[i] = here - STEP;
+        parameters[i] = here - step;
         let below = f(parameters);
-        // The two points' true distance: here ± STEP is rounded.
-        let distance = (here + STEP) - (here - STEP);
+        // The two points' true distance: here ± step is rounded.
+        let distance = (here + step) - (here - step);
         parameters[i] = here;
         let numeric = (above - below) / distance;
         assert_near(&format!("{name}, derivative {i}"), analytic[i], numeric);

@@ -90,14 +90,14 @@
 //!    through all of it ([`vae`](model::vae)), and a trained model in use ([`codec`](model::codec)).
 //! 5. [`optim`] and [`train`]: Adam, the step, the epoch, the run folder.
 //! 6. [`data`] (images in), [`generate`] (new images out), [`evaluate`] (how good they are), [`export`] (a model for PyTorch),
-//!    [`report`] (a run on a page), [`storage`] (atomic file writes).
+//!    [`compress`](mod@compress) (images into small files), [`report`] (a run on a page), [`storage`] (atomic file writes).
 //! 7. `cli`: the program, which only calls all this.
 //!
 //! # Layers of the crate
 //!
 //! A module imports only modules to the right of it, and no two files import each other (`tests/structure.rs` checks both):
 //!
-//! `cli` → `train` → `report` → `export` → `evaluate` → `generate` → `model` → `layers` → `kernels` → `loss` → `optim` → `data` → `storage` → `random` → `tensor` → `text` → `error`
+//! `cli` → `train` → `report` → `export` → `evaluate` → `compress` → `generate` → `model` → `layers` → `kernels` → `loss` → `optim` → `data` → `storage` → `random` → `tensor` → `text` → `error`
 //!
 //! # Letters
 //!
@@ -130,6 +130,7 @@
 
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod compress;
 pub mod data;
 pub mod error;
 pub mod evaluate;

@@ -144,6 +144,7 @@ fn a_training_step_allocates_nothing_of_its_own_after_the_first() {
         ("mlp", (28, 28, 1), 48),
         ("article", (12, 12, 3), 12),
         ("conv", (33, 47, 3), 12),
+        ("residual", (19, 16, 3), 12),
     ];
     let steps = 4;
     let ways = [
@@ -151,6 +152,9 @@ fn a_training_step_allocates_nothing_of_its_own_after_the_first() {
         "schedule = \"alternating\"\nclip-norm = 1.0\nweight-decay = 0.01\n",
         "binarize = \"dynamic\"\nlikelihood = \"bernoulli\"\non-spike = \"skip\"\n",
         "likelihood = \"optimal-gaussian\"\ndivergence = \"jeffreys\"\nfree-bits = 0.1\ncapacity = 5.0\nbeta-warmup = 2.0\n",
+        "likelihood = \"discretized-logistic\"\n",
+        "likelihood = \"logistic-mixture\"\n",
+        "likelihood = \"beta-binomial\"\n",
         "likelihood = \"laplace\"\nlr-schedule = \"cosine\"\nlr-warmup = 1.0\n",
     ];
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();

@@ -13,6 +13,8 @@
 // The allocator that counts is an unsafe trait; nothing else here is.
 #![allow(unsafe_code)]
 
+#[path = "fuzz/compressed.rs"]
+mod compressed;
 #[path = "fuzz/mod.rs"]
 mod mutation;
 #[path = "fuzz/own_formats.rs"]
@@ -89,6 +91,7 @@ const TARGETS: &[Target] = &[
     ("model", &["model", "checkpoint"], own_formats::model),
     ("checkpoint", &["checkpoint", "model"], own_formats::checkpoint),
     ("toml", &["toml"], own_formats::config),
+    ("compressed", &["compressed"], compressed::parse),
 ];
 
 fn images_size(images: &Images) -> usize {
@@ -188,7 +191,10 @@ fn damaged_files_are_harmless() {
         TARGETS.iter().filter(|target| only.as_ref().is_none_or(|only| only == target.0))
     {
         let mut report = Report::default();
-        let made: Vec<Vec<u8>> = corpora.iter().flat_map(|corpus| own_formats::seeds(corpus)).collect();
+        let made: Vec<Vec<u8>> = corpora
+            .iter()
+            .flat_map(|corpus| own_formats::seeds(corpus).into_iter().chain(compressed::seeds(corpus)))
+            .collect();
         let corpus: Vec<_> =
             corpora.iter().flat_map(|corpus| read_all(&folder.join("seeds").join(corpus))).collect();
         assert!(!corpus.is_empty(), "no seeds for {name}");
@@ -211,6 +217,7 @@ fn damaged_files_are_harmless() {
             let mut input = mutate(&seeds, &mut numbers);
             if numbers.below(4) > 0 {
                 own_formats::repair(&mut input);
+                compressed::repair(&mut input);
             }
             // Time is that of the clock, and another program may have had the processor: an input is slow when it is slow thrice.
             let mut result = run(parser, &input, &mut report);

@@ -2,7 +2,7 @@
 
     python3 benches/peers/compare.py [--python PYTHON_WITH_TORCH] [--rounds N] [--threads N] [WHAT ...]
 
-WHAT: conv, article (training steps), sample (10,000 images of conv); all three by default. Without --python, a virtual environment with torch
+WHAT: conv, article, residual (training steps), sample (10,000 images of conv); all by default. Without --python, a virtual environment with torch
 is made in target/peers-venv the first time (some hundred MB to download). Needs cargo. See README.md beside this file.
 """
 import argparse
@@ -21,6 +21,7 @@ MODES = ["eager", "channels_last", "compile", "compile+channels_last"]
 CASES = {
     "conv": ("conv", ["--step", "conv"], MODES),
     "article": ("article", ["--step", "article"], MODES),
+    "residual": ("residual", ["--step", "residual"], MODES),
     "sample": ("conv", ["--sample", "conv"], ["sample+" + mode for mode in MODES]),
 }
 

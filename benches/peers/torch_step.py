@@ -2,7 +2,7 @@
 
     python torch_step.py PRESET MODE [--threads N]
 
-PRESET is conv, mlp or article, MODE eager, channels_last, compile or compile+channels_last, or sample+ and one of these. The networks
+PRESET is conv, mlp, article or residual, MODE eager, channels_last, compile or compile+channels_last, or sample+ and one of these. The networks
 are those of tests/fixtures/presets_torch.py, which `cargo test --test torch_fixture` holds elbo's to. The process
 gets ready (compiles, warms up), prints `ready`, and then answers every line `N SECONDS` on its standard input with one line of
 JSON: the seconds of at most N runs, at least one, in about as much time as that. Between requests it sleeps, so that others can be timed.

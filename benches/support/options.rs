@@ -15,9 +15,9 @@ share of the processor's FMA peak, which is measured in the same run.
   --list           print the rows' names, time nothing
 
 Instead of the table:
-  --step PRESET    one line on a training step: min, median, images/s, peak memory  (conv, article, mlp)
+  --step PRESET    one line on a training step: min, median, images/s, peak memory  (conv, article, mlp, residual)
   --sample PRESET  one line on generating 10,000 images
-      --size N | HxWxC    the images' size for these two (default 28x28x1, article 28x28x3; N is NxNx3)
+      --size N | HxWxC    the images' size for these two (default 28x28x1, article 28x28x3, residual 64x64x3; N is NxNx3)
       --batch N           images in a step (default 128)
       --seconds F         time for them (default 2.5)
   --growth         conv steps at 28, 64 and 128 pixels and batches of 16, 128 and 512, each in a process of its own

@@ -110,7 +110,11 @@ pub fn sample_row(bench: &mut Bench<'_>, config: &ModelConfig) -> Option<Timing>
 
 /// A preset at a size, or at the one that it is usually timed with.
 pub fn config(preset: Preset, size: Option<(usize, usize, usize)>) -> ModelConfig {
-    let usual = if preset == Preset::Article { (28, 28, 3) } else { (28, 28, 1) };
+    let usual = match preset {
+        Preset::Article => (28, 28, 3),
+        Preset::Residual => (64, 64, 3),
+        _ => (28, 28, 1),
+    };
     ModelConfig::new(preset, size.unwrap_or(usual))
 }
 

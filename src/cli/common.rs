@@ -110,7 +110,7 @@ impl Opened {
     /// asked for.
     ///
     /// # Errors
-    /// Where they cannot be read, or are of another size than the model's.
+    /// Where they cannot be read, are of another size than the model's, or have labels that a conditional model does not know.
     pub(super) fn images(&self, options: &DataOptions, part: Part) -> Result<Dataset> {
         let run = self.config.as_ref().map(|config| config.to_options().data).unwrap_or_default();
         // Another data set has its own axes and arrays, and the model's range as far as that fits its values.
@@ -123,7 +123,8 @@ impl Opened {
             }
         };
         let load = LoadOptions { part, trained_range, ..merged.load_options()? };
-        let data = load_images(&merged.path()?, &load)?;
+        let mut data = load_images(&merged.path()?, &load)?;
+        self.model.config().relabel(&mut data)?;
         for images in
             [Some(&data.train), data.test.as_ref()].into_iter().flatten().filter(|images| images.count > 0)
         {

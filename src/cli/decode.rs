@@ -8,7 +8,7 @@ use super::common::{Ending, Opened};
 use super::pictures::Output;
 use crate::data::read_matrix;
 use crate::error::{Error, Result};
-use crate::model::Codec;
+use crate::model::{Codec, ModelConfig};
 use crate::train::DataOptions;
 
 /// Turn codes (.npy) into images
@@ -25,9 +25,24 @@ pub(super) struct Decode {
     /// Pictures in a row of a sheet
     #[arg(long, value_name = "N", default_value_t = 8)]
     columns: usize,
+    /// Decode all codes with this label: needed for a conditional model
+    #[arg(long, value_name = "L")]
+    label: Option<String>,
     /// The most memory that models and codes may take [default: 8GiB]
     #[arg(long, value_name = "SIZE")]
     max_memory: Option<String>,
+}
+
+/// The label for each of some codes, which a conditional model cannot do without.
+fn label_of_all(config: &ModelConfig, label: Option<&str>, count: usize) -> Result<Vec<u32>> {
+    match label {
+        Some(label) => Ok(config.same_label(config.label(label)?, count)),
+        None if config.classes() == 0 => Ok(Vec::new()),
+        None => Err(Error::config(format!(
+            "the model is conditional, and codes do not say their label; --label names it ({})",
+            config.label_names()
+        ))),
+    }
 }
 
 impl Decode {
@@ -51,7 +66,8 @@ impl Decode {
                 ),
             ));
         }
-        let pictures = Codec::new(&opened.model).decode(&codes.values);
+        let labels = label_of_all(opened.model.config(), self.label.as_deref(), codes.rows)?;
+        let pictures = Codec::new(&opened.model).decode_as(&codes.values, &labels);
         output.write(&pictures, opened.model.config().image(), self.columns)?;
         Ok(Ending::Done)
     }

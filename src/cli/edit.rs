@@ -40,12 +40,18 @@ pub(super) struct Edit {
         default_values_t = [-0.5_f32, 0.0, 0.5, 1.0, 1.5]
     )]
     strength: Vec<f32>,
+    /// Decode with this label instead of each image's own, for a conditional model
+    #[arg(long, value_name = "L")]
+    as_label: Option<String>,
     /// The images to change, by their numbers from 0 [default: the first 8, with --from-label of that label]
     #[arg(long, value_name = "I,J,…", value_delimiter = ',')]
     images: Option<Vec<usize>>,
     /// A sheet (.png), the changed images as numbers (.npy) or as a folder of PNGs (a name without an ending)
     #[arg(long, value_name = "FILE", default_value = "edit.png")]
     out: PathBuf,
+    /// Take all images to have this label, for a conditional model [default: each image's own]
+    #[arg(long, value_name = "L")]
+    label: Option<String>,
     #[command(flatten)]
     data: DataOptions,
 }
@@ -71,7 +77,7 @@ impl Edit {
         }
         let opened = Opened::new(self.run.as_deref(), self.data.load_options()?.max_memory)?;
         let (latent, mut codec) = (opened.model.config().latent, Codec::new(&opened.model));
-        let shown = Shown::new(&opened, &self.data)?;
+        let shown = Shown::new(&opened, &self.data, self.label.as_deref())?;
         let mut first: Vec<usize> = (0..shown.len().min(DEFAULT_IMAGES)).collect();
         let direction = match (&self.from_label, &self.to_label, &self.without, &self.with) {
             (Some(from), Some(to), _, _) => {
@@ -90,7 +96,7 @@ impl Edit {
             (_, _, Some(without), Some(with)) => {
                 let mut codes = |path: &Path| -> Result<Vec<f32>> {
                     let options = DataOptions { data: Some(path.into()), ..self.data.clone() };
-                    let examples = Shown::new(&opened, &options)?;
+                    let examples = Shown::new(&opened, &options, self.label.as_deref())?;
                     Ok(examples.encode(&mut codec, &examples.indices).mu)
                 };
                 attribute(&codes(without)?, &codes(with)?, latent)?
@@ -99,9 +105,15 @@ impl Edit {
         };
         let indices = shown.at(self.images.as_deref().unwrap_or(&first))?;
         let codes = shown.encode(&mut codec, &indices).mu;
-        let edited = codec.decode(&apply(&codes, &direction, &self.strength));
-        let len = opened.model.config().pixels();
-        let columns = self.strength.len();
+        let (len, columns) = (opened.model.config().pixels(), self.strength.len());
+        let config = opened.model.config();
+        let labels = match &self.as_label {
+            Some(label) => config.same_label(config.label(label)?, indices.len()),
+            None => shown.numbers(&indices),
+        }
+        .into_iter();
+        let labels: Vec<u32> = labels.flat_map(|label| std::iter::repeat_n(label, columns)).collect();
+        let edited = codec.decode_as(&apply(&codes, &direction, &self.strength), &labels);
         match output {
             Output::Png(_) => {
                 let originals = shown.pictures(&indices);

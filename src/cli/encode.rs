@@ -27,6 +27,9 @@ pub(super) struct Encode {
     /// How many images; the first ones [default: all]
     #[arg(long, value_name = "N")]
     count: Option<usize>,
+    /// Take all images to have this label, for a conditional model [default: each image's own]
+    #[arg(long, value_name = "L")]
+    label: Option<String>,
     #[command(flatten)]
     data: DataOptions,
 }
@@ -41,7 +44,7 @@ impl Encode {
             }
         }
         let opened = Opened::new(self.run.as_deref(), self.data.load_options()?.max_memory)?;
-        let shown = Shown::new(&opened, &self.data)?.take(self.count)?;
+        let shown = Shown::new(&opened, &self.data, self.label.as_deref())?.take(self.count)?;
         let codes = shown.encode(&mut Codec::new(&opened.model), &shown.indices);
         let shape = [shown.len(), opened.model.config().latent];
         write_numbers(&self.out, &shape, &codes.mu)?;

@@ -70,7 +70,7 @@ impl Eval {
         let opened = Opened::new(self.run.as_deref(), max_memory)?;
         let findings = self.judge(&opened, max_memory)?;
         if self.json {
-            println!("{}", findings.to_json(&opened));
+            say!("{}", findings.to_json(&opened));
         } else {
             findings.print(&opened);
         }
@@ -89,7 +89,7 @@ impl Eval {
         let (model, config) = (&opened.model, opened.config.as_ref());
         let seed = self.seed.or(config.map(|config| config.seed)).unwrap_or(0);
         let filler = Filler { span: model.config().span(), binarize: opened.binarize(&self.data)?, seed };
-        let (images, indices) = (judged.images, &judged.indices[..]);
+        let (images, indices) = (judged.labelled(model.config())?, &judged.indices[..]);
 
         let objective = Objective::ELBO;
         let mut evaluator = Evaluator::new(model, BATCH);
@@ -184,31 +184,27 @@ impl Findings {
                 "images: all of them, since none were held out; the model may have been trained on them"
             }
         };
-        println!("model {}", opened.path.display());
-        println!("data  {}", self.data);
-        println!("{} {which}, seed {}", j.images, self.seed);
-        println!();
+        say!("model {}", opened.path.display());
+        say!("data  {}", self.data);
+        say!("{} {which}, seed {}", j.images, self.seed);
+        say!();
         let bits = |bits: Option<f64>| bits.map_or(String::new(), |bits| format!("   {bits:.4} bits/dim"));
-        println!(
-            "−ELBO            {:>10.3} nats per image{}",
-            j.values.negative_elbo,
-            bits(self.bits_per_dim)
-        );
-        println!("  reconstruction {:>10.3}", self.reconstruction());
-        println!("  KL             {:>10.3}", j.values.kl);
+        say!("−ELBO            {:>10.3} nats per image{}", j.values.negative_elbo, bits(self.bits_per_dim));
+        say!("  reconstruction {:>10.3}", self.reconstruction());
+        say!("  KL             {:>10.3}", j.values.kl);
         if let Some((bound, bound_bits)) = &self.importance {
             let error = bound.standard_error.map_or(String::new(), |error| format!(" ± {error:.3}"));
-            println!(
+            say!(
                 "−bound, K = {:<4} {:>10.3}{error} nats per image{}",
                 bound.samples,
                 -bound.bound,
                 bits(*bound_bits)
             );
         }
-        println!();
+        say!();
         let psnr = q.psnr.map_or("∞".into(), |psnr| format!("{psnr:.2}"));
-        println!("reconstructions  MSE {:.5}   PSNR {psnr} dB   SSIM {:.4}", q.mse, q.ssim);
-        println!(
+        say!("reconstructions  MSE {:.5}   PSNR {psnr} dB   SSIM {:.4}", q.mse, q.ssim);
+        say!(
             "latent           {} of {} dimensions active (variance of μ above 0.01)",
             j.active_units(),
             j.kl_per_dimension.len()
@@ -217,10 +213,10 @@ impl Findings {
         kl.sort_by(|a, b| b.total_cmp(a));
         let shown: Vec<String> = kl.iter().take(64).map(|nats| format!("{nats:.2}")).collect();
         for (row, line) in shown.chunks(16).enumerate() {
-            println!("{:<16} {}", if row == 0 { "KL per dimension" } else { "" }, line.join(" "));
+            say!("{:<16} {}", if row == 0 { "KL per dimension" } else { "" }, line.join(" "));
         }
         if let Some(n) = &self.neighbours {
-            println!(
+            say!(
                 "labels           {:.2} % found by the {} nearest of {} training images' μ",
                 100.0 * n.accuracy,
                 n.neighbours,
@@ -228,12 +224,9 @@ impl Findings {
             );
         }
         if let Some(d) = &self.distances {
-            println!();
-            println!(
-                "distance of {} pictures from the images (a share of their variety; 0 is equal)",
-                d.samples
-            );
-            let line = |name: &str, value: f64| println!("  {name:<34} {value:.4}");
+            say!();
+            say!("distance of {} pictures from the images (a share of their variety; 0 is equal)", d.samples);
+            let line = |name: &str, value: f64| say!("  {name:<34} {value:.4}");
             line("samples from N(0, I)", d.normal);
             if let Some(mixture) = d.mixture {
                 line("samples from the fitted mixture", mixture);

@@ -30,8 +30,8 @@ impl Export {
         let opened = Opened::new(self.run.as_deref(), options.load_options()?.max_memory)?;
         export(&opened.model, &self.out)?;
         let out = self.out.display();
-        println!("wrote {out}/model.safetensors, {out}/model.py and {out}/check.safetensors");
-        println!("next: python {out}/model.py   (compares PyTorch's results with these; needs only torch)");
+        say!("wrote {out}/model.safetensors, {out}/model.py and {out}/check.safetensors");
+        say!("next: python {out}/model.py   (compares PyTorch's results with these; needs only torch)");
         Ok(Ending::Done)
     }
 }

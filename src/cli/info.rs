@@ -69,7 +69,7 @@ impl Info {
             }
             self.show(data_facts(&data), print_data);
             if let (false, Some(sheet)) = (self.json, &self.sheet) {
-                println!("sheet    {}", sheet.display());
+                say!("sheet    {}", sheet.display());
             }
         }
         Ok(Ending::Done)
@@ -77,7 +77,7 @@ impl Info {
 
     fn show(&self, facts: Map<String, Value>, print: impl FnOnce(&Value)) {
         let facts = Value::Object(facts);
-        if self.json { println!("{facts}") } else { print(&facts) }
+        if self.json { say!("{facts}") } else { print(&facts) }
     }
 }
 
@@ -114,6 +114,7 @@ fn model_facts(model: &Vae<f32>) -> Map<String, Value> {
         "channels": c.channels,
         "latent": c.latent,
         "tie_weights": c.tie_weights,
+        "labels": c.labels,
         "likelihood": c.likelihood,
         "parameters": model.parameters.len(),
         "operations_per_image": a.forward_flops(),
@@ -138,8 +139,8 @@ fn layer_facts(name: &str, layer: &dyn Describe, parameters: usize, tied: bool) 
 fn print_model(facts: &Value) {
     let text = |key: &str| facts[key].as_str().unwrap_or_default().to_owned();
     let number = |value: &Value| grouped(value.as_u64().unwrap_or(0) as usize);
-    println!("{:8} {}", text("kind"), text("path"));
-    println!(
+    say!("{:8} {}", text("kind"), text("path"));
+    say!(
         "network  {} for images of {}×{}×{} (height × width × channels){}",
         text("preset"),
         facts["height"],
@@ -147,48 +148,57 @@ fn print_model(facts: &Value) {
         facts["channels"],
         if facts["tie_weights"] == true { ", with tied weights" } else { "" }
     );
-    let widths = |key: &str| facts["likelihood"][key].as_f64().map(|value| format!(", {key} {value}"));
-    let width: String = ["sigma", "scale", "variance"].into_iter().filter_map(widths).collect();
-    println!("output   {}{width}", facts["likelihood"]["kind"].as_str().unwrap_or_default());
-    println!("latent   {} dimensions", facts["latent"]);
-    println!("\n{:22} {:38} {:>12} {:>12}", "layer", "what", "output", "parameters");
-    for layer in facts["layers"].as_array().into_iter().flatten() {
+    let settings = facts["likelihood"].as_object().into_iter().flatten().filter(|(key, _)| *key != "kind");
+    let settings: String = settings.map(|(key, value)| format!(", {key} {value}")).collect();
+    say!("output   {}{settings}", facts["likelihood"]["kind"].as_str().unwrap_or_default());
+    say!("latent   {} dimensions", facts["latent"]);
+    let labels: Vec<String> =
+        facts["labels"].as_array().into_iter().flatten().filter_map(Value::as_str).map(printable).collect();
+    if !labels.is_empty() {
+        let more = if labels.len() > 20 { format!(" and {} more", labels.len() - 20) } else { String::new() };
+        let shown = labels[..labels.len().min(20)].join(", ");
+        say!("labels   {shown}{more}: the model is conditional on them");
+    }
+    let layers = facts["layers"].as_array().map_or(&[][..], Vec::as_slice);
+    let longest =
+        layers.iter().filter_map(|layer| layer["name"].as_str()).map(str::len).max().unwrap_or(0).max(22);
+    say!("\n{:longest$} {:38} {:>12} {:>12}", "layer", "what", "output", "parameters");
+    for layer in layers {
         let text = |key: &str| layer[key].as_str().unwrap_or_default();
         let activation =
             if text("activation") == "none" { String::new() } else { format!(", {}", text("activation")) };
         let tied = if layer["tied"] == true { "  (weight shared)" } else { "" };
         let what = format!("{}{activation}", text("layer"));
-        println!(
-            "{:22} {what:38} {:>12} {:>12}{tied}",
+        say!(
+            "{:longest$} {what:38} {:>12} {:>12}{tied}",
             text("name"),
             text("output"),
             number(&layer["parameters"])
         );
     }
     let million = facts["operations_per_image"].as_f64().unwrap_or(0.0) / 1e6;
-    println!("{:74} {:>12}", "together", number(&facts["parameters"]));
-    println!("one pass over an image takes {million:.1} million operations");
+    let together = longest + 52;
+    say!("{:together$} {:>12}", "together", number(&facts["parameters"]));
+    say!("one pass over an image takes {million:.1} million operations");
     let run = &facts["run"];
     if run.is_object() {
-        println!("\ndata     {}", run["data"].as_str().unwrap_or_default());
+        say!("\ndata     {}", run["data"].as_str().unwrap_or_default());
         match run["last"].as_object() {
-            None => println!("progress no epoch of {} is finished yet", run["epochs"]),
+            None => say!("progress no epoch of {} is finished yet", run["epochs"]),
             Some(last) => {
-                println!("progress epoch {} of {}, step {}", last["epoch"], run["epochs"], last["step"]);
+                say!("progress epoch {} of {}, step {}", last["epoch"], run["epochs"], last["step"]);
                 let nats = |key: &str| last.get(key).and_then(Value::as_f64).map(|nats| format!("{nats:.2}"));
                 for (name, part) in [("training", "train"), ("held out", "valid")] {
                     if let [Some(elbo), Some(reconstruction), Some(kl)] =
                         ["negative_elbo", "reconstruction", "kl"].map(|key| nats(&format!("{part}_{key}")))
                     {
-                        println!(
-                            "{name} −ELBO {elbo} nats per image (reconstruction {reconstruction}, KL {kl})"
-                        );
+                        say!("{name} −ELBO {elbo} nats per image (reconstruction {reconstruction}, KL {kl})");
                     }
                 }
                 if let (Some(epoch), Some(loss)) =
                     (run["best_epoch"].as_u64(), run["best_valid_loss"].as_f64())
                 {
-                    println!("best     epoch {epoch}, held-out loss {loss:.2}");
+                    say!("best     epoch {epoch}, held-out loss {loss:.2}");
                 }
             }
         }
@@ -269,11 +279,14 @@ fn extent(images: &Images) -> (f32, f32) {
 }
 
 fn print_data(facts: &Value) {
-    println!("data     {}", facts["path"].as_str().unwrap_or_default());
-    println!("what     {}", facts["description"].as_str().unwrap_or_default());
-    println!(
+    say!("data     {}", facts["path"].as_str().unwrap_or_default());
+    say!("what     {}", facts["description"].as_str().unwrap_or_default());
+    say!(
         "values   from {} to {}; {} stands for black and {} for white",
-        facts["smallest"], facts["largest"], facts["black"], facts["white"]
+        facts["smallest"],
+        facts["largest"],
+        facts["black"],
+        facts["white"]
     );
     for (name, key) in [("labels", "labels"), ("test", "test_labels")] {
         let Some(labels) = facts[key].as_array() else { continue };
@@ -284,7 +297,7 @@ fn print_data(facts: &Value) {
         if labels.len() > 20 {
             shown.push(format!("and {} more", labels.len() - 20));
         }
-        println!("{name:8} {}", shown.join(", "));
+        say!("{name:8} {}", shown.join(", "));
     }
 }
 

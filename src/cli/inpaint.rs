@@ -46,6 +46,9 @@ pub(super) struct Inpaint {
     /// A sheet (.png), the filled images as numbers (.npy) or as a folder of PNGs (a name without an ending)
     #[arg(long, value_name = "FILE", default_value = "inpaint.png")]
     out: PathBuf,
+    /// Take all images to have this label, for a conditional model [default: each image's own]
+    #[arg(long, value_name = "L")]
+    label: Option<String>,
     #[command(flatten)]
     data: DataOptions,
 }
@@ -75,12 +78,13 @@ impl Inpaint {
             (_, _, Some(half)) => Mask::half((height, width), half)?,
             _ => unreachable!("the command line asks for one of them"),
         };
-        let shown = Shown::new(&opened, &self.data)?;
+        let shown = Shown::new(&opened, &self.data, self.label.as_deref())?;
         let first: Vec<usize> = (0..shown.len().min(8)).collect();
         let indices = shown.at(self.images.as_deref().unwrap_or(&first))?;
         let originals = shown.pictures(&indices);
         let filling = Filling { steps: self.steps, draw: !self.mean, seed: self.seed };
-        let stages = filling.run(&mut Codec::new(&opened.model), &originals, &mask)?;
+        let stages =
+            filling.run(&mut Codec::new(&opened.model), &originals, &shown.numbers(&indices), &mask)?;
         match (&output, stages.last()) {
             (Output::Png(_), _) => {
                 let covered = mask.cover(&originals, channels, UNKNOWN);

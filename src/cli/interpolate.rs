@@ -5,12 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::common::{Ending, Opened, named_values};
-use super::pictures::{Output, Shown, pictures};
-use crate::data::Part;
+use super::pictures::{Output, Shown};
 use crate::error::{Error, Result};
 use crate::generate::interpolate::Walk;
 use crate::model::Codec;
-use crate::model::codec::check_size;
 use crate::train::DataOptions;
 
 /// Turn one image into another, and that into the next
@@ -36,6 +34,9 @@ pub(super) struct Interpolate {
     /// A strip (.png), the paths as numbers (.npy) or as a folder of PNGs (a name without an ending)
     #[arg(long, value_name = "FILE", default_value = "interpolate.png")]
     out: PathBuf,
+    /// Take all images to have this label, for a conditional model [default: each image's own]
+    #[arg(long, value_name = "L")]
+    label: Option<String>,
     #[command(flatten)]
     data: DataOptions,
 }
@@ -45,12 +46,12 @@ impl Interpolate {
         let output = Output::new(&self.out)?;
         let opened = Opened::new(self.run.as_deref(), self.data.load_options()?.max_memory)?;
         let mut codec = Codec::new(&opened.model);
-        let (originals, codes) = match &self.files {
+        let (originals, codes, labels) = match &self.files {
             Some(files) => self.first_of_files(&opened, files, &mut codec)?,
             None => {
-                let shown = Shown::new(&opened, &self.data)?;
+                let shown = Shown::new(&opened, &self.data, self.label.as_deref())?;
                 let indices = shown.at(self.images.as_deref().unwrap_or(&[0, 1]))?;
-                (shown.pictures(&indices), shown.encode(&mut codec, &indices).mu)
+                (shown.pictures(&indices), shown.encode(&mut codec, &indices).mu, shown.numbers(&indices))
             }
         };
         let (latent, len) = (opened.model.config().latent, opened.model.config().pixels());
@@ -63,7 +64,10 @@ impl Interpolate {
         let (mut paths, mut sheet) = (Vec::new(), Vec::new());
         for pair in 0..count - 1 {
             let (a, b) = (&codes[pair * latent..][..latent], &codes[(pair + 1) * latent..][..latent]);
-            let drawn = codec.decode(&self.path.strip(a, b, self.steps)?);
+            // The label of a path is that of its nearer end.
+            let label = |step: usize| labels.get(if 2 * step < self.steps { pair } else { pair + 1 });
+            let labels: Vec<u32> = (0..self.steps).filter_map(|step| label(step).copied()).collect();
+            let drawn = codec.decode_as(&self.path.strip(a, b, self.steps)?, &labels);
             sheet.extend_from_slice(&originals[pair * len..][..len]);
             sheet.extend_from_slice(&drawn);
             sheet.extend_from_slice(&originals[(pair + 1) * len..][..len]);
@@ -76,23 +80,22 @@ impl Interpolate {
         Ok(Ending::Done)
     }
 
-    /// The first image of each file, and its code.
+    /// The first image of each file, its code and its label.
     fn first_of_files(
         &self,
         opened: &Opened,
         files: &[PathBuf],
         codec: &mut Codec<'_>,
-    ) -> Result<(Vec<f32>, Vec<f32>)> {
-        let binarize = opened.binarize(&self.data)?;
-        let (mut originals, mut codes) = (Vec::new(), Vec::new());
+    ) -> Result<(Vec<f32>, Vec<f32>, Vec<u32>)> {
+        let (mut originals, mut codes, mut labels) = (Vec::new(), Vec::new(), Vec::new());
         for file in files {
             let options = DataOptions { data: Some(file.clone()), ..self.data.clone() };
-            let data = opened.images(&options, Part::Test)?;
-            let images = data.test.as_ref().unwrap_or(&data.train);
-            check_size(&opened.model, images)?;
-            originals.extend(pictures(images, &[0], binarize));
-            codes.extend(codec.encode(images, &[0], binarize).mu);
+            let shown = Shown::new(opened, &options, self.label.as_deref())?;
+            let first = shown.at(&[0])?;
+            originals.extend(shown.pictures(&first));
+            codes.extend(shown.encode(codec, &first).mu);
+            labels.extend(shown.numbers(&first));
         }
-        Ok((originals, codes))
+        Ok((originals, codes, labels))
     }
 }

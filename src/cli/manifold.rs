@@ -34,6 +34,9 @@ pub(super) struct Manifold {
     /// Images that become points; the first ones [default: all]
     #[arg(long, value_name = "N")]
     count: Option<usize>,
+    /// Show this label, for a conditional model [default: the first; points: each image's own]
+    #[arg(long, value_name = "L")]
+    label: Option<String>,
     #[command(flatten)]
     data: DataOptions,
 }
@@ -62,7 +65,8 @@ impl Manifold {
                 )));
             }
         };
-        let pictures = draw_grid(&mut Codec::new(&opened.model), axes, self.side)?;
+        let label = self.label.as_deref().map(|label| opened.model.config().label(label)).transpose()?;
+        let pictures = draw_grid(&mut Codec::new(&opened.model), axes, self.side, label)?;
         output.write(&pictures, opened.model.config().image(), self.side)?;
         Ok(Ending::Done)
     }
@@ -76,7 +80,7 @@ impl Manifold {
         };
         // Whether the axes are there is known before images are read.
         project(&[], latent, &projection)?;
-        let shown = Shown::new(opened, &self.data)?.take(self.count)?;
+        let shown = Shown::new(opened, &self.data, self.label.as_deref())?.take(self.count)?;
         let codes = shown.encode(&mut Codec::new(&opened.model), &shown.indices);
         let map = project(&codes.mu, latent, &projection)?;
         let title = format!("μ of {} {}", shown.len(), shown.what);
@@ -84,7 +88,7 @@ impl Manifold {
             shown.labels.as_ref().map_or((&[][..], &[][..]), |labels| (&labels.ids[..], &labels.names[..]));
         let axes = (map.axes.0.as_str(), map.axes.1.as_str());
         Scatter { title: &title, axes, points: &map.points, classes, names }.save_new(out)?;
-        println!("wrote {}", out.display());
+        say!("wrote {}", out.display());
         Ok(())
     }
 }

@@ -3,8 +3,20 @@
 //! A command is a file in this folder with its arguments and a `run` that calls the library and prints. Exit codes: 0 done, 1 an error (one
 //! sentence on standard error), 2 a command line of the wrong form, 130 stopped by Ctrl-C with everything saved.
 
+/// Prints a line on standard output. A pipe that nobody reads any more is no reason to stop, nor to leave a file unwritten.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+
+mod classify;
 mod common;
+mod compress;
 mod decode;
+mod decompress;
+mod detect;
 mod edit;
 mod encode;
 mod eval;
@@ -51,6 +63,10 @@ enum Command {
     Inpaint(inpaint::Inpaint),
     Score(score::Score),
     Eval(eval::Eval),
+    Compress(compress::Compress),
+    Decompress(decompress::Decompress),
+    Classify(classify::Classify),
+    Detect(detect::Detect),
     Info(info::Info),
     Export(export::Export),
 }
@@ -71,6 +87,10 @@ pub fn main() -> ExitCode {
         Command::Inpaint(command) => command.run(),
         Command::Score(command) => command.run(),
         Command::Eval(command) => command.run(),
+        Command::Compress(command) => command.run(),
+        Command::Decompress(command) => command.run(),
+        Command::Classify(command) => command.run(),
+        Command::Detect(command) => command.run(),
         Command::Info(command) => command.run(),
         Command::Export(command) => command.run(),
     };

@@ -6,8 +6,8 @@ use super::common::Opened;
 use crate::data::{Binarize, Filler, Images, Labels, Part, Span, write_npy_f32, write_png};
 use crate::error::{Error, Result};
 use crate::evaluate::judged::{Judged, Which};
-use crate::model::Codec;
 use crate::model::codec::Codes;
+use crate::model::{Codec, Labelled};
 use crate::report::Picture;
 use crate::report::sheet::to_byte;
 use crate::storage::atomic::{create_folder, refuse_existing, write_new};
@@ -20,6 +20,8 @@ pub(super) struct Shown {
     images: Images,
     /// Those of the images that are meant.
     pub indices: Vec<usize>,
+    /// The label of each of `images` in the model's numbers; empty for a model without labels.
+    numbers: Vec<u32>,
     /// The classes of all meant images, in the order of `indices`.
     pub labels: Option<Labels>,
     /// What they are: "test images".
@@ -28,8 +30,11 @@ pub(super) struct Shown {
 }
 
 impl Shown {
-    /// The data set's test images; without any, those that the run held out; without any, all.
-    pub(super) fn new(opened: &Opened, options: &DataOptions) -> Result<Self> {
+    /// The data set's test images; without any, those that the run held out; without any, all. A conditional model takes them with their own
+    /// labels, or all with `label`.
+    pub(super) fn new(opened: &Opened, options: &DataOptions, label: Option<&str>) -> Result<Self> {
+        let config = opened.model.config();
+        let given = label.map(|label| config.label(label)).transpose()?;
         let binarize = opened.binarize(options)?;
         let data = opened.images(options, Part::Test)?;
         // Data that are named are shown whole, also if they are the run's own.
@@ -40,11 +45,15 @@ impl Shown {
             Which::Validation => (data.train, data.labels, "validation images"),
             Which::All => (data.train, data.labels, "images"),
         };
+        let numbers = match given {
+            Some(label) => config.same_label(label, images.count),
+            None => config.labelled(&images, labels.as_ref())?.labels.to_vec(),
+        };
         let of_those = |labels: Labels| Labels {
             ids: indices.iter().map(|&at| labels.ids[at]).collect(),
             names: labels.names,
         };
-        Ok(Self { labels: labels.map(of_those), images, indices, what, binarize })
+        Ok(Self { labels: labels.map(of_those), images, numbers, indices, what, binarize })
     }
 
     /// How many images are meant.
@@ -84,7 +93,12 @@ impl Shown {
 
     /// μ and ln σ² of some images.
     pub(super) fn encode(&self, codec: &mut Codec<'_>, indices: &[usize]) -> Codes {
-        codec.encode(&self.images, indices, self.binarize)
+        codec.encode(Labelled { images: &self.images, labels: &self.numbers }, indices, self.binarize)
+    }
+
+    /// The labels of some images in the model's numbers; none for a model without labels.
+    pub(super) fn numbers(&self, indices: &[usize]) -> Vec<u32> {
+        Labelled { images: &self.images, labels: &self.numbers }.of(indices).collect()
     }
 
     /// Some images with values in [0, 1], as the network gets them.
@@ -150,7 +164,7 @@ impl Output {
         match self {
             Self::Png(path) => {
                 sheet().save_new(path)?;
-                println!("wrote {}", path.display());
+                say!("wrote {}", path.display());
             }
             Self::Npy(path) => write_numbers(path, &[count, height, width, channels], values)?,
             Self::Folder(folder) => {
@@ -166,7 +180,7 @@ impl Output {
                     let path = folder.join(format!("{at:05}.png"));
                     write_new(system(), &path, |out| write_png(out, &bytes, height, width, channels))?;
                 }
-                println!("wrote {count} pictures into {}", folder.display());
+                say!("wrote {count} pictures into {}", folder.display());
             }
         }
         Ok(())
@@ -193,7 +207,7 @@ pub(super) fn refuse_other(option: &str, path: &Path, kind: &str) -> Result<()> 
 pub(super) fn write_numbers(path: &Path, shape: &[usize], values: &[f32]) -> Result<()> {
     write_new(system(), path, |out| write_npy_f32(out, shape, values))?;
     let shape: Vec<String> = shape.iter().map(usize::to_string).collect();
-    println!("wrote {} ({})", path.display(), shape.join("×"));
+    say!("wrote {} ({})", path.display(), shape.join("×"));
     Ok(())
 }
 

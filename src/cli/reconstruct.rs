@@ -8,7 +8,7 @@ use super::common::{Ending, Opened};
 use super::pictures::{Output, Shown, interleave};
 use crate::data::{Images, Pixels, Range};
 use crate::error::{Error, Result};
-use crate::model::Codec;
+use crate::model::{Codec, Labelled};
 use crate::random::{Stream, fill_normal, stream};
 use crate::report::Picture;
 use crate::tensor::ImageShape;
@@ -22,7 +22,10 @@ use crate::train::DataOptions;
 pub(super) struct Reconstruct {
     /// A run folder or a model file [default: the newest run]
     run: Option<PathBuf>,
-    /// How many images; the first ones [default: 32 on a sheet, else all]
+    /// Decode with this label instead of each image's own, or with `all`: a row of all labels for each image. The style stays
+    #[arg(long, value_name = "L", conflicts_with = "noise")]
+    as_label: Option<String>,
+    /// How many images; the first ones [default: 32 on a sheet, 8 with --as-label, else all]
     #[arg(long, value_name = "N")]
     count: Option<usize>,
     /// A sheet (.png), the reconstructions as numbers (.npy) or as a folder of PNGs (a name without an ending)
@@ -34,6 +37,9 @@ pub(super) struct Reconstruct {
     /// Where the noise comes from
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
+    /// Take all images to have this label, for a conditional model [default: each image's own]
+    #[arg(long, value_name = "L")]
+    label: Option<String>,
     #[command(flatten)]
     data: DataOptions,
 }
@@ -45,26 +51,47 @@ impl Reconstruct {
         }
         let output = Output::new(&self.out)?;
         let opened = Opened::new(self.run.as_deref(), self.data.load_options()?.max_memory)?;
-        let count = self.count.or(matches!(output, Output::Png(_)).then_some(32));
-        let shown = Shown::new(&opened, &self.data)?.take(count)?;
+        let first = if self.as_label.is_some() { 8 } else { 32 };
+        let count = self.count.or(matches!(output, Output::Png(_)).then_some(first));
+        let targets =
+            self.as_label.as_deref().map(|label| opened.model.config().labels_called(label)).transpose()?;
+        let shown = Shown::new(&opened, &self.data, self.label.as_deref())?.take(count)?;
         let (size, mut codec) = (opened.model.config().image(), Codec::new(&opened.model));
         let len = opened.model.config().pixels();
-        match self.noise {
-            None => {
+        match (self.noise, targets) {
+            (_, Some(targets)) => {
+                let (latent, codes) =
+                    (opened.model.config().latent, shown.encode(&mut codec, &shown.indices));
+                // Each code with each label.
+                let repeated: Vec<f32> =
+                    codes.mu.chunks_exact(latent).flat_map(|code| code.repeat(targets.len())).collect();
+                let back = codec.decode_as(&repeated, &targets.repeat(shown.len()));
+                let originals = shown.pictures(&shown.indices);
+                let sheet = || {
+                    let rows = originals.chunks_exact(len).zip(back.chunks_exact(targets.len() * len));
+                    let tiles: Vec<f32> =
+                        rows.flat_map(|(image, row)| image.iter().chain(row).copied()).collect();
+                    Picture::sheet(&tiles, size, targets.len() + 1)
+                };
+                output.write_with(&back, size, sheet)?;
+            }
+            (None, None) => {
                 let codes = shown.encode(&mut codec, &shown.indices);
-                let back = codec.decode(&codes.mu);
+                let back = codec.decode_as(&codes.mu, &shown.numbers(&shown.indices));
                 let originals = || shown.pictures(&shown.indices);
                 output.write_with(&back, size, || Picture::pairs(&originals(), &back, size, 4))?;
             }
-            Some(noise) => {
+            (Some(noise), None) => {
                 let originals = shown.pictures(&shown.indices);
                 let noisy = add_noise(&originals, len, noise as f32, self.seed);
                 let count = shown.len();
                 let ImageShape { height, width, channels } = size;
                 let images =
                     Images { pixels: Pixels::F32(noisy), count, height, width, channels, range: Range::UNIT };
-                let codes = codec.encode(&images, &(0..count).collect::<Vec<_>>(), None);
-                let back = codec.decode(&codes.mu);
+                let labels = shown.numbers(&shown.indices);
+                let noised = Labelled { images: &images, labels: &labels };
+                let codes = codec.encode(noised, &(0..count).collect::<Vec<_>>(), None);
+                let back = codec.decode_as(&codes.mu, &labels);
                 let Pixels::F32(noisy) = &images.pixels else { unreachable!("made of floats just above") };
                 output.write_with(&back, size, || {
                     Picture::sheet(&interleave(&[&originals, noisy, &back], len), size, 9)

@@ -11,7 +11,7 @@ use crate::data::{Filler, Part};
 use crate::error::{Error, Result};
 use crate::evaluate::judged::Judged;
 use crate::generate::prior::{FILE_NAME, Mixture, Prior};
-use crate::model::Codec;
+use crate::model::{Codec, ModelConfig};
 use crate::train::DataOptions;
 
 /// Draw new pictures: codes from the prior, decoded
@@ -23,7 +23,7 @@ pub(super) struct Sample {
     /// A run folder or a model file [default: the newest run]
     run: Option<PathBuf>,
     /// Pictures to draw
-    #[arg(long, value_name = "N", default_value_t = 64)]
+    #[arg(long, value_name = "N", default_value_t = 64, default_value_if("label", "all", "8"))]
     count: usize,
     /// FILE.png: one sheet; FILE.npy: an array of N×H×W×C floats from 0 to 1; a name without an ending: a new folder of single PNG files
     /// [default: samples-SEED.png here, numbered where that is taken]
@@ -41,6 +41,9 @@ pub(super) struct Sample {
     /// Gaussians of the mixture [default: one for 100 training images, at most 50]
     #[arg(long, value_name = "N")]
     components: Option<usize>,
+    /// Pictures of this label, or of `all`: then a row for each label, of the same --count codes [default: of all labels in turn]
+    #[arg(long, value_name = "L")]
+    label: Option<String>,
     #[command(flatten)]
     data: DataOptions,
 }
@@ -68,11 +71,12 @@ impl Sample {
         let max_memory = self.data.load_options()?.max_memory;
         let opened = Opened::new(self.run.as_deref(), max_memory)?;
         let c = opened.model.config();
-        let needed = (self.count as u64).saturating_mul(4 * (c.pixels() + c.latent) as u64);
+        let count = self.count * if self.every_label(c) { c.classes() } else { 1 };
+        let needed = (count as u64).saturating_mul(4 * (c.pixels() + c.latent) as u64);
         if needed > max_memory {
             return Err(Error::config(format!(
                 "{} pictures of {}×{}×{} take {} of memory, and the limit is {}; a smaller --count, or --max-memory, helps",
-                self.count,
+                count,
                 c.height,
                 c.width,
                 c.channels,
@@ -80,13 +84,33 @@ impl Sample {
                 human_bytes(max_memory)
             )));
         }
+        let (labels, columns) = self.labels(c)?;
         let prior = self.prior(&opened, max_memory)?;
         let codes = prior.draw(self.count, c.latent, self.seed, self.temperature);
-        let pictures = Codec::new(&opened.model).decode(&codes);
-        // Rows of 8, or nearly square where there are many.
-        let columns = ((self.count as f64).sqrt().ceil() as usize).max(8);
+        // A column of the rows for all labels has one code: the same style in each class.
+        let codes = codes.repeat(count / self.count);
+        let pictures = Codec::new(&opened.model).decode_as(&codes, &labels);
         output.write(&pictures, c.image(), columns)?;
         Ok(Ending::Done)
+    }
+
+    /// Whether a row for each label is asked for. A label that is itself called so wins.
+    fn every_label(&self, config: &ModelConfig) -> bool {
+        self.label.as_deref().is_some_and(|label| config.is_every_label(label))
+    }
+
+    /// The label of each picture, none without labels; and how many pictures stand in a row.
+    fn labels(&self, config: &ModelConfig) -> Result<(Vec<u32>, usize)> {
+        // Rows of 8, or nearly square if there are many.
+        let columns = ((self.count as f64).sqrt().ceil() as usize).max(8);
+        match self.label.as_deref() {
+            None => Ok((config.labels_in_turn(self.count), columns)),
+            Some(_) if self.every_label(config) => {
+                let labels = 0..config.classes() as u32;
+                Ok((labels.flat_map(|label| std::iter::repeat_n(label, self.count)).collect(), self.count))
+            }
+            Some(label) => Ok((config.same_label(config.label(label)?, self.count), columns)),
+        }
     }
 
     /// The prior that was asked for; a mixture is fitted where there is none of this model's yet, or one of another size was asked for.
@@ -108,11 +132,12 @@ impl Sample {
         let seed = opened.config.as_ref().map_or(0, |config| config.seed);
         let span = opened.model.config().span();
         let filler = Filler { span, binarize: opened.binarize(&self.data)?, seed };
-        let codes = Codec::new(&opened.model).encode_with(&data.train, &judged.train, &filler);
+        let images = judged.train_labelled(opened.model.config())?;
+        let codes = Codec::new(&opened.model).encode_with(images, &judged.train, &filler);
         let components = self.components.unwrap_or(Mixture::default_components(judged.train.len()));
         let (mixture, report) = Mixture::fit(&codes, opened.model.config().latent, components, seed)?;
         mixture.save(&path, &opened.model)?;
-        println!(
+        say!(
             "fitted {components} Gaussians to the codes of {} images in {} steps: ln p(z) {:.2} nats per image, and {:.2} under N(0, I); \
              kept in {}",
             judged.train.len(),

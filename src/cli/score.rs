@@ -11,7 +11,7 @@ use super::sample::free_name;
 use crate::data::{Dataset, Filler, Images, Labels, Part, Span};
 use crate::error::{Error, Result};
 use crate::evaluate::bounds::{VaeLikelihood, importance_weighted, negative_elbos, quantile};
-use crate::model::Codec;
+use crate::model::{Codec, Labelled};
 use crate::report::Picture;
 use crate::storage::atomic::write_new;
 use crate::storage::system::system;
@@ -85,7 +85,9 @@ impl Score {
         let filler = Filler { span, binarize: opened.binarize(&self.data)?, seed };
         let mut codec = Codec::new(&opened.model);
         let all: Vec<usize> = (0..scored.images.count).collect();
-        let scores = self.scores(&mut codec, scored.images, &all, &filler);
+        let config = opened.model.config();
+        let images = config.labelled(scored.images, scored.labels)?;
+        let scores = self.scores(&mut codec, images, &all, &filler);
 
         let held_out = self.validation_scores(&opened, &data, &mut codec, &filler)?;
         let (reference, of) = match &held_out {
@@ -97,30 +99,35 @@ impl Score {
         let mut order = all;
         order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]).then(a.cmp(&b)));
         if let Some(sheet) = &self.sheet {
-            strangest(&mut codec, scored.images, &order[..order.len().min(SHOWN)], &filler)
-                .save_new(sheet)?;
+            strangest(&mut codec, images, &order[..order.len().min(SHOWN)], &filler).save_new(sheet)?;
         }
 
         let strange = scores.iter().filter(|&&score| score > threshold).count();
-        println!("{} images scored: {}", scores.len(), out.display());
-        println!(
+        say!("{} images scored: {}", scores.len(), out.display());
+        say!(
             "threshold {threshold:.3} nats, the {} quantile of {} {of}; {strange} images are above it",
             self.quantile,
             reference.len()
         );
-        println!("strangest:");
+        say!("strangest:");
         for &index in order.iter().take(5) {
             let name =
                 scored.files.get(index).map_or(format!("image {index}"), |file| file.display().to_string());
-            println!("  {:>12.3}  {name}", scores[index]);
+            say!("  {:>12.3}  {name}", scores[index]);
         }
         if let Some(sheet) = &self.sheet {
-            println!("sheet of the strangest (original, reconstruction, error): {}", sheet.display());
+            say!("sheet of the strangest (original, reconstruction, error): {}", sheet.display());
         }
         Ok(Ending::Done)
     }
 
-    fn scores(&self, codec: &mut Codec<'_>, images: &Images, indices: &[usize], filler: &Filler) -> Vec<f64> {
+    fn scores(
+        &self,
+        codec: &mut Codec<'_>,
+        images: Labelled<'_>,
+        indices: &[usize],
+        filler: &Filler,
+    ) -> Vec<f64> {
         let codes = codec.encode_with(images, indices, filler);
         let mut likelihood = VaeLikelihood::new(codec.model(), images, *filler);
         match self.importance {
@@ -160,7 +167,8 @@ impl Score {
         };
         let Some(split) = opened.split(options).and_then(|run| run.of(data)) else { return Ok(None) };
         let held_out = split.validation;
-        Ok(Some(self.scores(codec, &data.train, &held_out, filler)))
+        let images = opened.model.config().labelled(&data.train, data.labels.as_ref())?;
+        Ok(Some(self.scores(codec, images, &held_out, filler)))
     }
 }
 
@@ -176,7 +184,7 @@ fn table(out: &mut dyn Write, scored: &Scored<'_>, scores: &[f64], threshold: f6
 }
 
 /// A field of a CSV file (RFC 4180): in quotes where it has a comma, a quote or a line's end.
-fn field(text: &str) -> String {
+pub(super) fn field(text: &str) -> String {
     if text.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", text.replace('"', "\"\""))
     } else {
@@ -185,13 +193,13 @@ fn field(text: &str) -> String {
 }
 
 /// Original, reconstruction and |difference| of some images.
-fn strangest(codec: &mut Codec<'_>, images: &Images, indices: &[usize], filler: &Filler) -> Picture {
+fn strangest(codec: &mut Codec<'_>, images: Labelled<'_>, indices: &[usize], filler: &Filler) -> Picture {
     let c = codec.model().config();
     let (size, len) = (c.image(), c.pixels());
     let mut originals = vec![0.0; indices.len() * len];
-    Filler { span: Span::Unit, ..*filler }.fill(images, indices, 0, &mut originals);
+    Filler { span: Span::Unit, ..*filler }.fill(images.images, indices, 0, &mut originals);
     let codes = codec.encode_with(images, indices, filler);
-    let pictures = codec.decode(&codes.mu);
+    let pictures = codec.decode_as(&codes.mu, &images.of(indices).collect::<Vec<_>>());
     let mut tiles = Vec::new();
     for (original, picture) in originals.chunks_exact(len).zip(pictures.chunks_exact(len)) {
         tiles.extend_from_slice(original);

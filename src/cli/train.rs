@@ -18,11 +18,6 @@ use crate::train::run::{EpochReport, Observer, resumed_config};
 use crate::train::trainer::StepReport;
 use crate::train::{Config, Outcome, Run, TrainOptions, Trainer, Training, with_threads};
 
-/// Prints a line. Where nobody reads any more (`elbo train | head`), the run goes on all the same.
-macro_rules! say {
-    ($($text:tt)*) => {{ let _ = writeln!(std::io::stdout(), $($text)*); }};
-}
-
 /// Train a model on images, into a new run folder
 #[derive(Debug, Args)]
 #[command(

@@ -38,6 +38,9 @@ pub(super) struct Traverse {
     /// A sheet (.png), numbers (.npy) or a folder of PNGs (a name without an ending)
     #[arg(long, value_name = "FILE", default_value = "traverse.png")]
     out: PathBuf,
+    /// Show this label, for a conditional model [default: that of the image, or the first]
+    #[arg(long, value_name = "L")]
+    label: Option<String>,
     #[command(flatten)]
     data: DataOptions,
 }
@@ -50,23 +53,30 @@ impl Traverse {
             return Err(Error::config("--rows 0 shows nothing; it must be at least 1"));
         }
         let opened = Opened::new(self.run.as_deref(), self.data.load_options()?.max_memory)?;
-        let shown = Shown::new(&opened, &self.data)?;
+        let shown = Shown::new(&opened, &self.data, self.label.as_deref())?;
         let (latent, mut codec) = (opened.model.config().latent, Codec::new(&opened.model));
-        let start = match self.image {
-            Some(image) => shown.encode(&mut codec, &shown.at(&[image])?).mu,
-            None => vec![0.0; latent],
+        let (start, label) = match self.image {
+            Some(image) => {
+                let image = shown.at(&[image])?;
+                (shown.encode(&mut codec, &image).mu, shown.numbers(&image).first().copied())
+            }
+            None => (vec![0.0; latent], None),
         };
+        let config = opened.model.config();
+        let given = self.label.as_deref().map(|label| config.label(label)).transpose()?;
+        let label = given.or(label).unwrap_or(0);
         let shown = shown.take(Some(self.count))?;
         let all = activity(&shown.encode(&mut codec, &shown.indices), latent, self.by);
         let chosen = &all[..self.rows.unwrap_or(latent).min(latent)];
-        println!("over {} {}:", shown.len(), shown.what);
-        println!("row  dimension  KL (nats)  variance of μ");
+        say!("over {} {}:", shown.len(), shown.what);
+        say!("row  dimension  KL (nats)  variance of μ");
         for (row, a) in chosen.iter().enumerate() {
             let active = if a.variance > ACTIVE_VARIANCE { "" } else { "  not active" };
-            println!("{:>3}  {:>9}  {:>9.3}  {:>13.4}{active}", row + 1, a.dimension, a.kl, a.variance);
+            say!("{:>3}  {:>9}  {:>9.3}  {:>13.4}{active}", row + 1, a.dimension, a.kl, a.variance);
         }
         let dimensions: Vec<usize> = chosen.iter().map(|a| a.dimension).collect();
-        let pictures = codec.decode(&rows(&start, &dimensions, &values));
+        let labels = config.same_label(label, dimensions.len() * values.len());
+        let pictures = codec.decode_as(&rows(&start, &dimensions, &values), &labels);
         output.write(&pictures, opened.model.config().image(), values.len())?;
         Ok(Ending::Done)
     }

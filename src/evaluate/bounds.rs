@@ -23,10 +23,10 @@
 
 use rand::rngs::ChaCha8Rng;
 
-use crate::data::{Filler, Images};
+use crate::data::Filler;
 use crate::loss::Divergence;
 use crate::model::codec::{BATCH, Codes};
-use crate::model::{Vae, Workspace};
+use crate::model::{Labelled, Vae, Workspace};
 use crate::random::{Stream, fill_normal, stream};
 
 /// ln p(x|z) for pairs of a code and an image.
@@ -42,20 +42,22 @@ pub trait LogLikelihood {
 #[derive(Debug)]
 pub struct VaeLikelihood<'a> {
     model: &'a Vae<f32>,
-    images: &'a Images,
+    images: Labelled<'a>,
     filler: Filler,
     workspace: Workspace<f32>,
     targets: Vec<f32>, // [BATCH, H, W, C]
+    labels: Vec<u32>,
 }
 
 impl<'a> VaeLikelihood<'a> {
-    /// For the images of a data set, filled into batches as the model is to see them.
+    /// For the images of a data set, filled into batches as the model is to see them; with their labels it is ln p(x|z, y).
     ///
     /// # Panics
     /// Later, where they are of another size than the model's (see [`check_size`](crate::model::codec::check_size)).
-    pub fn new(model: &'a Vae<f32>, images: &'a Images, filler: Filler) -> Self {
+    pub fn new(model: &'a Vae<f32>, images: impl Into<Labelled<'a>>, filler: Filler) -> Self {
         let targets = vec![0.0; BATCH * model.config().pixels()];
-        Self { model, images, filler, workspace: model.inference_workspace(BATCH), targets }
+        let (images, workspace) = (images.into(), model.inference_workspace(BATCH));
+        Self { model, images, filler, workspace, targets, labels: Vec::with_capacity(BATCH) }
     }
 }
 
@@ -67,7 +69,10 @@ impl LogLikelihood for VaeLikelihood<'_> {
     fn log_likelihood(&mut self, codes: &[f32], images: &[usize], out: &mut [f64]) {
         let config = self.model.config();
         let targets = &mut self.targets[..images.len() * config.pixels()];
-        self.filler.fill(self.images, images, 0, targets);
+        self.filler.fill(self.images.images, images, 0, targets);
+        self.labels.clear();
+        self.labels.extend(self.images.of(images));
+        self.model.set_condition(&self.labels, &mut self.workspace);
         self.workspace.latent.z[..codes.len()].copy_from_slice(codes);
         let output = self.model.decode(images.len(), &mut self.workspace);
         config.likelihood.forward(output, targets, config.image(), out);

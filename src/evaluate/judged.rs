@@ -5,6 +5,7 @@
 
 use crate::data::{Dataset, Images, Labels, Split};
 use crate::error::{Error, Result};
+use crate::model::{Labelled, ModelConfig};
 use crate::text::names::named;
 
 /// Which images a model is judged on.
@@ -79,5 +80,21 @@ impl<'d> Judged<'d> {
         }
         let (train_images, train_labels) = (&data.train, data.labels.as_ref());
         Ok(Self { which, images, indices, labels, train: split.train, train_images, train_labels })
+    }
+
+    /// The judged images as a model takes them: with their labels if it is conditional.
+    ///
+    /// # Errors
+    /// As [`ModelConfig::labelled`].
+    pub fn labelled(&self, config: &ModelConfig) -> Result<Labelled<'d>> {
+        config.labelled(self.images, self.labels)
+    }
+
+    /// The images that they are compared with, likewise.
+    ///
+    /// # Errors
+    /// As [`ModelConfig::labelled`].
+    pub fn train_labelled(&self, config: &ModelConfig) -> Result<Labelled<'d>> {
+        config.labelled(self.train_images, self.train_labels)
     }
 }

@@ -7,9 +7,9 @@
 //! A dimension counts as active where the variance of μ over the images is above 0.01 (Burda, Grosse & Salakhutdinov 2016,
 //! section 5.2).
 
-use crate::data::{Filler, Images};
+use crate::data::Filler;
 use crate::loss::{LossSums, LossValues, Objective, ObjectiveWorkspace};
-use crate::model::{Batch, Vae, Workspace};
+use crate::model::{Batch, Labelled, Vae, Workspace};
 use crate::random::{Stream, fill_normal, stream};
 
 /// Var(μ) above which a latent dimension is called active.
@@ -44,6 +44,7 @@ impl Judgement {
 #[derive(Debug)]
 pub struct Evaluator {
     batch: Vec<f32>,
+    labels: Vec<u32>,
     noise: Vec<f32>,
     space: ObjectiveWorkspace<f32>,
     workspace: Workspace<f32>,
@@ -54,33 +55,36 @@ impl Evaluator {
     pub fn new(model: &Vae<f32>, max_batch: usize) -> Self {
         Self {
             batch: vec![0.0; max_batch * model.config().pixels()],
+            labels: Vec::with_capacity(max_batch),
             noise: vec![0.0; max_batch * model.config().latent],
             space: ObjectiveWorkspace::new(max_batch, model.config().latent),
             workspace: model.inference_workspace(max_batch),
         }
     }
 
-    /// Judges `model` on the images `indices`. Dynamic binarization is that of epoch 0, always.
-    pub fn judge(
+    /// Judges `model` on the images `indices`, given their labels if it is conditional. Dynamic binarization is that of epoch 0, always.
+    pub fn judge<'i>(
         &mut self,
         model: &Vae<f32>,
-        images: &Images,
+        images: impl Into<Labelled<'i>>,
         indices: &[usize],
         filler: &Filler,
         objective: &Objective,
     ) -> Judgement {
         let (latent, pixels) = (model.config().latent, model.config().pixels());
-        let mut sums = LossSums::default();
+        let (images, mut sums) = (images.into(), LossSums::default());
         let [mut kl, mut mean, mut square] = [(); 3].map(|()| vec![0.0_f64; latent]);
         for chunk in indices.chunks(self.workspace.max_batch) {
             let batch = &mut self.batch[..chunk.len() * pixels];
-            filler.fill(images, chunk, 0, batch);
+            filler.fill(images.images, chunk, 0, batch);
+            self.labels.clear();
+            self.labels.extend(images.of(chunk));
             let noise = &mut self.noise[..chunk.len() * latent];
             for (noise, &image) in noise.chunks_exact_mut(latent).zip(chunk) {
                 fill_normal(&mut stream(filler.seed, Stream::Evaluation, image as u64), noise);
             }
-            let values =
-                model.evaluate(Batch::new(batch), noise, objective, &mut self.space, &mut self.workspace);
+            let batch = Batch { images: batch, labels: &self.labels };
+            let values = model.evaluate(batch, noise, objective, &mut self.space, &mut self.workspace);
             sums.add(&values, chunk.len());
             for (sum, &value) in kl.iter_mut().zip(self.space.kl_per_dimension()) {
                 *sum += value * chunk.len() as f64;

@@ -9,28 +9,30 @@ use super::quality::{Quality, QualitySums};
 use crate::data::{Filler, Images, Labels, Span};
 use crate::error::{Error, Result};
 use crate::generate::prior::Prior;
-use crate::model::Vae;
 use crate::model::codec::{BATCH, Codec, Codes};
+use crate::model::{Labelled, Vae};
 
 /// MSE, PSNR and SSIM of the reconstructions from μ, with values in [0, 1].
 ///
 /// # Panics
 /// Where the images are of another size than the model's, or there are not as many codes as indices.
-pub fn reconstruction_quality(
+pub fn reconstruction_quality<'i>(
     codec: &mut Codec<'_>,
     codes: &Codes,
-    images: &Images,
+    images: impl Into<Labelled<'i>>,
     indices: &[usize],
     filler: &Filler,
 ) -> Quality {
     let c = codec.model().config();
     let (latent, pixels) = (c.latent, c.pixels());
+    let images = images.into();
     let mut sums = QualitySums::new((c.height, c.width, c.channels));
     let mut originals = vec![0.0; BATCH * pixels];
     for (chunk, mu) in indices.chunks(BATCH).zip(codes.mu.chunks(BATCH * latent)) {
         let originals = &mut originals[..chunk.len() * pixels];
-        Filler { span: Span::Unit, ..*filler }.fill(images, chunk, 0, originals);
-        sums.add(originals, &codec.decode(mu));
+        Filler { span: Span::Unit, ..*filler }.fill(images.images, chunk, 0, originals);
+        let labels: Vec<u32> = images.of(chunk).collect();
+        sums.add(originals, &codec.decode_as(mu, &labels));
     }
     sums.mean()
 }
@@ -47,15 +49,15 @@ pub struct ImportanceBound {
 }
 
 /// The importance-weighted bound with K samples.
-pub fn importance_bound(
+pub fn importance_bound<'i>(
     model: &Vae<f32>,
     codes: &Codes,
-    images: &Images,
+    images: impl Into<Labelled<'i>>,
     indices: &[usize],
     filler: &Filler,
     samples: usize,
 ) -> ImportanceBound {
-    let mut likelihood = VaeLikelihood::new(model, images, *filler);
+    let mut likelihood = VaeLikelihood::new(model, images.into(), *filler);
     let bounds = importance_weighted(&mut likelihood, codes, indices, samples, filler.seed);
     let (bound, standard_error) = mean_and_error(&bounds);
     ImportanceBound { samples, bound, standard_error }
@@ -73,14 +75,15 @@ pub struct NeighbourAccuracy {
 }
 
 /// Classifies the judged images by the training images nearest to them; where they are the same images, by the others.
-/// `None` without labels, or without images to compare with.
+/// `None` without labels, or without images to compare with, and for a conditional model: its codes are made with the labels, so that
+/// the labels found in them would say nothing about the images.
 pub fn neighbour_accuracy(
     codec: &mut Codec<'_>,
     judged: &Judged<'_>,
     codes: &Codes,
     filler: &Filler,
 ) -> Option<NeighbourAccuracy> {
-    let labels = judged.labels?;
+    let labels = judged.labels.filter(|_| codec.model().config().classes() == 0)?;
     let latent = codec.model().config().latent;
     let ids =
         |labels: &Labels, indices: &[usize]| indices.iter().map(|&i| labels.ids[i]).collect::<Vec<u32>>();
@@ -119,7 +122,9 @@ pub struct SampleDistances {
 /// Draws samples and takes all distances.
 ///
 /// # Errors
-/// Where there are fewer than two judged images or samples, or the judged images are all alike.
+/// If there are fewer than two judged images or samples, the judged images are all alike, or labels are missing that the model needs.
+///
+/// A conditional model is given the labels of training images, spread evenly over all.
 pub fn sample_distances(
     codec: &mut Codec<'_>,
     judged: &Judged<'_>,
@@ -159,30 +164,29 @@ pub fn sample_distances(
     let enough = spread.len() > 1;
     let floor = (judged.which != Which::All && enough)
         .then(|| real.relative_distance(&of_images(judged.train_images, &spread)));
-    let mut of_codes = |codes: &[f32]| {
+    let labelled = judged.train_labelled(c)?;
+    let mut of_codes = |codec: &mut Codec<'_>, codes: &[f32]| {
         let mut features = Vec::new();
-        for chunk in codes.chunks(BATCH * latent) {
-            features.extend(space.features(&codec.decode(chunk)));
+        let count = codes.len() / latent;
+        let shown: Vec<usize> = (0..count).map(|i| train[i * train.len() / count]).collect();
+        for (chunk, shown) in codes.chunks(BATCH * latent).zip(shown.chunks(BATCH)) {
+            let labels: Vec<u32> = labelled.of(shown).collect();
+            features.extend(space.features(&codec.decode_as(chunk, &labels)));
         }
         real.relative_distance(&Moments::of(&features, FEATURES))
     };
     let draw = |prior: &Prior| prior.draw(samples, latent, filler.seed, 1.0);
-    let normal = of_codes(&draw(&Prior::Normal));
-    let mixture = mixture.map(|mixture| of_codes(&draw(&mixture)));
+    let normal = of_codes(codec, &draw(&Prior::Normal));
+    let mixture = mixture.map(|mixture| of_codes(codec, &draw(&mixture)));
     // Draws of the posteriors, as the decoder knows them.
-    let codes = codec_draws(codec, judged, filler, &spread);
-    let mut features = Vec::new();
-    for chunk in codes.chunks(BATCH * latent) {
-        features.extend(space.features(&codec.decode(chunk)));
-    }
-    let reconstructions =
-        if enough { real.relative_distance(&Moments::of(&features, FEATURES)) } else { f64::NAN };
+    let codes = codec_draws(codec, labelled, filler, &spread);
+    let reconstructions = if enough { of_codes(codec, &codes) } else { f64::NAN };
     Ok(SampleDistances { samples, floor, reconstructions, normal, mixture })
 }
 
 /// A draw of q(z|x) for each of some training images.
-fn codec_draws(codec: &mut Codec<'_>, judged: &Judged<'_>, filler: &Filler, indices: &[usize]) -> Vec<f32> {
-    let posteriors = codec.encode_with(judged.train_images, indices, filler);
+fn codec_draws(codec: &mut Codec<'_>, images: Labelled<'_>, filler: &Filler, indices: &[usize]) -> Vec<f32> {
+    let posteriors = codec.encode_with(images, indices, filler);
     let noise = Prior::Normal.draw(indices.len(), codec.model().config().latent, filler.seed, 1.0);
     let mut codes = vec![0.0; noise.len()];
     crate::layers::shared::reparameterize(&posteriors.mu, &posteriors.log_variance, &noise, &mut codes);

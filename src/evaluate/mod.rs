@@ -2,14 +2,19 @@
 //!
 //! Reading order: [`judgement`] (the objective on a set of images, and which latent dimensions are active), [`judged`] (which images a
 //! model is judged on), [`bounds`] (how probable images are), [`quality`] (how near reconstructions are), [`neighbours`] (what codes know
-//! about labels), [`frechet`] (how far samples are from real images), and [`measures`], which puts them together for `elbo eval`.
+//! about labels), [`probe`] (softmax regression) and [`classify`] (which class an image is of), [`heat`] and [`detect`] (which images are
+//! anomalous, and where), [`frechet`] (how far samples are from real images), and [`measures`], which puts them together for `elbo eval`.
 
 pub mod bounds;
+pub mod classify;
+pub mod detect;
 pub mod frechet;
+pub mod heat;
 pub mod judged;
 pub mod judgement;
 pub mod measures;
 pub mod neighbours;
+pub mod probe;
 pub mod quality;
 
 pub use judged::{Judged, RunSplit, Which};

@@ -44,6 +44,22 @@ pub fn classify(
     neighbours: usize,
     leave_one_out: bool,
 ) -> Vec<u32> {
+    let found = votes(references, classes, queries, latent, neighbours, leave_one_out);
+    found.into_iter().map(|(class, _)| class).collect()
+}
+
+/// [`classify`] with the share of the neighbours that have the class.
+///
+/// # Panics
+/// As [`classify`].
+pub fn votes(
+    references: &[f32],
+    classes: &[u32],
+    queries: &[f32],
+    latent: usize,
+    neighbours: usize,
+    leave_one_out: bool,
+) -> Vec<(u32, f64)> {
     assert!(latent > 0 && neighbours > 0, "{neighbours} neighbours in {latent} dimensions");
     assert_eq!(references.len(), classes.len() * latent, "a class for each reference");
     assert!(queries.len().is_multiple_of(latent), "{} numbers for codes of {latent}", queries.len());
@@ -51,7 +67,7 @@ pub fn classify(
     let norms: Vec<f32> =
         references.par_chunks_exact(latent).map(|r| r.iter().map(|x| x * x).sum()).collect();
     let tasks = queries.par_chunks(QUERIES * latent).enumerate();
-    let found: Vec<Vec<u32>> = tasks
+    let found: Vec<Vec<(u32, f64)>> = tasks
         .map(|(task, queries)| {
             let count = queries.len() / latent;
             let mut nearest = vec![Nearest::new(neighbours); count];
@@ -110,18 +126,16 @@ impl Nearest {
         }
     }
 
-    /// The class with the most votes, of those with as many the one that came nearest.
-    fn vote(&self) -> u32 {
+    /// The class with the most votes, of those with as many the one that came nearest; and its share of the votes.
+    fn vote(&self) -> (u32, f64) {
         let votes = |class: u32| self.found.iter().filter(|(_, other)| *other == class).count();
         // Codes that are no numbers are near to nothing.
-        let Some(&(_, first)) = self.found.first() else { return u32::MAX };
-        self.found
-            .iter()
-            .fold((first, 0), |best, &(_, class)| {
-                let votes = votes(class);
-                if votes > best.1 { (class, votes) } else { best }
-            })
-            .0
+        let Some(&(_, first)) = self.found.first() else { return (u32::MAX, 0.0) };
+        let (class, votes) = self.found.iter().fold((first, 0), |best, &(_, class)| {
+            let votes = votes(class);
+            if votes > best.1 { (class, votes) } else { best }
+        });
+        (class, votes as f64 / self.found.len() as f64)
     }
 }
 

@@ -6,9 +6,7 @@ Made by elbo. This file rebuilds the network in PyTorch and needs nothing else; 
 
     from model import load
     vae = load()                               # Vae, in evaluation mode
-    pictures = vae.sample(16)                  # N x C x H x W, values in [0, 1]
-    mu, log_variance = vae.encode(vae.to_span(pictures))
-    again = vae.to_unit(vae.mean(vae.decode(mu)))
+@USE@
 
 Sizes beside the layers are channels x height x width.
 """
@@ -26,34 +24,34 @@ TOLERANCE = 1e-4
 
 
 @BIAS@class Vae(nn.Module):
-    """encode(x) gives mu and ln sigma^2 of q(z|x); decode(z) gives @OUTPUT@."""
+    """encode(x@C@) gives mu and ln sigma^2 of q(z|x@C@); decode(z@C@) gives @OUTPUT@."""
 
     latent = @LATENT@
     size = (@CHANNELS@, @HEIGHT@, @WIDTH@)  # of an image: channels, height, width
     likelihood = @LIKELIHOOD@
-
+@NAMES@
     def __init__(self):
         super().__init__()
 @INIT@
 
-    def encode(self, x):
+    def encode(self, x@C@):
         e, s = self.encoder, self.shared
 @ENCODE@
         # sigma is kept between 4.5e-5 and 22,026.
         return s.mu(x), s.log_variance(x).clamp(-20, 20)
 
-    def decode(self, z):
+    def decode(self, z@C@):
 @DECODE@
 
     def mean(self, output):
         """The image that a decoder's output stands for, in the network's range."""
         return @MEAN@
 
-    def forward(self, x):
+    def forward(self, x@C@):
         """Encodes, draws z = mu + sigma * epsilon, and decodes: the output, mu and ln sigma^2."""
-        mu, log_variance = self.encode(x)
+        mu, log_variance = self.encode(x@C@)
         z = mu + (0.5 * log_variance).exp() * torch.randn_like(mu)
-        return self.decode(z), mu, log_variance
+        return self.decode(z@C@), mu, log_variance
 
     def to_span(self, pictures):
         """Pictures with values in [0, 1], as the network takes them: in @SPAN@."""
@@ -63,11 +61,7 @@ TOLERANCE = 1e-4
         """The way back: values in [0, 1]."""
         return @TO_UNIT@
 
-    @torch.inference_mode()
-    def sample(self, count):
-        """Pictures from the prior."""
-        z = torch.randn(count, self.latent, device=self.shared.mu.bias.device)
-        return self.to_unit(self.mean(self.decode(z)))
+@SAMPLE@
 
 
 def read_tensors(path):
@@ -96,12 +90,12 @@ def check():
     """Compares with what elbo computed for some images and codes. True if all is equal to within the tolerance."""
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     vae, expected = load(), read_tensors(HERE / "check.safetensors")
-    mu, log_variance = vae.encode(expected["images"])
+    mu, log_variance = vae.encode(expected["images"]@EXPECTED_C@)
     found = {
         "mu": mu,
         "log_variance": log_variance,
-        "reconstructions": vae.mean(vae.decode(expected["mu"])),
-        "samples": vae.mean(vae.decode(expected["codes"])),
+        "reconstructions": vae.mean(vae.decode(expected["mu"]@EXPECTED_C@)),
+        "samples": vae.mean(vae.decode(expected["codes"]@EXPECTED_C@)),
     }
     good = True
     for name, ours in found.items():

@@ -16,9 +16,9 @@ use rand::RngExt;
 
 use crate::data::{Images, Pixels, Range};
 use crate::error::Result;
-use crate::model::Vae;
 use crate::model::codec::Codec;
 use crate::model::file::{description, to_tensors};
+use crate::model::{Labelled, Vae};
 use crate::random::{Stream, fill_normal, stream};
 use crate::storage::atomic::{create_folder, refuse_existing, write_new};
 use crate::storage::system::system;
@@ -66,14 +66,15 @@ pub fn python_source(model: &Vae<f32>) -> String {
 }
 
 /// Inputs and what becomes of them: images (noise, then draws of the model's own) with μ, ln σ² and reconstructions; codes with
-/// their pictures. Images are N×C×H×W in the network's range.
+/// their pictures; with labels, the condition of each. Images are N×C×H×W in the network's range.
 fn check(model: &Vae<f32>) -> TensorFile<'static> {
     let c = model.config();
     let (count, pixels) = (2 * CHECKED, c.pixels());
     let mut codec = Codec::new(model);
     let mut codes = vec![0.0; count * c.latent];
     fill_normal(&mut stream(0, Stream::Sampling, 0), &mut codes);
-    let samples = codec.decode(&codes);
+    let labels = c.labels_in_turn(count);
+    let samples = codec.decode_as(&codes, &labels);
     let mut noise = stream(0, Stream::Corruption, 0);
     let mut pictures: Vec<f32> = (0..CHECKED * pixels).map(|_| noise.random::<f32>()).collect();
     pictures.extend_from_slice(&samples[..CHECKED * pixels]);
@@ -86,8 +87,8 @@ fn check(model: &Vae<f32>) -> TensorFile<'static> {
         range: Range::UNIT,
     };
     let indices: Vec<usize> = (0..count).collect();
-    let encoded = codec.encode(&images, &indices, None);
-    let reconstructions = codec.decode(&encoded.mu);
+    let encoded = codec.encode(Labelled { images: &images, labels: &labels }, &indices, None);
+    let reconstructions = codec.decode_as(&encoded.mu, &labels);
     let mut inputs = vec![0.0_f32; count * pixels];
     images.gather(&indices, c.span(), &mut inputs);
 
@@ -104,16 +105,25 @@ fn check(model: &Vae<f32>) -> TensorFile<'static> {
     };
     let picture = |name: &str, values: &[f32]| NamedTensor::new(name, &shape, channels_first(values));
     let code = |name: &str, values: Vec<f32>| NamedTensor::new(name, &[count, c.latent], values);
+    let mut condition = vec![0.0; labels.len() * c.classes()];
+    for (row, &label) in condition.chunks_exact_mut(c.classes().max(1)).zip(&labels) {
+        row[label as usize] = 1.0;
+    }
+    let condition =
+        (c.classes() > 0).then(|| NamedTensor::new("condition", &[count, c.classes()], condition));
     TensorFile {
         description: description("check", c),
-        tensors: vec![
+        tensors: [
             picture("images", &inputs),
             picture("reconstructions", &in_span(&reconstructions)),
             picture("samples", &in_span(&samples)),
             code("mu", encoded.mu),
             code("log_variance", encoded.log_variance),
             code("codes", codes),
-        ],
+        ]
+        .into_iter()
+        .chain(condition)
+        .collect(),
     }
 }
 
@@ -135,7 +145,27 @@ mod tests {
                 let gap = text.split('@').skip(1).find(|rest| rest.starts_with(|c: char| c.is_uppercase()));
                 assert_eq!(gap, None, "{text}");
                 assert_eq!(text.contains("Bias("), tied || preset == Preset::Article);
+                assert!(!text.contains("labels") && text.contains("def encode(self, x):"), "{text}");
             }
+        }
+    }
+
+    #[test]
+    fn a_conditional_model_takes_a_condition_in_both_halves() {
+        for preset in [Preset::Conv, Preset::Article, Preset::Mlp, Preset::Residual] {
+            let labels = vec!["cat".to_owned(), "a \"dog\"".to_owned(), "@MEAN@".to_owned()];
+            let model = Vae::new(ModelConfig { labels, ..ModelConfig::new(preset, (16, 16, 1)) }, 0).unwrap();
+            let text = python_source(&model);
+            let expected = [
+                "labels = (\"cat\", \"a \\\"dog\\\"\", \"@MEAN@\")",
+                "def encode(self, x, c):",
+                "def decode(self, z, c):",
+            ];
+            assert!(expected.iter().all(|part| text.contains(part)), "{text}");
+            let tensors = check(&model).tensors;
+            let condition = tensors.iter().find(|tensor| tensor.name == "condition").unwrap();
+            assert_eq!(condition.shape, [4, 3]);
+            assert_eq!(condition.data[..6], [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
         }
     }
 }

@@ -25,6 +25,33 @@ const BIAS: &str = "class Bias(nn.Module):
 
 ";
 
+/// How the class is used, without labels and with them.
+const USE: &str = "    pictures = vae.sample(16)                  # N x C x H x W, values in [0, 1]
+    mu, log_variance = vae.encode(vae.to_span(pictures))
+    again = vae.to_unit(vae.mean(vae.decode(mu)))";
+const USE_WITH_LABELS: &str =
+    "    c = vae.condition([vae.labels[0]] * 16)    # N x labels: 1 for the label of each picture
+    pictures = vae.sample(c)                   # N x C x H x W, values in [0, 1]
+    mu, log_variance = vae.encode(vae.to_span(pictures), c)
+    again = vae.to_unit(vae.mean(vae.decode(mu, c)))";
+
+/// Drawing pictures, without labels and with them.
+const SAMPLE: &str = "    @torch.inference_mode()
+    def sample(self, count):
+        \"\"\"Pictures from the prior.\"\"\"
+        z = torch.randn(count, self.latent, device=self.shared.mu.bias.device)
+        return self.to_unit(self.mean(self.decode(z)))";
+const SAMPLE_WITH_LABELS: &str = "    def condition(self, names):
+        \"\"\"The condition c for some names of labels: a row for each, 1 for its label and 0 for the others.\"\"\"
+        numbers = torch.tensor([self.labels.index(name) for name in names], device=self.shared.mu.bias.device)
+        return F.one_hot(numbers, len(self.labels)).float()
+
+    @torch.inference_mode()
+    def sample(self, c):
+        \"\"\"Pictures from the prior, one for each row of the condition.\"\"\"
+        z = torch.randn(len(c), self.latent, device=c.device)
+        return self.to_unit(self.mean(self.decode(z, c)))";
+
 /// The complete file.
 pub(super) fn write(model: &Vae<f32>) -> String {
     let (c, a) = (model.config(), model.architecture());
@@ -45,7 +72,12 @@ pub(super) fn write(model: &Vae<f32>) -> String {
         c.likelihood.settings().iter().map(|(name, value)| format!("{name} {value}")).collect();
     let comment = if settings.is_empty() { String::new() } else { format!("  # {}", settings.join(", ")) };
     let likelihood = format!("\"{}\"{comment}", c.likelihood);
+    let with_labels = c.classes() > 0;
     let gaps = [
+        ("@USE@", pick(with_labels, USE_WITH_LABELS, USE)),
+        ("@SAMPLE@", pick(with_labels, SAMPLE_WITH_LABELS, SAMPLE)),
+        ("@C@", pick(with_labels, ", c", "")),
+        ("@EXPECTED_C@", pick(with_labels, ", expected[\"condition\"]", "")),
         ("@TITLE@", title(c)),
         ("@BIAS@", pick(a.ties.is_empty(), "", BIAS)),
         ("@OUTPUT@", c.likelihood.output_meaning()),
@@ -61,17 +93,31 @@ pub(super) fn write(model: &Vae<f32>) -> String {
         ("@SPAN@", pick(symmetric, "[-1, 1]", "[0, 1]")),
         ("@TO_SPAN@", pick(symmetric, "2 * pictures - 1", "pictures")),
         ("@TO_UNIT@", pick(symmetric, "(x + 1) / 2", "x")),
+        // The last one: a label may be called like a gap.
+        ("@NAMES@", names(&c.labels)),
     ];
     gaps.iter().fold(TEMPLATE.to_owned(), |text, (gap, value)| text.replace(gap, value))
 }
 
+/// The tuple of the labels' names; nothing without labels.
+fn names(labels: &[String]) -> String {
+    if labels.is_empty() {
+        return String::new();
+    }
+    // A JSON string is a Python string too.
+    let names: Vec<String> =
+        labels.iter().map(|name| serde_json::Value::from(name.as_str()).to_string()).collect();
+    format!("    labels = ({})\n", names.join(", "))
+}
+
 fn title(c: &ModelConfig) -> String {
     format!(
-        "A variational autoencoder for images of {}: the preset {} with {} latent dimensions{}.",
+        "A variational autoencoder for images of {}: the preset {} with {} latent dimensions{}{}.",
         c.image().to_string().replace('×', "x"),
         c.preset.name(),
         c.latent,
-        if c.tie_weights { " and tied weights" } else { "" }
+        if c.tie_weights { " and tied weights" } else { "" },
+        if c.labels.is_empty() { String::new() } else { format!(", conditional on {} labels", c.classes()) }
     )
 }
 

@@ -13,6 +13,7 @@
 
 use crate::data::{Images, Pixels, Range};
 use crate::error::{Error, Result};
+use crate::model::Labelled;
 use crate::model::codec::{Codec, Codes};
 use crate::random::{Stream, fill_normal, stream};
 use crate::text::names::named;
@@ -149,14 +150,21 @@ impl Inpaint {
     }
 
     /// Fills in `pictures` (N × H·W·C, values in [0, 1]) and returns them as they stand after each of the
-    /// [`stages`](Self::stages). Known pixels are left as they are.
+    /// [`stages`](Self::stages). Known pixels are left as they are. A conditional model needs the label of each picture; other models take
+    /// none.
     ///
     /// # Errors
     /// Where there are no steps.
     ///
     /// # Panics
-    /// Where pictures or mask are of another size than the model's.
-    pub fn run(&self, codec: &mut Codec<'_>, pictures: &[f32], mask: &Mask) -> Result<Vec<Vec<f32>>> {
+    /// If pictures or mask are of another size than the model's, or a conditional model gets no labels.
+    pub fn run(
+        &self,
+        codec: &mut Codec<'_>,
+        pictures: &[f32],
+        labels: &[u32],
+        mask: &Mask,
+    ) -> Result<Vec<Vec<f32>>> {
         if self.steps == 0 {
             return Err(Error::config("0 steps fill in nothing; there must be at least 1"));
         }
@@ -175,7 +183,7 @@ impl Inpaint {
         let (mut stages, shown) = (Vec::new(), self.stages());
         let mut noise = vec![0.0; latent];
         for step in 1..=self.steps {
-            let (next, codes) = encode(codec, current, size);
+            let (next, codes) = encode(codec, current, labels, size);
             current = next;
             let Codes { mut mu, log_variance } = codes;
             if self.draw {
@@ -186,7 +194,7 @@ impl Inpaint {
                     z.iter_mut().zip(s).zip(&noise).for_each(|((z, s), e)| *z += (0.5 * s).exp() * e);
                 }
             }
-            let drawn = codec.decode(&mu);
+            let drawn = codec.decode_as(&mu, labels);
             for (picture, drawn) in current.chunks_exact_mut(len).zip(drawn.chunks_exact(len)) {
                 missing.iter().for_each(|&at| picture[at] = drawn[at]);
             }
@@ -202,11 +210,12 @@ impl Inpaint {
 fn encode(
     codec: &mut Codec<'_>,
     pictures: Vec<f32>,
+    labels: &[u32],
     (height, width, channels): (usize, usize, usize),
 ) -> (Vec<f32>, Codes) {
     let count = pictures.len() / (height * width * channels);
     let images = Images { pixels: Pixels::F32(pictures), count, height, width, channels, range: Range::UNIT };
-    let codes = codec.encode(&images, &(0..count).collect::<Vec<_>>(), None);
+    let codes = codec.encode(Labelled { images: &images, labels }, &(0..count).collect::<Vec<_>>(), None);
     let Pixels::F32(pictures) = images.pixels else { unreachable!("made of floats just above") };
     (pictures, codes)
 }
@@ -223,7 +232,7 @@ mod tests {
         let mask = Mask::half((8, 9), Half::Right).unwrap();
         let pictures: Vec<f32> = (0..2 * 8 * 9 * 3).map(|i| (i % 7) as f32 / 6.0).collect();
         let inpaint = Inpaint { steps: 5, draw: true, seed: 0 };
-        let stages = inpaint.run(&mut codec, &pictures, &mask).unwrap();
+        let stages = inpaint.run(&mut codec, &pictures, &[], &mask).unwrap();
         assert_eq!((inpaint.stages(), stages.len()), (vec![1, 2, 4, 5], 4));
         for stage in &stages {
             for (at, (&before, &after)) in pictures.iter().zip(stage).enumerate() {
@@ -232,9 +241,9 @@ mod tests {
                 assert!((before == after) != missing, "{at}");
             }
         }
-        assert_eq!(stages, inpaint.run(&mut codec, &pictures, &mask).unwrap());
+        assert_eq!(stages, inpaint.run(&mut codec, &pictures, &[], &mask).unwrap());
         // A picture becomes the same in whatever company.
-        let alone = inpaint.run(&mut codec, &pictures[..216], &mask).unwrap();
+        let alone = inpaint.run(&mut codec, &pictures[..216], &[], &mask).unwrap();
         let near = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5);
         assert!(near(&alone[3], &stages[3][..216]));
         assert!(mask.cover(&pictures, 3, 0.25)[4 * 3..9 * 3].iter().all(|&v| v == 0.25));

@@ -48,13 +48,19 @@ pub fn grid(latent: usize, axes: (usize, usize), side: usize) -> Result<Vec<f32>
     Ok(codes)
 }
 
-/// [`grid`], drawn: the pictures' values in [0, 1], row by row.
+/// [`grid`], drawn: the pictures' values in [0, 1], row by row; with a conditional model those of a label, or of its first one.
 ///
 /// # Errors
 /// As [`grid`].
-pub fn draw_grid(codec: &mut Codec<'_>, axes: (usize, usize), side: usize) -> Result<Vec<f32>> {
-    let codes = grid(codec.model().config().latent, axes, side)?;
-    Ok(codec.decode(&codes))
+pub fn draw_grid(
+    codec: &mut Codec<'_>,
+    axes: (usize, usize),
+    side: usize,
+    label: Option<u32>,
+) -> Result<Vec<f32>> {
+    let config = codec.model().config();
+    let codes = grid(config.latent, axes, side)?;
+    Ok(codec.decode_as(&codes, &config.same_label(label.unwrap_or(0), codes.len() / config.latent)))
 }
 
 /// How codes of Z dimensions come onto paper.

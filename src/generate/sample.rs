@@ -6,6 +6,7 @@ use crate::model::{Codec, Vae};
 impl Vae<f32> {
     /// `count` new images, count × H·W·C with values in [0, 1]: the means of p(x|z) for draws z from N(0, I). The same seed gives the same
     /// images, and the first ones do not depend on how many follow. [`Prior`] can also be fitted to the codes of images.
+    /// A conditional model draws its labels in turn.
     ///
     /// ```
     /// use elbo::model::{ModelConfig, Preset, Vae};
@@ -15,6 +16,7 @@ impl Vae<f32> {
     /// # Ok::<(), elbo::Error>(())
     /// ```
     pub fn sample(&self, count: usize, seed: u64) -> Vec<f32> {
-        Codec::new(self).decode(&Prior::Normal.draw(count, self.config().latent, seed, 1.0))
+        let codes = Prior::Normal.draw(count, self.config().latent, seed, 1.0);
+        Codec::new(self).decode_as(&codes, &self.config().labels_in_turn(count))
     }
 }

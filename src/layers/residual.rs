@@ -68,6 +68,10 @@ impl<T: Element> Describe for Residual<T> {
     }
 
     fn torch(&self, name: &str, torch: &mut Torch<'_>) {
+        if self.input().pixels() > 1 {
+            // Before it is kept: the first layer inside may need it so, and both must be of one form.
+            torch.need_image(self.input());
+        }
         let x = torch.save();
         self.inner.torch(name, torch);
         torch.lines.push(format!("x = {x} + x"));
@@ -108,8 +112,8 @@ impl<T: Element> Layer<T> for Residual<T> {
 
 #[cfg(test)]
 pub(crate) fn examples() -> Vec<super::proof::Example> {
-    use super::Activation;
     use super::proof::{Example, boxed, conv, linear};
+    use super::{Activation, Linear};
     let image = ImageShape::new(5, 4, 3);
     let two = |last| {
         Sequence::new(boxed([
@@ -123,7 +127,13 @@ pub(crate) fn examples() -> Vec<super::proof::Example> {
         ("b", Box::new(Residual::new(two(Activation::Identity))) as _),
         ("linear", Box::new(linear(image, 2, Activation::Identity)) as _),
     ]));
+    // From a vector: what is kept must become an image too.
+    let from_a_vector = Sequence::new(boxed([
+        ("linear", Box::new(Linear::to_image(4, image, Activation::Identity)) as _),
+        ("block", Box::new(Residual::new(two(Activation::Identity))) as _),
+    ]));
     vec![
+        Example::new(from_a_vector, 2),
         Example::new(Residual::new(two(Activation::Identity)), 1),
         Example::new(Residual::new(two(Activation::Sigmoid)), 4),
         Example::new(of_residuals, 2),

@@ -3,6 +3,7 @@
 //! A [`Codec`] is a trained model with the memory for using it. It takes images as they are stored ([`Images`]), gives pictures with
 //! values in [0, 1], and is deterministic: encoding gives μ and ln σ², and draws nothing.
 
+use super::labels::Labelled;
 use super::vae::{Batch, Vae, Workspace};
 use crate::data::{Binarize, Filler, Images, Span};
 use crate::error::{Error, Result};
@@ -36,13 +37,15 @@ pub struct Codec<'m> {
     model: &'m Vae<f32>,
     workspace: Workspace<f32>,
     batch: Vec<f32>,
+    labels: Vec<u32>,
 }
 
 impl<'m> Codec<'m> {
     /// Makes the memory for batches of [`BATCH`].
     pub fn new(model: &'m Vae<f32>) -> Self {
         let workspace = model.inference_workspace(BATCH);
-        Self { model, workspace, batch: vec![0.0; BATCH * model.config().pixels()] }
+        let batch = vec![0.0; BATCH * model.config().pixels()];
+        Self { model, workspace, batch, labels: Vec::with_capacity(BATCH) }
     }
 
     /// The model.
@@ -50,11 +53,16 @@ impl<'m> Codec<'m> {
         self.model
     }
 
-    /// The posteriors of the images `indices`.
+    /// The posteriors of the images `indices`, which come with their labels if the model is conditional ([`Labelled`]).
     ///
     /// # Panics
-    /// Where the images are of another size than the model's (see [`check_size`]).
-    pub fn encode(&mut self, images: &Images, indices: &[usize], binarize: Option<Binarize>) -> Codes {
+    /// If the images are of another size than the model's (see [`check_size`]), or a conditional model gets no labels.
+    pub fn encode<'i>(
+        &mut self,
+        images: impl Into<Labelled<'i>>,
+        indices: &[usize],
+        binarize: Option<Binarize>,
+    ) -> Codes {
         self.encode_with(images, indices, &Filler { span: self.model.config().span(), binarize, seed: 0 })
     }
 
@@ -63,28 +71,49 @@ impl<'m> Codec<'m> {
     ///
     /// # Panics
     /// As [`encode`](Self::encode).
-    pub fn encode_with(&mut self, images: &Images, indices: &[usize], filler: &Filler) -> Codes {
-        let mut codes = Codes::default();
+    pub fn encode_with<'i>(
+        &mut self,
+        images: impl Into<Labelled<'i>>,
+        indices: &[usize],
+        filler: &Filler,
+    ) -> Codes {
+        let (images, mut codes) = (images.into(), Codes::default());
         let (pixels, latent) = (self.model.config().pixels(), self.model.config().latent);
         for chunk in indices.chunks(BATCH) {
             let batch = &mut self.batch[..chunk.len() * pixels];
-            filler.fill(images, chunk, 0, batch);
-            self.model.encode(Batch::new(batch), &mut self.workspace);
+            filler.fill(images.images, chunk, 0, batch);
+            self.labels.clear();
+            self.labels.extend(images.of(chunk));
+            self.model.encode(Batch { images: batch, labels: &self.labels }, &mut self.workspace);
             codes.mu.extend_from_slice(&self.workspace.latent.mu[..chunk.len() * latent]);
             codes.log_variance.extend_from_slice(&self.workspace.latent.log_variance[..chunk.len() * latent]);
         }
         codes
     }
 
-    /// The pictures of some codes, `count × Z`: the means of p(x|z), `count × H·W·C`, in [0, 1].
+    /// The pictures of some codes, `count × Z`: the means of p(x|z), `count × H·W·C`, in [0, 1]. The model has no labels.
     ///
     /// # Panics
-    /// Where the numbers do not come out as whole codes.
+    /// If the numbers do not come out as whole codes, or the model is conditional ([`decode_as`](Self::decode_as)).
     pub fn decode(&mut self, codes: &[f32]) -> Vec<f32> {
+        self.decode_as(codes, &[])
+    }
+
+    /// [`decode`](Self::decode) for any model: the means of p(x|z, y) with a label y for each code; a model without labels takes none.
+    ///
+    /// # Panics
+    /// If the numbers do not come out as whole codes, or there are not as many labels as codes.
+    pub fn decode_as(&mut self, codes: &[f32], labels: &[u32]) -> Vec<f32> {
         let latent = self.model.config().latent;
+        let needed = if self.model.config().classes() > 0 { codes.len() / latent } else { 0 };
+        assert_eq!(labels.len(), needed, "a label for each code of a conditional model");
         assert!(codes.len().is_multiple_of(latent), "{} numbers for codes of {latent}", codes.len());
         let mut pictures = Vec::with_capacity(codes.len() / latent * self.model.config().pixels());
-        for chunk in codes.chunks(BATCH * latent) {
+        for (at, chunk) in codes.chunks(BATCH * latent).enumerate() {
+            let labels = labels.iter().skip(at * BATCH).take(BATCH).copied();
+            self.labels.clear();
+            self.labels.extend(labels);
+            self.model.set_condition(&self.labels, &mut self.workspace);
             self.workspace.latent.z[..chunk.len()].copy_from_slice(chunk);
             let means = self.model.decode_means(chunk.len() / latent, &mut self.workspace);
             pictures.extend_from_slice(means);

@@ -3,7 +3,7 @@
 //!
 //! Presets are made so narrow that every parameter can be moved by itself. The article's widths are fixed, so its one and a half
 //! million parameters are moved together: for a random direction v of ±1 the derivative along v must be v·gradient, and once a likelihood, for each tensor,
-//! the parameter with the largest of some sampled gradients is moved alone. The step along v is 10⁻⁸, so that the thousands of ReLUs and
+//! the parameter with the largest of some sampled gradients is moved alone. The step along v is 10⁻⁸ (10⁻⁷ for the byte likelihoods), so that the thousands of ReLUs and
 //! poolings are unlikely to meet a kink on the way; as v·gradient is of order 10, rounding stays far below the tolerance all the same.
 //!
 //! Seeds are fixed, and a kink (of ReLU, max, |·|) within a step could only fail a check, never pass it: it bends the difference, not the
@@ -14,7 +14,7 @@ use rand::RngExt;
 use rand::{SeedableRng, rngs::ChaCha8Rng};
 
 use super::{Batch, ModelConfig, Preset, Vae};
-use crate::gradient_check::{agree, check, random_vec};
+use crate::gradient_check::{agree, check_in_steps, random_vec};
 use crate::loss::{Divergence, Likelihood, Objective, ObjectiveTerms};
 
 /// Three images a batch: the mean over images must be one.
@@ -74,6 +74,11 @@ impl Setting {
 
     fn batch(&self) -> Batch<'_, f64> {
         Batch { images: &self.images, labels: labels(&self.model) }
+    }
+
+    /// The distance that a parameter is moved: larger for the byte likelihoods, whose nats are hundreds and sums of special functions.
+    fn step(&self) -> f64 {
+        if self.model.config().likelihood.is_exact_for_bytes() { 1e-5 } else { 1e-6 }
     }
 
     fn gradient(&self) -> Vec<f64> {
@@ -155,7 +160,13 @@ pub(crate) fn of_preset(preset: Preset) {
                 let each = is_narrow && (preset != Preset::Residual || (is_plain && labels.len() == 2));
                 if each {
                     let mut parameters = setting.model.parameters.clone();
-                    check(&name, &mut parameters, &setting.gradient(), setting.loss());
+                    check_in_steps(
+                        setting.step(),
+                        &name,
+                        &mut parameters,
+                        &setting.gradient(),
+                        setting.loss(),
+                    );
                 } else {
                     along_and_some(&name, &setting, seed, is_plain);
                 }
@@ -167,32 +178,40 @@ pub(crate) fn of_preset(preset: Preset) {
 /// A wide network along a random direction; `of_each`: and one parameter of every tensor.
 fn along_and_some(name: &str, setting: &Setting, seed: u64, of_each: bool) {
     let (gradient, mut loss) = (setting.gradient(), setting.loss());
-    along_a_direction(name, &setting.model.parameters, &gradient, &mut loss, seed);
+    along_a_direction(name, setting, &gradient, &mut loss, seed);
     for parameter in setting.model.architecture().table.parameters.iter().filter(|_| of_each) {
         let sample = parameter.range.clone().step_by(1 + parameter.range.len() / 40);
         let largest = sample.max_by(|&a, &b| gradient[a].abs().total_cmp(&gradient[b].abs())).unwrap();
         let mut all = setting.model.parameters.clone();
         let mut alone = [all[largest]];
-        check(&format!("{name} {}", parameter.name), &mut alone, &[gradient[largest]], |value| {
-            all[largest] = value[0];
-            loss(&all)
-        });
+        check_in_steps(
+            setting.step(),
+            &format!("{name} {}", parameter.name),
+            &mut alone,
+            &[gradient[largest]],
+            |value| {
+                all[largest] = value[0];
+                loss(&all)
+            },
+        );
     }
 }
 
 /// ∂L/∂v = v·gradient, for v of ±1.
 fn along_a_direction(
     name: &str,
-    parameters: &[f64],
+    setting: &Setting,
     gradient: &[f64],
     loss: &mut impl FnMut(&[f64]) -> f64,
     seed: u64,
 ) {
-    const STEP: f64 = 1e-8;
+    // All parameters move, so each by a hundredth of what one alone is moved.
+    let step = 1e-2 * setting.step();
+    let parameters = &setting.model.parameters;
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let v: Vec<f64> = parameters.iter().map(|_| if rng.random::<bool>() { 1.0 } else { -1.0 }).collect();
     let moved = |by: f64| parameters.iter().zip(&v).map(|(p, v)| p + by * v).collect::<Vec<f64>>();
-    let numeric = (loss(&moved(STEP)) - loss(&moved(-STEP))) / (2.0 * STEP);
+    let numeric = (loss(&moved(step)) - loss(&moved(-step))) / (2.0 * step);
     let analytic: f64 = v.iter().zip(gradient).map(|(v, g)| v * g).sum();
     agree(&format!("{name} along a direction"), analytic, numeric);
 }

@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`config`] (what has to be known to build a model), [`presets`] (the networks), [`architecture`] (a network put together),
 //! [`parameters`] (one flat vector, with a table of names and layouts), [`vae`] (encoder, shared layer, decoder and objective, forward and
-//! backward), [`file`](mod@file) (a model on disk), [`codec`] (images to codes and back, in batches).
+//! backward), [`file`](mod@file) (a model on disk), [`labels`] (images with their labels), [`codec`] (images to codes and back, in batches).
 
 pub mod architecture;
 pub mod codec;
@@ -10,6 +10,7 @@ pub mod config;
 pub mod file;
 #[cfg(test)]
 pub(crate) mod gradients;
+pub mod labels;
 pub mod parameters;
 pub mod presets;
 pub mod vae;
@@ -17,4 +18,5 @@ pub mod vae;
 pub use architecture::Architecture;
 pub use codec::{Codec, Codes};
 pub use config::{ModelConfig, Preset};
+pub use labels::Labelled;
 pub use vae::{Batch, Vae, Workspace};

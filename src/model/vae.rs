@@ -401,6 +401,11 @@ impl<T> Workspace<T> {
         &self.training.as_ref().expect("a workspace for training").gradient
     }
 
+    /// What the last [`Vae::decode`] gave, for the largest batch: B × H·W·(m·C).
+    pub(crate) fn output(&self) -> &[T] {
+        &self.output
+    }
+
     /// ∂L/∂output, from which [`Vae::decoder_backward`] starts, for the largest batch: others may add to it.
     ///
     /// # Panics

@@ -2,12 +2,13 @@
 //!
 //! Everything here is made of plain numbers and texts, and knows nothing of training. Reading order: [`sheet`]; for the report
 //! [`metrics`] and `progress` (what it is made of), `curves` and `latent` (its diagrams), `html`, `page` (the whole); [`svg`] (a scatter
-//! plot of codes).
+//! plot of codes), [`diagram`] (a confusion matrix, a ROC curve).
 //!
 //! The diagrams are SVG that is written here: two kinds of them, some hundred lines each, are less to carry than a plotting package,
 //! and take their colours from the page, light or dark.
 
 pub(crate) mod curves;
+pub mod diagram;
 pub(crate) mod html;
 pub(crate) mod latent;
 pub mod metrics;

@@ -169,6 +169,13 @@ impl TensorFile<'_> {
         }
     }
 
+    /// The checksum that a file carries: its eight hexadecimal digits as a number. `None` if the bytes do not begin as such a file.
+    pub fn checksum_in(file: &[u8]) -> Option<u32> {
+        let header = file.get(8..)?;
+        let digits = header.starts_with(START.as_bytes()).then(|| header.get(DIGITS))??;
+        u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    }
+
     /// The header with zeros for the checksum, if the content can be saved.
     fn checked_header(&self, path: &Path) -> Result<Vec<u8>> {
         for (index, tensor) in self.tensors.iter().enumerate() {

@@ -4,7 +4,7 @@
 //! named!(Preset, "preset", Conv => "conv", Article => "article", Mlp => "mlp");
 //! ```
 //!
-//! An unknown name is refused with the nearest one: "there is no preset cnov; did you mean conv? (preset is one of conv, article, mlp)".
+//! An unknown name is refused with the nearest one: "there is no preset cnov; did you mean conv? (preset is one of conv, article, mlp, residual)".
 
 use crate::error::{Error, Result};
 
@@ -70,7 +70,7 @@ macro_rules! named {
 }
 pub(crate) use named;
 
-/// "there is no preset cnov; did you mean conv? (preset is one of conv, article, mlp)"
+/// "there is no preset cnov; did you mean conv? (preset is one of conv, article, mlp, residual)"
 pub(crate) fn unknown(what: &str, name: &str, names: impl IntoIterator<Item = &'static str>) -> Error {
     let names: Vec<&str> = names.into_iter().collect();
     let near = did_you_mean(name, &names);
@@ -172,9 +172,12 @@ mod tests {
         let message = |error: Result<Preset>| error.unwrap_err().to_string();
         assert_eq!(
             message("cnov".parse()),
-            "there is no preset cnov; did you mean conv? (preset is one of conv, article, mlp)"
+            "there is no preset cnov; did you mean conv? (preset is one of conv, article, mlp, residual)"
         );
-        assert_eq!(message("".parse()), "there is no preset  (preset is one of conv, article, mlp)");
+        assert_eq!(
+            message("".parse()),
+            "there is no preset  (preset is one of conv, article, mlp, residual)"
+        );
         assert!(message("\u{1b}[31m".parse()).contains("\\u{1b}[31m"));
     }
 }

@@ -55,6 +55,8 @@ pub struct Config {
     pub blocks: Option<usize>,
     /// Whether the decoder uses the encoder's weights.
     pub tie_weights: bool,
+    /// Whether encoder and decoder are given the label of each image.
+    pub conditional: bool,
     /// What the decoder's output says about a pixel.
     pub likelihood: Likelihood,
     /// How the posterior's distance from the prior is measured.
@@ -112,6 +114,7 @@ impl Default for Config {
             hidden: None,
             blocks: None,
             tie_weights: false,
+            conditional: false,
             likelihood: preset.default_likelihood(),
             divergence: Divergence::default(),
             beta: Ramp::constant(1.0),
@@ -157,6 +160,7 @@ impl Config {
             hidden: o.hidden.clone(),
             blocks: o.blocks,
             tie_weights: o.tie_weights.unwrap_or(defaults.tie_weights),
+            conditional: o.conditional.unwrap_or(defaults.conditional),
             likelihood: likelihood(o, preset)?,
             divergence: read(&o.divergence, str::parse)?.unwrap_or(defaults.divergence),
             beta: match values::not_negative("beta-warmup", o.beta_warmup)? {
@@ -233,10 +237,16 @@ impl Config {
                 "--schedule alternating trains the halves apart, and --tie-weights makes them one: use either",
             );
         }
+        if self.conditional && self.tie_weights {
+            return fail(
+                "--tie-weights makes the decoder the encoder's mirror, and --conditional appends labels to both: use either",
+            );
+        }
         Ok(())
     }
 
-    /// The network for images of this shape, with the preset's own widths if none were asked for.
+    /// The network for images of this shape, with the preset's own widths if none were asked for. A conditional one has no labels yet: they
+    /// are those of the images.
     pub fn model(&self, image: ImageShape) -> ModelConfig {
         let preset = ModelConfig::new(self.preset, image);
         ModelConfig {
@@ -316,6 +326,7 @@ impl Config {
                 channels: self.widths.clone(),
                 hidden: self.hidden.clone(),
                 tie_weights: Some(self.tie_weights),
+                conditional: self.conditional.then_some(true),
                 likelihood: Some(likelihood.name().into()),
                 sigma: likelihood.setting("sigma"),
                 scale: likelihood.setting("scale"),
@@ -443,7 +454,7 @@ mod tests {
         let text = "preset = \"conv\"\nlikelihood = \"laplace\"\nscale = 0.2\nbeta = 4.0\nbeta-warmup = 2.0\nsize = \"48x64\"\n\
                     rgb = true\nbackground = \"#102030\"\nbinarize = \"static\"\non-spike = \"skip\"\nmax-memory = \"2GiB\"\n\
                     checkpoint-every = \"0.1s\"\nrange = \"-3,5.5\"\nlayout = \"nchw\"\npatience = 3\nvalid = 9\nbatch = 7\n\
-                    capacity = 25.0\ndata = \"x\"\nmax-steps = 9\nfit = \"pad\"\narray = \"images\"\naugment = \"flip,shift\"";
+                    capacity = 25.0\nconditional = true\ndata = \"x\"\nmax-steps = 9\nfit = \"pad\"\narray = \"images\"\naugment = \"flip,shift\"";
         let config = Config::new(&TrainOptions::parse(text, "c".as_ref()).unwrap()).unwrap();
         let written = config.to_options().to_toml();
         let again = Config::new(&TrainOptions::parse(&written, "c".as_ref()).unwrap()).unwrap();
@@ -468,6 +479,7 @@ mod tests {
             ("likelihood = \"logistic-mixture\"\ncomponents = 0", "from 1 to 32 components, not 0"),
             ("likelihood = \"gaussian\"\nsigma = 0.0", "positive"),
             ("schedule = \"alternating\"\ntie-weights = true", "use either"),
+            ("conditional = true\ntie-weights = true", "use either"),
             ("patience = 2\nvalid = 0", "holds out none"),
             ("checkpoint-every = \"5\"", "invalid duration"),
             ("checkpoint-every = \"-5s\"", "invalid duration"),

@@ -110,6 +110,9 @@ options! {
         /// The decoder uses the encoder's weights, transposed (conv and mlp)
         #[cfg_attr(feature = "cli", arg(long, num_args = 0, default_missing_value = "true"))]
         tie_weights: bool,
+        /// Give encoder and decoder the label of each image: a conditional model
+        #[cfg_attr(feature = "cli", arg(long, num_args = 0, default_missing_value = "true"))]
+        conditional: bool,
         /// bernoulli, squared-error, gaussian, optimal-gaussian or laplace; for bytes discretized-logistic, logistic-mixture or
         /// beta-binomial [default: bernoulli; article: squared-error]
         #[cfg_attr(feature = "cli", arg(long, value_name = "NAME"))]

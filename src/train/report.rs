@@ -55,7 +55,7 @@ pub fn gather(trainer: &Trainer, judgement: &Judgement, folder: &Path) -> RunRep
 fn network(t: &Trainer) -> String {
     let c = t.model.config();
     format!(
-        "Preset {} with {} parameters and {} latent dimensions, for images of {}×{}×{}; {} likelihood, {} divergence. {} images to \
+        "Preset {} with {} parameters and {} latent dimensions, for images of {}×{}×{}; {} likelihood, {} divergence.{} {} images to \
          train on, {} to validate on, {} to a step, seed {}.",
         c.preset.name(),
         grouped(t.model.parameters.len()),
@@ -65,11 +65,22 @@ fn network(t: &Trainer) -> String {
         c.channels,
         c.likelihood.name(),
         t.config.divergence.name(),
+        conditional(&c.labels),
         grouped(t.split.train.len()),
         grouped(t.split.validation.len()),
         t.batch_size(),
         t.config.seed
     )
+}
+
+/// The labels of a conditional model, up to twenty.
+fn conditional(labels: &[String]) -> String {
+    let shown = labels.iter().take(20).cloned().collect::<Vec<_>>().join(", ");
+    match labels.len() {
+        0 => String::new(),
+        count @ ..=20 => format!(" Conditional on {count} labels: {shown}."),
+        count => format!(" Conditional on {count} labels: {shown} and {} more.", count - 20),
+    }
 }
 
 fn status(t: &Trainer) -> String {

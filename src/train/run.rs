@@ -296,7 +296,7 @@ impl Run {
     fn judge_model(&mut self) -> Judgement {
         let t = &self.trainer;
         let (filler, objective) = (t.filler(), t.config.final_objective());
-        self.evaluator.judge(&t.model, &t.data.train, watched(&t.split), &filler, &objective)
+        self.evaluator.judge(&t.model, t.labelled(), watched(&t.split), &filler, &objective)
     }
 
     /// The model as it stands, on the images that are watched.
@@ -359,17 +359,19 @@ impl Run {
             fill_normal(&mut stream(t.config.seed, Stream::Sampling, index as u64), z);
         }
         let file = format!("{name}.png");
-        Picture::sheet(&codec.decode(&z), size, 8)
+        // A conditional model: its labels in turn.
+        Picture::sheet(&codec.decode_as(&z, &c.labels_in_turn(SAMPLES)), size, 8)
             .save_in(self.fs, &self.folder.join("samples").join(&file))?;
         let watched = watched(&t.split);
         // Folders of pictures come class by class: some of all, not the first.
         let count = watched.len().min(PAIRS);
         let shown: Vec<usize> = (0..count).map(|i| watched[i * watched.len() / count]).collect();
-        let codes = codec.encode(&t.data.train, &shown, t.config.binarize);
+        let codes = codec.encode(t.labelled(), &shown, t.config.binarize);
         let mut originals = vec![0.0; shown.len() * c.pixels()];
         let filler = crate::data::Filler { span: crate::data::Span::Unit, ..t.filler() };
         filler.fill(&t.data.train, &shown, 0, &mut originals);
-        let pairs = Picture::pairs(&originals, &codec.decode(&codes.mu), size, 4);
+        let labels: Vec<u32> = t.labelled().of(&shown).collect();
+        let pairs = Picture::pairs(&originals, &codec.decode_as(&codes.mu, &labels), size, 4);
         pairs.save_in(self.fs, &self.folder.join("reconstructions").join(&file))
     }
 

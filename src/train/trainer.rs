@@ -17,10 +17,11 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::config::{Config, Schedule};
-use crate::data::{Dataset, Filler, Pixels, Range, Split, epoch_order};
+use crate::data::{Dataset, Filler, Labels, Pixels, Range, Split, epoch_order};
 use crate::error::{Error, Result};
 use crate::loss::{Likelihood, LossSums, LossValues};
-use crate::model::{Batch, Vae, Workspace};
+use crate::model::labels::labels_to_learn;
+use crate::model::{Batch, Labelled, ModelConfig, Vae, Workspace};
 use crate::optim::adam::{clip_factor, gradient_norm, norm_partials};
 use crate::optim::{AdamState, LearningRate, OnSpike, SpikeDetector, Verdict};
 use crate::random::{Stream, fill_normal, stream};
@@ -95,6 +96,9 @@ pub struct Trainer {
     order: Vec<usize>,
     order_epoch: Option<u64>,
     batch: Vec<f32>,
+    /// The label of each training image in the model's numbers; empty without labels.
+    labels: Vec<u32>,
+    batch_labels: Vec<u32>,
     noise: Vec<f32>,
     norm_space: Vec<f64>,
 }
@@ -120,10 +124,9 @@ impl Trainer {
         if matches!(images.pixels, Pixels::F32(_)) || images.range != Range::BYTES {
             config.load.range.get_or_insert((images.range.low, images.range.high));
         }
-        let model = Vae::new(
-            config.model(ImageShape::new(images.height, images.width, images.channels)),
-            config.seed,
-        )?;
+        let labels = labels(&config, &data, &split)?;
+        let shape = ImageShape::new(images.height, images.width, images.channels);
+        let model = Vae::new(ModelConfig { labels: labels.names, ..config.model(shape) }, config.seed)?;
         config.widths = Some(model.config().widths.clone());
         config.hidden = Some(model.config().hidden.clone());
         let n = model.parameters.len();
@@ -137,6 +140,8 @@ impl Trainer {
             order: Vec::with_capacity(split.train.len()),
             order_epoch: None,
             batch: vec![0.0; batch * model.config().pixels()],
+            labels: labels.ids,
+            batch_labels: Vec::with_capacity(batch),
             noise: vec![0.0; batch * model.config().latent],
             norm_space: vec![0.0; norm_partials([n])],
             progress: Progress::default(),
@@ -177,6 +182,11 @@ impl Trainer {
         Filler { span: self.model.config().span(), binarize: self.config.binarize, seed: self.config.seed }
     }
 
+    /// The images, with their labels if the model is conditional.
+    pub fn labelled(&self) -> Labelled<'_> {
+        Labelled { images: &self.data.train, labels: &self.labels }
+    }
+
     /// Takes the next step. Allocates nothing after the first one.
     ///
     /// # Errors
@@ -198,10 +208,14 @@ impl Trainer {
         let (pixels, codes) = (images * self.model.config().pixels(), images * self.model.config().latent);
         let augment = self.config.augment;
         filler.fill_augmented(&self.data.train, indices, epoch, augment, &mut self.batch[..pixels]);
+        let labelled = Labelled { images: &self.data.train, labels: &self.labels };
+        self.batch_labels.clear();
+        self.batch_labels.extend(labelled.of(indices));
         let mut noise_stream = stream(self.config.seed, Stream::Noise, self.progress.step);
         fill_normal(&mut noise_stream, &mut self.noise[..codes]);
 
-        let (batch, noise) = (Batch::new(&self.batch[..pixels]), &self.noise[..codes]);
+        let batch = Batch { images: &self.batch[..pixels], labels: &self.batch_labels };
+        let noise = &self.noise[..codes];
         let values = self.model.gradients(batch, noise, &objective, &mut self.workspace);
         let (norm, scale) = self.judge_gradient(values.loss)?;
         match (self.config.schedule, scale) {
@@ -212,7 +226,8 @@ impl Trainer {
                 // Each half is clipped by its own norm: what it is the other has no part in.
                 let (_, scale) = self.clip(0..decoder, values.loss)?;
                 self.take_step(0, 0..decoder, rate, scale);
-                let (batch, noise) = (Batch::new(&self.batch[..pixels]), &self.noise[..codes]);
+                let batch = Batch { images: &self.batch[..pixels], labels: &self.batch_labels };
+                let noise = &self.noise[..codes];
                 let second = self.model.decoder_gradients(batch, noise, &objective, &mut self.workspace);
                 // The encoder has moved by now, in memory only: what fails here leaves the checkpoint as it was.
                 let half = decoder..self.model.parameters.len();
@@ -312,6 +327,23 @@ impl Trainer {
             numbers.par_chunks(64 * 1024).all(|piece| piece.iter().fold(true, |all, x| all & x.is_finite()))
         })
     }
+}
+
+/// The labels of a conditional model, and that of each training image; none without `--conditional`.
+fn labels(config: &Config, data: &Dataset, split: &Split) -> Result<Labels> {
+    if !config.conditional {
+        return Ok(Labels { ids: Vec::new(), names: Vec::new() });
+    }
+    let labels = labels_to_learn(data)?;
+    let mut seen = vec![false; labels.names.len()];
+    split.train.iter().for_each(|&image| seen[labels.ids[image] as usize] = true);
+    if let Some(unseen) = seen.iter().position(|&seen| !seen) {
+        return Err(Error::config(format!(
+            "all images with the label {} are held out for validation, and none is left to train on; a smaller --valid leaves some",
+            crate::text::printable(labels.names[unseen].as_str())
+        )));
+    }
+    Ok(labels)
 }
 
 /// Whether the likelihood can have these pixels.

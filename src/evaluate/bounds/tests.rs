@@ -2,6 +2,7 @@
 //! p(x) = N(b, W·Wᵀ + σ²·I).
 
 use super::*;
+use crate::data::Images;
 use crate::data::Span;
 use crate::generate::symmetric::{cholesky, invert_lower};
 use crate::loss::Likelihood;

@@ -35,7 +35,7 @@ mod gaussian;
 mod laplace;
 mod logistic;
 mod single;
-mod special;
+pub(crate) mod special;
 
 use crate::error::{Error, Result};
 use crate::tensor::{Element, ImageShape};

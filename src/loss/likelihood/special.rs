@@ -22,7 +22,7 @@ use crate::tensor::Element;
 
 /// ln Γ(x+n) − ln Γ(x) and ψ(x+n) − ψ(x), for x from 10⁻⁵ to 10⁶ and n from 0 to 10⁶.
 #[inline(always)]
-pub(super) fn ln_rising(x: f64, n: f64) -> (f64, f64) {
+pub(crate) fn ln_rising(x: f64, n: f64) -> (f64, f64) {
     let (low, d_low) = shift(x);
     let (high, d_high) = shift(x + n);
     let (value_low, slope_low) = stirling(x + SHIFT);
@@ -79,7 +79,7 @@ fn stirling(y: f64) -> (f64, f64) {
 /// ln x = k·ln 2 + ln m with m in [√½, √2), and ln m = 2·artanh(s) = 2(s + s³/3 + s⁵/5 + …) for s = (m−1)/(m+1),
 /// |s| ≤ 0.172: eleven terms leave an error of 2s²³/23 ≈ 2·10⁻¹⁹.
 #[inline(always)]
-pub(super) fn ln(x: f64) -> f64 {
+pub(crate) fn ln(x: f64) -> f64 {
     const SQRT_HALF: u64 = 0x3fe6_a09e_667f_3bcd;
     const SERIES: [f64; 9] = [
         1.0 / 19.0,
@@ -117,7 +117,7 @@ const LN_2_LOW: f64 = 1.908_214_929_270_587_7e-10;
 ///
 /// eˣ = 2ᵏ·eʳ with k = round(x / ln 2) and |r| ≤ ½ ln 2, where 14 terms of the exponential series leave r¹⁴/14! ≈ 4·10⁻¹⁸.
 #[inline(always)]
-pub(super) fn exp(x: f64) -> f64 {
+pub(crate) fn exp(x: f64) -> f64 {
     const ROUNDING: f64 = 6_755_399_441_055_744.0; // 1.5·2⁵²
     const SERIES: [f64; 14] = [
         1.0 / 6_227_020_800.0,

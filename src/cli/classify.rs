@@ -1,0 +1,241 @@
+//! `elbo classify`: which class each image is of.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::common::{Ending, Opened, named_values};
+use super::pictures::refuse_other;
+use super::sample::free_name;
+use super::score::field;
+use crate::data::{Dataset, Filler, Labels, Part};
+use crate::error::{Error, Result};
+use crate::evaluate::classify::{Confusion, Guess, Method, bayes, linear, nearest, shares};
+use crate::evaluate::judged::{Judged, Which};
+use crate::model::Codec;
+use crate::model::labels::match_names;
+use crate::report::diagram::confusion;
+use crate::storage::atomic::write_new;
+use crate::storage::system::system;
+use crate::train::DataOptions;
+
+/// Find the class of each image, and how often that is right
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Classified are the test images of the data; without any, the run's validation images; without these, all. bayes takes a \
+                  conditional model and the class with the largest bound on ln p(x|y) plus ln p(y). knn and probe take a model without \
+                  labels and learn from the training images' μ: the 5 nearest, or softmax regression."
+)]
+pub(super) struct Classify {
+    /// A run folder or a model file [default: the newest run]
+    run: Option<PathBuf>,
+    /// How: bayes, knn or probe [default: bayes for a conditional model, else knn]
+    #[arg(long, value_parser = named_values::<Method>())]
+    method: Option<Method>,
+    /// bayes: draws for each bound; with more than one it is the importance-weighted bound [default: 1]
+    #[arg(long, value_name = "K")]
+    importance: Option<usize>,
+    /// The table to write: file or index, class, probability [default: classes.csv here, numbered if that is taken; with --json none]
+    #[arg(long, value_name = "FILE.csv")]
+    out: Option<PathBuf>,
+    /// Also the confusion matrix as a picture, if the labels are known
+    #[arg(long, value_name = "FILE.png")]
+    confusion: Option<PathBuf>,
+    /// Print one JSON object on standard output, and nothing else there
+    #[arg(long)]
+    json: bool,
+    /// The seed of the draws [default: the run's]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    #[command(flatten)]
+    data: DataOptions,
+}
+
+impl Classify {
+    pub(super) fn run(self) -> Result<Ending> {
+        if self.importance == Some(0) {
+            return Err(Error::config("--importance 0 draws nothing; it must be at least 1"));
+        }
+        let out = match (&self.out, self.json) {
+            (None, true) => None,
+            (out, _) => Some(out.clone().unwrap_or_else(|| free_name("classes", "csv"))),
+        };
+        out.as_ref().map_or(Ok(()), |out| refuse_other("--out", out, "csv"))?;
+        self.confusion.as_ref().map_or(Ok(()), |path| refuse_other("--confusion", path, "png"))?;
+        let opened = Opened::new(self.run.as_deref(), self.data.load_options()?.max_memory)?;
+        let method = self.method(&opened)?;
+
+        let data = opened.images(&self.data, Part::Both)?;
+        let judged = Judged::choose(&data, opened.split(&self.data))?;
+        let own = self.own_images(&opened, method)?;
+        let learned = own.as_ref().unwrap_or(&data);
+        let known = names(&opened, learned)?;
+        let truths = match judged.labels {
+            Some(labels) => {
+                let numbers = match_names(&known, labels)
+                    .map_err(|error| Error::data(&data.path, error.to_string()))?;
+                Some(judged.indices.iter().map(|&index| numbers[index]).collect::<Vec<u32>>())
+            }
+            None => None,
+        };
+        let guesses = self.classify(&opened, &judged, learned, &known, method)?;
+
+        let files = if judged.which == Which::Test { &data.test_files } else { &data.files };
+        if let Some(out) = &out {
+            write_new(system(), out, |file| table(file, &guesses, &judged.indices, files, &known))?;
+        }
+        let confusion_counts = truths.as_ref().map(|truths| Confusion::of(&guesses, truths, known.len()));
+        match (&self.confusion, &confusion_counts) {
+            (Some(path), Some(found)) => confusion(&found.counts, &known).save_new(path)?,
+            (Some(_), None) => eprintln!("note: the images have no labels, so there is no confusion matrix"),
+            _ => {}
+        }
+        self.tell(&guesses, confusion_counts.as_ref(), &known, method, judged.which, out.as_deref());
+        Ok(Ending::Done)
+    }
+
+    /// The method that was asked for, or the one that fits the model.
+    fn method(&self, opened: &Opened) -> Result<Method> {
+        let conditional = opened.model.config().classes() > 0;
+        let method = self.method.unwrap_or(if conditional { Method::Bayes } else { Method::Knn });
+        match (method, conditional) {
+            (Method::Bayes, false) => Err(Error::config(
+                "--method bayes asks a model how probable an image is in each class, and this one was trained without labels \
+                 (train --conditional); knn and probe take it as it is",
+            )),
+            (Method::Knn | Method::Probe, true) => Err(Error::config(format!(
+                "--method {method} looks for the class in codes that do not know it, and a conditional model's codes are made with the \
+                 label; use bayes, or a model trained without --conditional"
+            ))),
+            _ if self.importance.is_some() && method != Method::Bayes => {
+                Err(Error::config(format!("--importance is for --method bayes, and this is {method}")))
+            }
+            _ => Ok(method),
+        }
+    }
+
+    /// The run's own images, if other images are classified; `None` if they are the same. Bayes' rule can do without.
+    fn own_images(&self, opened: &Opened, method: Method) -> Result<Option<Dataset>> {
+        if self.data.data.is_none() || opened.split(&self.data).is_some() {
+            return Ok(None);
+        }
+        if opened.config.is_none() {
+            if method != Method::Bayes {
+                return Err(Error::config(format!(
+                    "--method {method} learns from the run's training images, and a model file alone does not say where they are; name \
+                     the run folder"
+                )));
+            }
+            return Ok(None);
+        }
+        let own = DataOptions { max_memory: self.data.max_memory.clone(), ..DataOptions::default() };
+        Ok(Some(opened.images(&own, Part::Train)?))
+    }
+
+    fn classify(
+        &self,
+        opened: &Opened,
+        judged: &Judged<'_>,
+        learned: &Dataset,
+        known: &[String],
+        method: Method,
+    ) -> Result<Vec<Guess>> {
+        let (model, config) = (&opened.model, opened.model.config());
+        let seed = self.seed.or(opened.config.as_ref().map(|config| config.seed)).unwrap_or(0);
+        let filler = Filler { span: config.span(), binarize: opened.binarize(&self.data)?, seed };
+        let run = opened.split(&DataOptions::default()).and_then(|run| run.of(learned));
+        let train = run.map_or_else(|| (0..learned.train.count).collect(), |split| split.train);
+        let labels = |labels: &Labels| train.iter().map(|&index| labels.ids[index]).collect::<Vec<u32>>();
+        let labels = learned.labels.as_ref().map(labels).unwrap_or_default();
+        if method == Method::Bayes {
+            // Data of unknown shares: every class is as probable.
+            let prior = shares(if opened.config.is_some() { &labels } else { &[] }, known.len());
+            let samples = self.importance.unwrap_or(1);
+            return Ok(bayes(model, judged.images, &judged.indices, &filler, &prior, samples));
+        }
+        let mut codec = Codec::new(model);
+        let codes = codec.encode_with(judged.images, &judged.indices, &filler);
+        if judged.which == Which::All && std::ptr::eq(judged.images, &learned.train) {
+            eprintln!(
+                "note: the images are those that the classes are learned from; held-out images would say more"
+            );
+        }
+        let references = codec.encode_with(&learned.train, &train, &filler);
+        Ok(match method {
+            Method::Probe => linear(&references, &labels, &codes, config.latent, known.len()),
+            _ => nearest(&references, &labels, &codes, config.latent),
+        })
+    }
+
+    fn tell(
+        &self,
+        guesses: &[Guess],
+        confusion: Option<&Confusion>,
+        known: &[String],
+        method: Method,
+        which: Which,
+        out: Option<&Path>,
+    ) {
+        let accuracy = confusion.map(|confusion| confusion.accuracy(guesses.len()));
+        if self.json {
+            let rows =
+                confusion.map(|c| c.counts.chunks_exact(c.classes).map(Value::from).collect::<Vec<_>>());
+            let facts = json!({
+                "images": guesses.len(),
+                "accuracy": accuracy,
+                "set": which.name(),
+                "method": method.name(),
+                "importance": (method == Method::Bayes).then_some(self.importance.unwrap_or(1)),
+                "classes": known,
+                "confusion": rows,
+            });
+            say!("{facts}");
+            return;
+        }
+        say!("{} images of the set {} classified by {method}", guesses.len(), which.name());
+        match accuracy {
+            Some(accuracy) => say!("accuracy {:.2} %", 100.0 * accuracy),
+            None => say!("the images have no labels, so nothing is known about the accuracy"),
+        }
+        if let Some(out) = out {
+            say!("wrote {}", out.display());
+        }
+        if let (Some(path), Some(_)) = (&self.confusion, confusion) {
+            say!("wrote {} (a row for each true class, a column for each guess)", path.display());
+        }
+    }
+}
+
+/// The names of the classes: the model's, else those of the images that are learned from.
+fn names(opened: &Opened, learned: &Dataset) -> Result<Vec<String>> {
+    let config = opened.model.config();
+    if config.classes() > 0 {
+        return Ok(config.labels.clone());
+    }
+    match &learned.labels {
+        Some(labels) if learned.train.count > 0 => Ok(labels.names.clone()),
+        _ => Err(Error::data(
+            &learned.path,
+            "there are no training images with labels in it, from which classes could be learned",
+        )),
+    }
+}
+
+/// The table of guesses.
+fn table(
+    out: &mut dyn Write,
+    guesses: &[Guess],
+    indices: &[usize],
+    files: &[PathBuf],
+    known: &[String],
+) -> std::io::Result<()> {
+    writeln!(out, "file,class,probability")?;
+    for (guess, &index) in guesses.iter().zip(indices) {
+        let file = files.get(index).map_or(index.to_string(), |file| field(&file.to_string_lossy()));
+        let class = known.get(guess.class as usize).map_or(String::new(), |name| field(name));
+        writeln!(out, "{file},{class},{}", guess.probability)?;
+    }
+    Ok(())
+}

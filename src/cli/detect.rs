@@ -1,0 +1,498 @@
+//! `elbo detect`: which images are anomalous, and where.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::common::{Ending, Opened, named_values};
+use super::pictures::refuse_other;
+use super::sample::free_name;
+use super::score::field;
+use crate::data::{Dataset, Filler, Part, Span};
+use crate::error::{Error, Result};
+use crate::evaluate::bounds::{VaeLikelihood, importance_weighted, negative_elbos};
+use crate::evaluate::detect::{ScoreBy, Threshold, auroc, png_lengths, roc};
+use crate::evaluate::heat::{HotBox, Usual, boxes, errors, largest};
+use crate::evaluate::judged::{Judged, Which};
+use crate::generate::edit::of_class;
+use crate::model::Labelled;
+use crate::model::codec::{BATCH, Codec};
+use crate::report::diagram;
+use crate::report::sheet::Picture;
+use crate::storage::atomic::write_new;
+use crate::storage::system::system;
+use crate::tensor::ImageShape;
+use crate::train::DataOptions;
+
+/// Normal images from which the usual error of each pixel and the heat's threshold are taken, at most.
+const WATCHED: usize = 2000;
+/// Images on the sheet, three tiles each, and how many stand in a row.
+const SHOWN: usize = 24;
+const PER_ROW: usize = 3;
+
+/// Find anomalous images, and where they are anomalous
+#[derive(Debug, Args)]
+#[command(
+    after_help = "An image is anomalous if its score is above a threshold, which a share of the run's validation images exceeds \
+                  (--rate). A box surrounds pixels whose reconstruction error is far above what is usual for that pixel.\n\
+                  elbo takes simple images for normal, whatever they show; complexity subtracts the length of the image as PNG \
+                  (Serrà et al. 2020) and needs a likelihood for bytes, such as discretized-logistic; heat finds small defects."
+)]
+pub(super) struct Detect {
+    /// A run folder or a model file [default: the newest run]
+    run: Option<PathBuf>,
+    /// Normal images, like --data: with --anomalous, how well the two are told apart (AUROC)
+    #[arg(long, value_name = "PATH", requires = "anomalous", conflicts_with = "data")]
+    normal: Option<PathBuf>,
+    /// Anomalous images
+    #[arg(long, value_name = "PATH", requires = "normal")]
+    anomalous: Option<PathBuf>,
+    /// Images of --data with these labels are normal, and all others anomalous
+    #[arg(long, value_name = "L,L,…", value_delimiter = ',', conflicts_with = "normal")]
+    normal_label: Option<Vec<String>>,
+    /// The score: elbo, complexity or heat
+    #[arg(long, value_parser = named_values::<ScoreBy>(), default_value_t = ScoreBy::Elbo)]
+    by: ScoreBy,
+    /// elbo and complexity: score by the importance-weighted bound with K draws per image
+    #[arg(long, value_name = "K")]
+    importance: Option<usize>,
+    /// The share of normal images that may be called anomalous
+    #[arg(long, value_name = "F", default_value_t = 0.01, allow_negative_numbers = true)]
+    rate: f64,
+    /// The table to write: index, file, set, score, anomalous, boxes [default: detect.csv here, numbered if that is taken; with --json none]
+    #[arg(long, value_name = "FILE.csv")]
+    out: Option<PathBuf>,
+    /// Also a sheet of the most anomalous: image with boxes, reconstruction, heat
+    #[arg(long, value_name = "FILE.png")]
+    sheet: Option<PathBuf>,
+    /// Also the ROC curve as a picture, if it is known which images are normal
+    #[arg(long, value_name = "FILE.png")]
+    roc: Option<PathBuf>,
+    /// Print one JSON object on standard output, and nothing else there
+    #[arg(long)]
+    json: bool,
+    /// The seed of the draws [default: the run's]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    #[command(flatten)]
+    data: DataOptions,
+}
+
+/// Images of one kind.
+struct Group {
+    data: Dataset,
+    which: Which,
+    indices: Vec<usize>,
+}
+
+/// An image and what was found in it.
+struct Finding {
+    group: usize,
+    index: usize,
+    /// Whether it is known to be anomalous.
+    truth: Option<bool>,
+    score: f64,
+    boxes: Vec<HotBox>,
+}
+
+/// What is usual, from normal images.
+struct Reference {
+    usual: Usual,
+    hot: Threshold,
+    score: Threshold,
+    images: usize,
+    of: &'static str,
+}
+
+impl Detect {
+    pub(super) fn run(self) -> Result<Ending> {
+        if self.importance == Some(0) {
+            return Err(Error::config("--importance 0 draws nothing; it must be at least 1"));
+        }
+        if !(self.rate > 0.0 && self.rate < 1.0) {
+            return Err(Error::config(format!("--rate must be between 0 and 1, not {}", self.rate)));
+        }
+        let out = match (&self.out, self.json) {
+            (None, true) => None,
+            (out, _) => Some(out.clone().unwrap_or_else(|| free_name("detect", "csv"))),
+        };
+        for (option, path, kind) in
+            [("--out", &out, "csv"), ("--sheet", &self.sheet, "png"), ("--roc", &self.roc, "png")]
+        {
+            path.as_ref().map_or(Ok(()), |path| refuse_other(option, path, kind))?;
+        }
+        let opened = Opened::new(self.run.as_deref(), self.data.load_options()?.max_memory)?;
+        let groups = self.groups(&opened)?;
+        let truths = self.truths(&groups)?;
+        let seed = self.seed.or(opened.config.as_ref().map(|config| config.seed)).unwrap_or(0);
+        let span = opened.model.config().span();
+        let filler = Filler { span, binarize: opened.binarize(&self.data)?, seed };
+        let mut codec = Codec::new(&opened.model);
+        let reference = self.reference(&opened, &groups, &truths, &mut codec, &filler)?;
+        let mut findings = Vec::new();
+        for (at, group) in groups.iter().enumerate() {
+            let images = labelled(&opened, group)?;
+            let found = self.examine(&mut codec, images, &group.indices, &filler, &reference);
+            let found = found.into_iter().zip(&group.indices).zip(&truths[at]);
+            findings.extend(found.map(|(((score, boxes), &index), &truth)| Finding {
+                group: at,
+                index,
+                truth,
+                score,
+                boxes,
+            }));
+        }
+        if let Some(out) = &out {
+            write_new(system(), out, |file| table(file, &findings, &groups, reference.score.value))?;
+        }
+        if let Some(path) = &self.sheet {
+            sheet(&mut codec, &opened, &findings, &groups, &filler, &reference)?.save_new(path)?;
+        }
+        let scores = |anomalous: bool| -> Vec<f64> {
+            findings.iter().filter(|f| f.truth == Some(anomalous)).map(|f| f.score).collect()
+        };
+        let (normal, anomalous) = (scores(false), scores(true));
+        let known = !normal.is_empty() && !anomalous.is_empty();
+        match &self.roc {
+            Some(path) if known => diagram::roc(&roc(&normal, &anomalous)).save_new(path)?,
+            Some(_) => eprintln!(
+                "note: it is not known which images are normal, so there is no ROC curve; --normal and --anomalous, or --normal-label, say it"
+            ),
+            None => {}
+        }
+        let area = known.then(|| auroc(&normal, &anomalous));
+        if self.json {
+            say!("{}", self.facts(&findings, &groups, &reference, area));
+            return Ok(Ending::Done);
+        }
+        self.print(&findings, &groups, &reference, area);
+        for path in [&out, &self.sheet].into_iter().flatten() {
+            say!("wrote {}", path.display());
+        }
+        if let (Some(path), true) = (&self.roc, known) {
+            say!("wrote {}", path.display());
+        }
+        Ok(Ending::Done)
+    }
+
+    /// The images: those of --normal and --anomalous, or those of --data.
+    fn groups(&self, opened: &Opened) -> Result<Vec<Group>> {
+        let load = |path: Option<&PathBuf>| -> Result<Group> {
+            let options = DataOptions { data: path.cloned(), ..self.data.clone() };
+            let data = opened.images(&options, Part::Both)?;
+            let Judged { which, indices, .. } = Judged::choose(&data, opened.split(&options))?;
+            Ok(Group { data, which, indices })
+        };
+        match (&self.normal, &self.anomalous) {
+            (Some(normal), Some(anomalous)) => {
+                let group = load(Some(normal))?;
+                if group.indices.len() < 2 {
+                    return Err(Error::data(
+                        normal,
+                        "a single normal image does not show what is usual; --normal needs at least 2 images",
+                    ));
+                }
+                Ok(vec![group, load(Some(anomalous))?])
+            }
+            _ => Ok(vec![load(self.data.data.as_ref())?]),
+        }
+    }
+
+    /// Whether each image of each group is anomalous, if that is known.
+    fn truths(&self, groups: &[Group]) -> Result<Vec<Vec<Option<bool>>>> {
+        if let [normal, anomalous] = groups {
+            return Ok(vec![
+                vec![Some(false); normal.indices.len()],
+                vec![Some(true); anomalous.indices.len()],
+            ]);
+        }
+        let group = &groups[0];
+        let Some(names) = &self.normal_label else { return Ok(vec![vec![None; group.indices.len()]]) };
+        let labels = labels(group).ok_or_else(|| {
+            Error::data(
+                &group.data.path,
+                "the images have no labels, so --normal-label cannot choose among them",
+            )
+        })?;
+        let mut normal = vec![false; labels.ids.len()];
+        for name in names {
+            of_class(labels, name)?.into_iter().for_each(|index| normal[index] = true);
+        }
+        Ok(vec![group.indices.iter().map(|&index| Some(!normal[index])).collect()])
+    }
+
+    /// What is usual: from the run's validation images; without any, from the images that are known to be normal; without any, from all.
+    fn reference(
+        &self,
+        opened: &Opened,
+        groups: &[Group],
+        truths: &[Vec<Option<bool>>],
+        codec: &mut Codec<'_>,
+        filler: &Filler,
+    ) -> Result<Reference> {
+        let held_out = self.held_out(opened)?;
+        let (group, indices, of) = match &held_out {
+            Some(group) => (group, group.indices.clone(), "validation images of the run"),
+            None if truths[0].contains(&Some(false)) => {
+                let pairs = groups[0].indices.iter().zip(&truths[0]);
+                let normal =
+                    pairs.filter(|(_, truth)| **truth == Some(false)).map(|(&index, _)| index).collect();
+                (&groups[0], normal, "normal images (there are no validation images)")
+            }
+            None => {
+                (&groups[0], groups[0].indices.clone(), "images themselves (there are no validation images)")
+            }
+        };
+        if indices.len() < 2 {
+            return Err(Error::config(format!(
+                "a single normal image does not show what is usual; the threshold needs at least 2, and is taken from the {of}"
+            )));
+        }
+        let images = labelled(opened, group)?;
+        let pixels = opened.model.config().image().pixels();
+        let count = indices.len().min(WATCHED);
+        let watched: Vec<usize> = (0..count).map(|at| indices[at * indices.len() / count]).collect();
+        // One half shows the usual error, the other how hot normal images get.
+        let half = |odd: usize| watched.iter().copied().skip(odd).step_by(2).collect::<Vec<usize>>();
+        let usual = Usual::of(&errors(codec, images, &half(0), filler), pixels);
+        let mut hottest = Vec::new();
+        for chunk in half(1).chunks(BATCH) {
+            let mut heat = errors(codec, images, chunk, filler);
+            usual.heat(&mut heat);
+            hottest.extend(largest(&heat, pixels));
+        }
+        let hot = Threshold::of(&hottest, self.rate).expect("there is an image");
+        let score = if self.by == ScoreBy::Heat {
+            hot
+        } else {
+            let scores = self.scores(codec, images, &indices, filler);
+            Threshold::of(&scores, self.rate).expect("there is an image")
+        };
+        Ok(Reference { usual, hot, score, images: indices.len(), of })
+    }
+
+    /// The validation images of the run; `None` if it has none, or they cannot be read any more.
+    fn held_out(&self, opened: &Opened) -> Result<Option<Group>> {
+        if opened.config.as_ref().is_none_or(|config| config.valid.unwrap_or(0) == 0) {
+            return Ok(None);
+        }
+        let own = DataOptions { max_memory: self.data.max_memory.clone(), ..Default::default() };
+        let data = match opened.images(&own, Part::Train) {
+            Ok(data) => data,
+            Err(error) => {
+                eprintln!("note: the run's own images are needed for the threshold, and {error}");
+                return Ok(None);
+            }
+        };
+        let split = opened.split(&own).and_then(|run| run.of(&data));
+        Ok(split.map(|split| Group { data, which: Which::Validation, indices: split.validation }))
+    }
+
+    /// Scores from the likelihood.
+    fn scores(
+        &self,
+        codec: &mut Codec<'_>,
+        images: Labelled<'_>,
+        indices: &[usize],
+        filler: &Filler,
+    ) -> Vec<f64> {
+        let codes = codec.encode_with(images, indices, filler);
+        let mut likelihood = VaeLikelihood::new(codec.model(), images, *filler);
+        let mut scores = match self.importance {
+            None => negative_elbos(&mut likelihood, &codes, indices, filler.seed),
+            Some(k) => {
+                let bounds = importance_weighted(&mut likelihood, &codes, indices, k, filler.seed);
+                bounds.into_iter().map(|bound| -bound).collect()
+            }
+        };
+        if self.by == ScoreBy::Complexity {
+            let lengths = png_lengths(images, indices, filler);
+            scores.iter_mut().zip(lengths).for_each(|(score, length)| *score -= length);
+        }
+        scores
+    }
+
+    /// Score and boxes of each image.
+    fn examine(
+        &self,
+        codec: &mut Codec<'_>,
+        images: Labelled<'_>,
+        indices: &[usize],
+        filler: &Filler,
+        reference: &Reference,
+    ) -> Vec<(f64, Vec<HotBox>)> {
+        let ImageShape { height, width, .. } = codec.model().config().image();
+        let mut found = Vec::with_capacity(indices.len());
+        for chunk in indices.chunks(BATCH) {
+            let mut heat = errors(codec, images, chunk, filler);
+            reference.usual.heat(&mut heat);
+            let scores = match self.by {
+                ScoreBy::Heat => largest(&heat, height * width),
+                _ => self.scores(codec, images, chunk, filler),
+            };
+            let maps = heat.chunks_exact(height * width);
+            found.extend(scores.into_iter().zip(maps.map(|map| boxes(map, width, reference.hot.value))));
+        }
+        found
+    }
+
+    fn facts(
+        &self,
+        findings: &[Finding],
+        groups: &[Group],
+        reference: &Reference,
+        area: Option<f64>,
+    ) -> Value {
+        let above = |finding: &&Finding| finding.score > reference.score.value;
+        let share = |anomalous: bool| {
+            let group = || findings.iter().filter(|finding| finding.truth == Some(anomalous));
+            let count = group().count();
+            (count > 0).then(|| group().filter(above).count() as f64 / count as f64)
+        };
+        let one = |finding: &Finding| {
+            json!({
+                "index": finding.index,
+                "file": file(finding, groups),
+                "set": set(finding),
+                "score": finding.score,
+                "boxes": finding.boxes.iter().map(|b| [b.y, b.x, b.height, b.width]).collect::<Vec<_>>(),
+            })
+        };
+        json!({
+            "images": findings.len(),
+            "by": self.by.name(),
+            "threshold": reference.score.value,
+            "false_alarm_rate": reference.score.false_alarm_rate,
+            "reference_images": reference.images,
+            "anomalous": findings.iter().filter(above).count(),
+            "auroc": area,
+            "false_alarms": share(false),
+            "hits": share(true),
+            "found": findings.iter().filter(above).map(one).collect::<Vec<_>>(),
+        })
+    }
+
+    fn print(&self, findings: &[Finding], groups: &[Group], reference: &Reference, area: Option<f64>) {
+        let above = findings.iter().filter(|finding| finding.score > reference.score.value).count();
+        say!("{} images scored by {}", findings.len(), self.by);
+        say!(
+            "threshold {:.3} from {} {}: of normal images {:.2} % are expected above it; {above} of these images are",
+            reference.score.value,
+            reference.images,
+            reference.of,
+            100.0 * reference.score.false_alarm_rate
+        );
+        if let Some(area) = area {
+            say!("AUROC {area:.4}");
+        }
+        say!("most anomalous:");
+        for finding in strangest(findings).into_iter().take(5) {
+            let boxes: Vec<String> = finding.boxes.iter().take(3).map(shown).collect();
+            say!("  {:>12.3}  {}  {}", finding.score, file(finding, groups), boxes.join(" "));
+        }
+    }
+}
+
+fn labels(group: &Group) -> Option<&crate::data::Labels> {
+    if group.which == Which::Test { group.data.test_labels.as_ref() } else { group.data.labels.as_ref() }
+}
+
+/// The images of a group as the model takes them.
+fn labelled<'g>(opened: &Opened, group: &'g Group) -> Result<Labelled<'g>> {
+    let images = match (&group.data.test, group.which) {
+        (Some(test), Which::Test) => test,
+        _ => &group.data.train,
+    };
+    opened.model.config().labelled(images, labels(group))
+}
+
+fn file(finding: &Finding, groups: &[Group]) -> String {
+    let group = &groups[finding.group];
+    let files = if group.which == Which::Test { &group.data.test_files } else { &group.data.files };
+    files.get(finding.index).map_or(format!("image {}", finding.index), |file| file.display().to_string())
+}
+
+fn set(finding: &Finding) -> &'static str {
+    finding.truth.map_or("", |anomalous| if anomalous { "anomalous" } else { "normal" })
+}
+
+fn shown(b: &HotBox) -> String {
+    format!("{},{},{},{}", b.y, b.x, b.height, b.width)
+}
+
+/// The highest scores first.
+fn strangest(findings: &[Finding]) -> Vec<&Finding> {
+    let mut order: Vec<&Finding> = findings.iter().collect();
+    order.sort_by(|a, b| b.score.total_cmp(&a.score));
+    order
+}
+
+/// The table of findings; boxes are y,x,height,width with semicolons between them.
+fn table(out: &mut dyn Write, findings: &[Finding], groups: &[Group], threshold: f64) -> std::io::Result<()> {
+    writeln!(out, "index,file,set,score,anomalous,boxes")?;
+    for finding in findings {
+        let boxes = finding.boxes.iter().map(shown).collect::<Vec<_>>().join(";");
+        writeln!(
+            out,
+            "{},{},{},{},{},{}",
+            finding.index,
+            field(&file(finding, groups)),
+            set(finding),
+            finding.score,
+            u8::from(finding.score > threshold),
+            field(&boxes)
+        )?;
+    }
+    Ok(())
+}
+
+/// The most anomalous images: each with its boxes, its reconstruction, and its heat (black, then red, and yellow from twice the threshold on).
+fn sheet(
+    codec: &mut Codec<'_>,
+    opened: &Opened,
+    findings: &[Finding],
+    groups: &[Group],
+    filler: &Filler,
+    reference: &Reference,
+) -> Result<Picture> {
+    let size = opened.model.config().image();
+    let rgb = ImageShape::new(size.height, size.width, 3);
+    let mut tiles = Vec::new();
+    for finding in strangest(findings).into_iter().take(SHOWN) {
+        let images = labelled(opened, &groups[finding.group])?;
+        let mut original = vec![0.0; size.len()];
+        Filler { span: Span::Unit, ..*filler }.fill(images.images, &[finding.index], 0, &mut original);
+        let codes = codec.encode_with(images, &[finding.index], filler);
+        let label: Vec<u32> = images.of(&[finding.index]).collect();
+        let picture = codec.decode_as(&codes.mu, &label);
+        let mut heat = errors(codec, images, &[finding.index], filler);
+        reference.usual.heat(&mut heat);
+        let mut framed = in_colour(&original, size.channels);
+        finding.boxes.iter().for_each(|hot| frame(&mut framed, size.width, hot));
+        tiles.extend(framed);
+        tiles.extend(in_colour(&picture, size.channels));
+        for &value in &heat {
+            let share = (value / reference.hot.value.max(1e-9)) as f32;
+            tiles.extend([share.clamp(0.0, 1.0), (share - 1.0).clamp(0.0, 1.0), 0.0]);
+        }
+    }
+    Ok(Picture::sheet(&tiles, rgb, 3 * PER_ROW))
+}
+
+/// Red, green and blue of an image; of one without three colours, its first channel three times.
+fn in_colour(values: &[f32], channels: usize) -> Vec<f32> {
+    let of = |pixel: &[f32]| if channels >= 3 { [pixel[0], pixel[1], pixel[2]] } else { [pixel[0]; 3] };
+    values.chunks_exact(channels).flat_map(of).collect()
+}
+
+/// Draws the edge of a box in red, inside of it.
+fn frame(picture: &mut [f32], width: usize, hot: &HotBox) {
+    let (bottom, right) = (hot.y + hot.height - 1, hot.x + hot.width - 1);
+    for (y, x) in (hot.y..=bottom).flat_map(|y| (hot.x..=right).map(move |x| (y, x))) {
+        if y == hot.y || y == bottom || x == hot.x || x == right {
+            picture[(y * width + x) * 3..][..3].copy_from_slice(&[1.0, 0.0, 0.0]);
+        }
+    }
+}
