@@ -93,10 +93,11 @@ fn decode(file: &[u8], header: &PictureHeader, canvas: &mut Canvas) -> Result<()
     let damaged = |what: &str| format!("is damaged ({what})");
     let mut tables = Tables::default();
     let mut picture: Option<Frame> = None;
-    let (mut position, mut scans) = (2, 0);
-    // Up to the end marker; a file that only misses it is whole if all of its components came.
+    let (mut position, mut scans, mut ended) = (2, 0, false);
+    // Up to the end marker; a baseline file that only misses it is whole if all of its components came.
     while let Some(marker) = next_marker(file, &mut position) {
         if marker == 0xd9 {
+            ended = true;
             break;
         }
         if matches!(marker, 0x01 | 0xd0..=0xd8) {
@@ -131,6 +132,9 @@ fn decode(file: &[u8], header: &PictureHeader, canvas: &mut Canvas) -> Result<()
     let frame = picture.ok_or_else(|| damaged("it has no frame"))?;
     if frame.components.iter().any(|component| !component.seen) {
         return Err(damaged("it ends before all of its components"));
+    }
+    if frame.progressive && !ended {
+        return Err(damaged("it ends before its last scan"));
     }
     pixels::write(frame, &tables, header, canvas)
 }

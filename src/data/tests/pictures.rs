@@ -219,3 +219,61 @@ fn what_is_written_can_be_read() {
         assert_eq!(bytes(&data.train), expected);
     }
 }
+
+/// A file of tests/fixtures/pictures, whose pixels tests/pillow.rs checks.
+fn fixture(name: &str) -> Vec<u8> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pictures");
+    std::fs::read(folder.join(name)).unwrap()
+}
+
+#[test]
+fn formats_are_mixed_and_recognized_by_content() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["baseline.jpg", "progressive.jpg", "lossless.webp", "grey.jpg"];
+    // None has the name that it should have.
+    for (name, other) in names.iter().zip(["a.png", "b.webp", "c.jpg", "d"]) {
+        std::fs::write(folder.path().join(other), fixture(name)).unwrap();
+    }
+    let data = load_quietly(folder.path(), &LoadOptions::default()).unwrap();
+    assert!(
+        data.description.starts_with("JPEG and WebP files: 4 images of 19×26, RGB"),
+        "{}",
+        data.description
+    );
+    for (index, name) in names.iter().enumerate() {
+        let options = LoadOptions { color: Some(Color::Rgb), ..LoadOptions::default() };
+        let alone = parse(&fixture(name), Path::new(name), &options).unwrap();
+        assert_eq!(data.train.select(&[index]), alone.train, "{name}");
+    }
+}
+
+#[test]
+fn pictures_that_promise_too_much_or_end_too_early() {
+    let options = LoadOptions::default();
+    for name in ["baseline.jpg", "progressive.jpg", "restarts.jpg", "cmyk.jpg"] {
+        let whole = fixture(name);
+        let frame = whole.windows(2).position(|two| matches!(two, [0xff, 0xc0 | 0xc2])).unwrap();
+        let mut bomb = whole.clone();
+        bomb[frame + 5..frame + 9].copy_from_slice(&[0xff, 0, 0xff, 0]);
+        assert!(refused(&bomb, &options).contains("it promises 65280×65280 pixels, more than its"), "{name}");
+        // The end marker alone may be missing.
+        for length in 0..whole.len() - 2 {
+            assert!(parse(&whole[..length], Path::new("x"), &options).is_err(), "{name}: {length} bytes");
+        }
+        if name == "progressive.jpg" {
+            assert!(refused(&whole[..whole.len() - 2], &options).contains("it ends before its last scan"));
+            continue;
+        }
+        let cut = parse(&whole[..whole.len() - 2], Path::new("x"), &options).unwrap();
+        assert_eq!(cut.train, parse(&whole, Path::new("x"), &options).unwrap().train, "{name}");
+    }
+    // WebP: the size of the picture, and that of a frame inside of it.
+    let mut bomb = fixture("lossless.webp");
+    let at = bomb.windows(4).position(|four| four == b"VP8L").unwrap() + 9;
+    bomb[at..at + 3].copy_from_slice(&[0xff, 0xff, 0xff]);
+    assert!(refused(&bomb, &options).contains("pixels, more than its"));
+    let mut bomb = fixture("animation.webp");
+    let at = bomb.windows(4).position(|four| four == b"VP8L").unwrap() + 9;
+    bomb[at..at + 3].copy_from_slice(&[0xff, 0xff, 0xff]);
+    assert!(refused(&bomb, &options).contains("it is damaged (a frame is larger than the picture)"));
+}
