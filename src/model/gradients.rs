@@ -3,7 +3,7 @@
 //!
 //! Presets are made so narrow that every parameter can be moved by itself. The article's widths are fixed, so its one and a half
 //! million parameters are moved together: for a random direction v of ±1 the derivative along v must be v·gradient, and once a likelihood, for each tensor,
-//! the parameter with the largest of some sampled gradients is moved alone. The step along v is 10⁻⁸ (10⁻⁷ for the byte likelihoods), so that the thousands of ReLUs and
+//! the parameter with the largest of some sampled gradients is moved alone. The step along v is 10⁻⁸ (4·10⁻⁸ for the beta-binomial), so that the thousands of ReLUs and
 //! poolings are unlikely to meet a kink on the way; as v·gradient is of order 10, rounding stays far below the tolerance all the same.
 //!
 //! Seeds are fixed, and a kink (of ReLU, max, |·|) within a step could only fail a check, never pass it: it bends the difference, not the
@@ -76,9 +76,9 @@ impl Setting {
         Batch { images: &self.images, labels: labels(&self.model) }
     }
 
-    /// The distance that a parameter is moved: larger for the byte likelihoods, whose nats are hundreds and sums of special functions.
+    /// The distance that a parameter is moved: larger for the beta-binomial, whose nats are hundreds and sums of special functions.
     fn step(&self) -> f64 {
-        if self.model.config().likelihood.is_exact_for_bytes() { 1e-5 } else { 1e-6 }
+        if self.model.config().likelihood == Likelihood::BetaBinomial { 4e-6 } else { 1e-6 }
     }
 
     fn gradient(&self) -> Vec<f64> {
