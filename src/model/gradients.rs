@@ -3,7 +3,7 @@
 //!
 //! Presets are made so narrow that every parameter can be moved by itself. The article's widths are fixed, so its one and a half
 //! million parameters are moved together: for a random direction v of ±1 the derivative along v must be v·gradient, and once a likelihood, for each tensor,
-//! the parameter with the largest of some sampled gradients is moved alone. The step along v is 10⁻⁸ (4·10⁻⁸ for the beta-binomial), so that the thousands of ReLUs and
+//! the parameter with the largest of some sampled gradients is moved alone. The step along v is 10⁻⁸ (larger for the byte likelihoods), so that the thousands of ReLUs and
 //! poolings are unlikely to meet a kink on the way; as v·gradient is of order 10, rounding stays far below the tolerance all the same.
 //!
 //! Seeds are fixed, and a kink (of ReLU, max, |·|) within a step could only fail a check, never pass it: it bends the difference, not the
@@ -205,11 +205,18 @@ fn along_a_direction(
     loss: &mut impl FnMut(&[f64]) -> f64,
     seed: u64,
 ) {
-    // All parameters move, so each by a hundredth of what one alone is moved.
-    let step = 1e-2 * setting.step();
-    let parameters = &setting.model.parameters;
+    let (likelihood, parameters) = (setting.model.config().likelihood, &setting.model.parameters);
+    // The nats of the byte likelihoods are some eight times those of the others, and so is their rounding. The beta-binomial's are differences
+    // of large logarithms besides: it takes a larger step, which only the last layer can take, as no kink comes after it.
+    let tail = &setting.model.architecture().decoder_slots;
+    let (step, moving) = match likelihood {
+        Likelihood::BetaBinomial => (1e-5, tail[tail.len() - 2].range.start..parameters.len()),
+        _ if likelihood.is_exact_for_bytes() => (6e-8, 0..parameters.len()),
+        _ => (1e-8, 0..parameters.len()),
+    };
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let v: Vec<f64> = parameters.iter().map(|_| if rng.random::<bool>() { 1.0 } else { -1.0 }).collect();
+    let mut v: Vec<f64> = parameters.iter().map(|_| if rng.random::<bool>() { 1.0 } else { -1.0 }).collect();
+    v[..moving.start].fill(0.0);
     let moved = |by: f64| parameters.iter().zip(&v).map(|(p, v)| p + by * v).collect::<Vec<f64>>();
     let numeric = (loss(&moved(step)) - loss(&moved(-step))) / (2.0 * step);
     let analytic: f64 = v.iter().zip(gradient).map(|(v, g)| v * g).sum();
