@@ -41,11 +41,24 @@ pub struct Codec<'m> {
 }
 
 impl<'m> Codec<'m> {
-    /// Makes the memory for batches of [`BATCH`].
+    /// Makes the memory for batches of [`BATCH`], or of as many images as take 256 MiB: an image's numbers do not depend on its batch.
     pub fn new(model: &'m Vae<f32>) -> Self {
-        let workspace = model.inference_workspace(BATCH);
-        let batch = vec![0.0; BATCH * model.config().pixels()];
-        Self { model, workspace, batch, labels: Vec::with_capacity(BATCH) }
+        let images = Self::batch(model);
+        let workspace = model.inference_workspace(images);
+        let batch = vec![0.0; images * model.config().pixels()];
+        Self { model, workspace, batch, labels: Vec::with_capacity(images) }
+    }
+
+    /// The images of a pass.
+    fn batch(model: &Vae<f32>) -> usize {
+        const NUMBERS: usize = (256 << 20) / size_of::<f32>();
+        (NUMBERS / model.activations_len(1)).clamp(1, BATCH)
+    }
+
+    /// The bytes that a codec of a model allocates.
+    pub fn memory(model: &Vae<f32>) -> u64 {
+        let images = Self::batch(model);
+        4 * (model.activations_len(images) + images * model.config().pixels()) as u64
     }
 
     /// The model.
@@ -79,7 +92,7 @@ impl<'m> Codec<'m> {
     ) -> Codes {
         let (images, mut codes) = (images.into(), Codes::default());
         let (pixels, latent) = (self.model.config().pixels(), self.model.config().latent);
-        for chunk in indices.chunks(BATCH) {
+        for chunk in indices.chunks(self.workspace.max_batch) {
             let batch = &mut self.batch[..chunk.len() * pixels];
             filler.fill(images.images, chunk, 0, batch);
             self.labels.clear();
@@ -109,8 +122,9 @@ impl<'m> Codec<'m> {
         assert_eq!(labels.len(), needed, "a label for each code of a conditional model");
         assert!(codes.len().is_multiple_of(latent), "{} numbers for codes of {latent}", codes.len());
         let mut pictures = Vec::with_capacity(codes.len() / latent * self.model.config().pixels());
-        for (at, chunk) in codes.chunks(BATCH * latent).enumerate() {
-            let labels = labels.iter().skip(at * BATCH).take(BATCH).copied();
+        let batch = self.workspace.max_batch;
+        for (at, chunk) in codes.chunks(batch * latent).enumerate() {
+            let labels = labels.iter().skip(at * batch).take(batch).copied();
             self.labels.clear();
             self.labels.extend(labels);
             self.model.set_condition(&self.labels, &mut self.workspace);
@@ -148,7 +162,7 @@ mod tests {
 
     #[test]
     fn codes_and_pictures_have_the_same_bits_in_a_batch_of_any_size() {
-        for preset in [Preset::Conv, Preset::Mlp, Preset::Article] {
+        for &preset in Preset::ALL {
             let model = Vae::new(ModelConfig::new(preset, (28, 28, 1)), 0).unwrap();
             let mut codec = Codec::new(&model);
             let bytes: Vec<u8> = (0..19 * 784).map(|i| (i * 31 % 251) as u8).collect();

@@ -129,6 +129,23 @@ impl<T: Element> Vae<T> {
         }
     }
 
+    /// The numbers that [`inference_workspace`](Self::inference_workspace) keeps of `images` images: what each layer gives, and codes.
+    pub fn activations_len(&self, images: usize) -> usize {
+        let (a, c) = (&self.architecture, &self.config);
+        let (kept, ends) =
+            (a.encoder.kept_len(images) + a.decoder.kept_len(images), a.encoder.output().len());
+        kept + images * (ends + a.decoder.output().len() + c.pixels() + 6 * c.latent)
+    }
+
+    /// The numbers that [`training_workspace`](Self::training_workspace) needs for `images` images on `threads` threads.
+    pub fn training_len(&self, images: usize, threads: usize) -> usize {
+        let (a, work) = (&self.architecture, self.architecture.work_len());
+        let spare = a.encoder.spare_len(images).max(a.decoder.spare_len(images));
+        let ends = images * (a.decoder.output().len() + a.encoder.output().len());
+        let shared = work.partials + work.transposed + (threads + 1) * work.scratch;
+        self.activations_len(images) + self.parameters.len() + spare + ends + shared
+    }
+
     /// Room for training steps on at most `max_batch` images.
     pub fn training_workspace(&self, max_batch: usize) -> Workspace<T> {
         let a = &self.architecture;
