@@ -140,31 +140,6 @@ impl<'a, T: Element> MatrixMut<'a, T> {
         unsafe { std::slice::from_raw_parts_mut(self.pointer.add(offset), self.columns) }
     }
 
-    /// R rows from `row` on, and of each the C numbers from `column` on.
-    ///
-    /// # Panics
-    /// Where the matrix has not as many.
-    #[inline(always)]
-    pub(super) fn tile<const R: usize, const C: usize>(
-        &mut self,
-        row: usize,
-        column: usize,
-    ) -> [&mut [T; C]; R] {
-        assert!(
-            self.rows >= R && row <= self.rows - R && self.columns >= C && column <= self.columns - C,
-            "{R} rows from {row} and {C} columns from {column} on of {} × {}",
-            self.rows,
-            self.columns
-        );
-        let first = row * self.row_stride + column;
-        // SAFETY: rows row .. row + R and columns column .. column + C exist, by the assertion, so as in `row` all these elements lie
-        // inside the slice that `self` borrows. Rows do not overlap (row_stride ≥ columns), so neither do the arrays, and the borrow of
-        // `self` keeps others from being made while they live.
-        std::array::from_fn(|r| unsafe {
-            &mut *self.pointer.add(first + r * self.row_stride).cast::<[T; C]>()
-        })
-    }
-
     /// Some of its columns, for as long as `self` is not used.
     ///
     /// # Panics

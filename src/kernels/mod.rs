@@ -7,7 +7,9 @@
 pub mod columns;
 pub mod gemm;
 pub mod geometry;
+pub mod grid;
 pub mod matrix;
 pub mod regions;
 pub mod scratch;
+pub mod simd;
 pub mod unpacked;

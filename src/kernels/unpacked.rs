@@ -1,10 +1,10 @@
-//! C ← A·B + β·C with A read where it is: the product for a B of few columns, or of few rows, or transposed.
+//! C ← A·B + β·C with A read where it is, in the processor's widest vectors: the product that most of a training step is made of.
 //!
 //! `matrixmultiply` copies ("packs") both factors before it multiplies, so that its innermost loop reads memory in order. A copied
 //! number of A is used once for each column of B. With the 16 columns of a grey image's 4×4 patches the copy costs as much as the
-//! multiplications, and with the 64 channels of a convolution it still shows (74 GFLOP/s against 95 here). So only B is copied here, a
-//! block at a time, and A's rows are read where they are: six streams, which a processor fetches ahead. docs/performance.md has both ways,
-//! shape by shape.
+//! multiplications. So only B is copied here, a block at a time, and A's rows are read where they are: a few streams, which a processor
+//! fetches ahead. And so A's rows need not be stored as a matrix at all. A patch of a channels-last image is K runs of K·C contiguous numbers, so
+//! a convolution's columns can be read in the image itself ([`Rows`]). docs/performance.md has the figures.
 //!
 //! # The scheme
 //!
@@ -12,260 +12,487 @@
 //! first-level cache, and a tile of C that stays in registers while outer products are added to it:
 //!
 //! ```text
-//! tile[r][j] += a[r][l]·b[l][j]      r < 6, j < 16
+//! tile[r][j] += a[r][l]·b[l][j]      r < 8, j < 2 vectors
 //! ```
 //!
-//! With eight numbers to a vector that is twelve vectors of sums, two of b and one of a, 15 of the 16 registers; twelve multiply-adds for
-//! eight loads; and twelve that do not wait for each other, where two a cycle with a latency of four need eight.
+//! With sixteen numbers to a vector that is 16 vectors of sums, two of b and one of a, of 32 registers; with eight, six rows, and 15 of 16
+//! registers. The multiply-adds of a step do not wait for each other, and there are enough of them (two start in a cycle, and take four).
 //!
-//! All of this is safe code. The tile's sizes are constants, so that the compiler unrolls its loops, keeps the sums in registers and makes
-//! vectors of them. What helps it is said where it does: it was found by reading what it made.
+//! # The order of additions
+//!
+//! The depth K is cut into the fewest equal pieces of at most [`DEPTH`]. In each, an element of C is one chain of fused multiply-adds
+//! from zero, in the order of A's columns; the pieces' sums are added to C in order. Terms that a region leaves out are left out of the
+//! chain. The width of a vector, the tile's rows and the number of threads do not occur in this, so every processor with fused
+//! multiply-adds gives the same bits.
 
+use std::ops::Range;
+
+use super::grid::Grid;
 use super::matrix::{Matrix, MatrixMut, check_shapes};
+use super::simd::{Block, DEPTH, Level, Vector, multiply};
 use crate::tensor::Element;
 
-/// The rows of a tile, at most.
-const ROWS: usize = 6;
-/// Its columns.
-const WIDTH: usize = 16;
+/// A as rows of a slice: each row is `segments` runs of `columns` contiguous numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows<'a, T> {
+    /// What the numbers lie in.
+    pub data: &'a [T],
+    /// Where each row begins.
+    pub grid: Grid,
+    /// The numbers of a run.
+    pub columns: usize,
+    /// The runs of a row.
+    pub segments: usize,
+    /// From one run of a row to the next.
+    pub segment_stride: usize,
+}
 
-/// The rows of a block of B, at most: 512 × 16 floats are 32 KiB. A tile's start and end cost some ten steps of its loop, so a deep block is
-/// worth more than one that leaves room for other things in the cache: 256 rows ran at 88 GFLOP/s, 512 at 92.
-const DEPTH: usize = 512;
-/// The same for a B of few rows, so that there is less to clear first.
-const LITTLE_DEPTH: usize = 128;
+impl<'a, T: Element> Rows<'a, T> {
+    /// Rows of one run each.
+    pub fn new(data: &'a [T], grid: Grid, columns: usize) -> Self {
+        Self { data, grid, columns, segments: 1, segment_stride: columns }
+    }
 
-/// A row of a block, where no vector of it lies in two cache lines.
-#[derive(Clone, Copy)]
-#[repr(align(64))]
-struct Line<T>([T; WIDTH]);
+    /// One run of every row.
+    pub fn segment(&self, segment: usize) -> Self {
+        let grid = Grid { first: self.grid.first + segment * self.segment_stride, ..self.grid };
+        Self { grid, ..Self::new(self.data, grid, self.columns) }
+    }
+}
+
+/// The left factor.
+#[derive(Clone, Copy, Debug)]
+pub enum Left<'a, T> {
+    /// A itself. Its runs meet rows of B that are `depth_stride` apart from run to run, the first of them `first_depth`.
+    Rows {
+        /// The rows of A.
+        rows: Rows<'a, T>,
+        /// The row of B that the first run's first number meets.
+        first_depth: usize,
+        /// From there to the row that the next run's first number meets.
+        depth_stride: usize,
+    },
+    /// Aᵀ, of one run a row: its rows are A's columns.
+    Columns(Rows<'a, T>),
+}
+
+/// The right factor.
+#[derive(Clone, Copy, Debug)]
+pub enum Right<'a, T> {
+    /// B, of one run a row.
+    Rows(Rows<'a, T>),
+    /// A matrix whose columns are contiguous: Bᵀ is row-major.
+    Columns(Matrix<'a, T>),
+}
+
+impl<T: Element> Right<'_, T> {
+    fn depth(&self) -> usize {
+        match self {
+            Self::Rows(rows) => rows.grid.rows(),
+            Self::Columns(matrix) => matrix.rows,
+        }
+    }
+
+    fn columns(&self) -> usize {
+        match self {
+            Self::Rows(rows) => rows.columns,
+            Self::Columns(matrix) => matrix.columns,
+        }
+    }
+}
+
+/// Some rows of C, and what they are made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'a, T> {
+    /// The left factor.
+    pub left: Left<'a, T>,
+    /// Which rows of C: their numbers, which a grid counts as it would places in a slice.
+    pub rows: Grid,
+}
 
 /// C ← A·B + β·C on the calling thread.
 ///
 /// # Panics
-/// Where the shapes do not fit each other, or there is nothing to add up (A has no columns).
+/// If the shapes do not fit each other.
 pub fn product<T: Element>(a: Matrix<'_, T>, b: Matrix<'_, T>, beta: T, c: &mut MatrixMut<'_, T>) {
-    check_shapes(&a, &b, c);
-    assert!(b.rows > 0, "a product over no rows of B");
-    if b.rows <= LITTLE_DEPTH {
-        product_in_blocks(a, b, beta, c, &mut [Line([T::ZERO; WIDTH]); 2 * LITTLE_DEPTH]);
-    } else {
-        product_in_blocks(a, b, beta, c, &mut [Line([T::ZERO; WIDTH]); 2 * DEPTH]);
-    }
+    product_at(Level::found(), a, b, beta, c);
 }
 
-fn product_in_blocks<T: Element>(
+/// [`product`] at a level that the processor has.
+pub(super) fn product_at<T: Element>(
+    level: Level,
     a: Matrix<'_, T>,
     b: Matrix<'_, T>,
     beta: T,
     c: &mut MatrixMut<'_, T>,
-    memory: &mut [Line<T>],
 ) {
-    let most = memory.len() / 2;
-    for first in (0..b.rows).step_by(most) {
-        let depth = most.min(b.rows - first);
-        let beta = if first == 0 { beta } else { T::ONE };
-        // Two blocks side by side are copied at once, as a row of both is two cache lines, which a processor fetches together.
-        let (left, right) = memory[..2 * depth].split_at_mut(depth);
-        for column in (0..b.columns).step_by(2 * WIDTH) {
-            copy_blocks(b, first, column, left, right);
-            for (block, column) in [(&*left, column), (&*right, column + WIDTH)] {
-                if column < b.columns {
-                    let width = WIDTH.min(b.columns - column);
-                    all_rows(&At { a, first, block, beta, row: 0, column, width }, c);
+    check_shapes(&a, &b, c);
+    let plain = |rows, stride, columns, data| Rows::new(data, Grid::line(rows, stride), columns);
+    let left = if a.column_stride == 1 {
+        let rows = plain(a.rows, a.row_stride, a.columns, a.data);
+        Left::Rows { rows, first_depth: 0, depth_stride: 0 }
+    } else {
+        Left::Columns(plain(a.columns, a.column_stride, a.rows, a.data))
+    };
+    let right = if b.column_stride == 1 {
+        Right::Rows(plain(b.rows, b.row_stride, b.columns, b.data))
+    } else {
+        Right::Columns(b)
+    };
+    let parts = &[Part { left, rows: Grid::line(a.rows, 1) }];
+    multiply(level, Product { parts, b: right, beta, c });
+}
+
+/// C ← A·B + β·C for some parts of C, which share B.
+///
+/// # Panics
+/// If rows, or rows of C, do not exist.
+pub fn product_of_parts<T: Element>(
+    parts: &[Part<'_, T>],
+    b: Right<'_, T>,
+    beta: T,
+    c: &mut MatrixMut<'_, T>,
+) {
+    multiply(Level::found(), Product { parts, b, beta, c });
+}
+
+/// A product that is to be computed.
+pub(super) struct Product<'a, 'c, T> {
+    parts: &'a [Part<'a, T>],
+    b: Right<'a, T>,
+    beta: T,
+    c: &'a mut MatrixMut<'c, T>,
+}
+
+impl<T: Element> Product<'_, '_, T> {
+    /// Computes it with vectors of one kind.
+    #[inline(always)]
+    pub fn compute<X: Vector<Number = T>>(self) {
+        let (depth, columns) = (self.b.depth(), self.b.columns());
+        assert!(columns == self.c.columns, "{columns} columns of B and {} of C", self.c.columns);
+        for part in self.parts {
+            assert!(part.left.fits(depth), "a left factor that does not fit B's {depth} rows");
+            assert!(
+                part.left.rows() == part.rows.rows(),
+                "{} rows of A for {} of C",
+                part.left.rows(),
+                part.rows.rows()
+            );
+            if part.left.is_empty() {
+                scale(self.c, &part.rows, self.beta);
+            }
+        }
+        let (mut left, mut right) = (Block::<X>::new(), Block::<X>::new());
+        let at_once = depth.div_ceil(depth.div_ceil(DEPTH).max(1)).max(1);
+        for first in (0..depth).step_by(at_once) {
+            let last = (first + at_once).min(depth);
+            // Two blocks side by side are copied at once, as their rows' cache lines are neighbours, which a processor fetches together.
+            for column in (0..columns).step_by(4 * X::LANES) {
+                copy_blocks(&self.b, (first, last), column, &mut left, &mut right);
+                for (block, column) in [(&left, column), (&right, column + 2 * X::LANES)] {
+                    if column >= columns {
+                        continue;
+                    }
+                    let width = (2 * X::LANES).min(columns - column);
+                    for part in self.parts {
+                        let beta = match part.left.begins_in(first, last) {
+                            Some(true) => self.beta,
+                            Some(false) => T::ONE,
+                            None => continue,
+                        };
+                        let at = At { part, block: block.rows(), first, last, beta, column, width };
+                        if width > X::LANES { at.all_rows::<2>(self.c) } else { at.all_rows::<1>(self.c) }
+                    }
                 }
             }
         }
     }
 }
 
-/// All rows of some columns of C, tile by tile.
-fn all_rows<T: Element>(at: &At<'_, T>, c: &mut MatrixMut<'_, T>) {
-    let mut row = 0;
-    while row < at.a.rows {
-        let at = At { row, ..*at };
-        // Equal heights: a tile of one or two rows waits for its own additions.
-        let left = at.a.rows - row;
-        row += match left.div_ceil(left.div_ceil(ROWS)) {
-            1 => at.tile::<1>(c),
-            2 => at.tile::<2>(c),
-            3 => at.tile::<3>(c),
-            4 => at.tile::<4>(c),
-            5 => at.tile::<5>(c),
-            _ => at.tile::<ROWS>(c),
-        };
+impl<T: Element> Left<'_, T> {
+    fn rows(&self) -> usize {
+        match self {
+            Self::Rows { rows, .. } => rows.grid.rows(),
+            Self::Columns(columns) => columns.columns,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Rows { rows, .. } => rows.segments * rows.columns == 0,
+            Self::Columns(columns) => columns.grid.rows() == 0,
+        }
+    }
+
+    /// Whether every run meets rows of B.
+    fn fits(&self, depth: usize) -> bool {
+        match *self {
+            Self::Rows { rows, first_depth, depth_stride } => {
+                self.is_empty() || first_depth + (rows.segments - 1) * depth_stride + rows.columns <= depth
+            }
+            Self::Columns(columns) => columns.grid.rows() == depth,
+        }
+    }
+
+    /// Whether some terms lie in a piece of the depth, and if so, whether none lies before it.
+    fn begins_in(&self, first: usize, last: usize) -> Option<bool> {
+        match *self {
+            Self::Rows { rows, first_depth, depth_stride } => (0..rows.segments)
+                .any(|segment| {
+                    let start = first_depth + segment * depth_stride;
+                    start.max(first) < (start + rows.columns).min(last)
+                })
+                .then_some(first_depth >= first),
+            Self::Columns(_) => Some(first == 0),
+        }
     }
 }
 
-/// Copies rows of B from `first` on, and 2·WIDTH of its columns from `column` on, or as many as there are. What lies right of them stays,
-/// and its products are not used.
-fn copy_blocks<T: Element>(
-    b: Matrix<'_, T>,
-    first: usize,
+/// Rows of C that nothing is added to.
+fn scale<T: Element>(c: &mut MatrixMut<'_, T>, rows: &Grid, beta: T) {
+    for (start, count) in rows.runs(0..rows.rows()) {
+        for i in 0..count {
+            let c = c.row(start + i * rows.place_stride);
+            if beta == T::ZERO { c.fill(T::ZERO) } else { c.iter_mut().for_each(|c| *c = beta * *c) }
+        }
+    }
+}
+
+/// Copies a piece of B's rows, and four vectors of each from `column` on, or as many as there are; zeros stand right of them.
+#[inline(always)]
+fn copy_blocks<X: Vector>(
+    b: &Right<'_, X::Number>,
+    (first, last): (usize, usize),
     column: usize,
-    left: &mut [Line<T>],
-    right: &mut [Line<T>],
+    left: &mut Block<X>,
+    right: &mut Block<X>,
 ) {
-    let width = (2 * WIDTH).min(b.columns - column);
-    if b.column_stride == 1 {
-        for (l, (left, right)) in left.iter_mut().zip(right).enumerate() {
-            let from = &b.data[(first + l) * b.row_stride + column..][..width];
-            copy_row(left, &from[..width.min(WIDTH)]);
-            if width > WIDTH {
-                copy_row(right, &from[WIDTH..]);
+    let width = (4 * X::LANES).min(b.columns() - column);
+    match b {
+        Right::Rows(rows) => {
+            for (block, from, to) in [(&mut *left, 0, 2 * X::LANES), (right, 2 * X::LANES, 4 * X::LANES)] {
+                if from < width {
+                    block.fill(rows.grid.runs(first..last).flat_map(
+                        #[inline(always)]
+                        |(start, count)| {
+                            (0..count).map(
+                                #[inline(always)]
+                                move |i| {
+                                    let start = start + i * rows.grid.place_stride + column;
+                                    let numbers = &rows.data[start + from..start + to.min(width)];
+                                    [load(numbers), load(numbers.get(X::LANES..).unwrap_or(&[]))]
+                                },
+                            )
+                        },
+                    ));
+                }
             }
         }
-        return;
-    }
-    // B is transposed, its columns are contiguous. Eight at a time: a first-level cache has places for eight lines whose addresses are
-    // a power of two apart.
-    let eights = width / 8 * 8;
-    for at in (0..eights).step_by(8) {
-        let block = if at < WIDTH { &mut *left } else { &mut *right };
-        copy_columns::<T, 8>(b, (first, column + at), block, at % WIDTH);
-    }
-    for at in eights..width {
-        let block = if at < WIDTH { &mut *left } else { &mut *right };
-        copy_columns::<T, 1>(b, (first, column + at), block, at % WIDTH);
-    }
-}
-
-/// Copies a line or less. A whole one is two moves; for a length that the compiler doesn't know it calls `memcpy`.
-fn copy_row<T: Element>(Line(to): &mut Line<T>, from: &[T]) {
-    match <&[T; WIDTH]>::try_from(from) {
-        Ok(from) => *to = *from,
-        Err(_) => to[..from.len()].copy_from_slice(from),
-    }
-}
-
-/// Copies N columns of a transposed B to the block, from its column `at` on.
-fn copy_columns<T: Element, const N: usize>(
-    b: Matrix<'_, T>,
-    (first, column): (usize, usize),
-    block: &mut [Line<T>],
-    at: usize,
-) {
-    let columns: [&[T]; N] =
-        std::array::from_fn(|j| &b.data[first + (column + j) * b.column_stride..][..block.len()]);
-    for (l, Line(row)) in block.iter_mut().enumerate() {
-        for j in 0..N {
-            row[at + j] = columns[j][l];
+        Right::Columns(matrix) => {
+            for (block, from) in [(left, 0), (right, 2 * X::LANES)] {
+                if from < width {
+                    block.fill((first..last).map(|_| [X::splat(X::Number::ZERO); 2]));
+                    let columns = column + from..column + width.min(from + 2 * X::LANES);
+                    copy_columns(matrix, first, columns, block.numbers(), 2 * X::LANES);
+                }
+            }
         }
     }
 }
 
-/// Some columns of C, from a row on, and what they are made of.
-struct At<'a, T> {
-    a: Matrix<'a, T>,
-    /// Where the block begins in B's rows and A's columns.
+/// A vector of a slice's first numbers; zeros stand for those that it lacks.
+#[inline(always)]
+fn load<X: Vector>(from: &[X::Number]) -> X {
+    if from.len() >= X::LANES {
+        return X::load(from);
+    }
+    let mut numbers = [X::Number::ZERO; 16];
+    numbers[..from.len()].copy_from_slice(from);
+    X::load(&numbers)
+}
+
+/// Copies columns of a transposed B, which are contiguous, to the rows of a block.
+///
+/// Not inlined, so that it is compiled for every processor: where there are instructions that scatter numbers, the compiler uses them here, and
+/// they are slow. Eight columns at a time, since a first-level cache has places for eight lines whose addresses are a power of two apart.
+#[inline(never)]
+fn copy_columns<T: Element>(
+    b: &Matrix<'_, T>,
     first: usize,
-    block: &'a [Line<T>],
+    columns: Range<usize>,
+    block: &mut [T],
+    width: usize,
+) {
+    let depth = block.len() / width;
+    let column = |j: usize| &b.data[first + j * b.column_stride..][..depth];
+    let mut at = 0;
+    let mut next = columns.start;
+    while next + 8 <= columns.end {
+        let from: [&[T]; 8] = std::array::from_fn(|j| column(next + j));
+        for (l, row) in block.chunks_exact_mut(width).enumerate() {
+            for (to, from) in row[at..at + 8].iter_mut().zip(&from) {
+                *to = from[l];
+            }
+        }
+        (at, next) = (at + 8, next + 8);
+    }
+    for (at, j) in (at..).zip(next..columns.end) {
+        for (row, &number) in block.chunks_exact_mut(width).zip(column(j)) {
+            row[at] = number;
+        }
+    }
+}
+
+/// A part of C's rows and some of its columns, and a piece of what they are made of.
+struct At<'a, X, T> {
+    part: &'a Part<'a, T>,
+    block: &'a [[X; 2]],
+    /// The rows of B that the block has.
+    first: usize,
+    last: usize,
     beta: T,
-    row: usize,
     column: usize,
     width: usize,
 }
 
-impl<T: Element> At<'_, T> {
-    /// Computes R rows; returns R.
-    fn tile<const R: usize>(&self, c: &mut MatrixMut<'_, T>) -> usize {
-        if self.width == WIDTH {
-            self.whole_tile::<R>(self.beta, c, (self.row, self.column));
-            return R;
-        }
-        let mut tile = [T::ZERO; ROWS * WIDTH];
-        self.whole_tile::<R>(T::ZERO, &mut MatrixMut::new(&mut tile[..R * WIDTH], R, WIDTH), (0, 0));
-        for (r, tile) in tile.chunks_exact(WIDTH).take(R).enumerate() {
-            let c = &mut c.row(self.row + r)[self.column..self.column + self.width];
-            if self.beta == T::ZERO {
-                c.copy_from_slice(&tile[..self.width]);
-            } else {
-                c.iter_mut().zip(tile).for_each(|(c, &sum)| *c = self.beta.mul_add(*c, sum));
+impl<T: Element, X: Vector<Number = T>> At<'_, X, T> {
+    /// All rows, tile by tile, V vectors wide.
+    #[inline(always)]
+    fn all_rows<const V: usize>(&self, c: &mut MatrixMut<'_, T>) {
+        let rows = self.part.rows.rows();
+        let mut row = 0;
+        while row < rows {
+            // Equal heights: a tile of one or two rows waits for its own additions.
+            let left = rows - row;
+            let height = left.div_ceil(left.div_ceil(X::ROWS));
+            match height {
+                1 => self.tile::<1, V>(row, c),
+                2 => self.tile::<2, V>(row, c),
+                3 => self.tile::<3, V>(row, c),
+                4 => self.tile::<4, V>(row, c),
+                5 if X::ROWS >= 5 => self.tile::<5, V>(row, c),
+                6 if X::ROWS >= 6 => self.tile::<6, V>(row, c),
+                7 if X::ROWS >= 7 => self.tile::<7, V>(row, c),
+                _ if X::ROWS >= 8 => self.tile::<8, V>(row, c),
+                _ => unreachable!("a tile of {height} rows"),
             }
-        }
-        R
-    }
-
-    /// The same for all columns of a tile, at any place of a C.
-    fn whole_tile<const R: usize>(&self, beta: T, c: &mut MatrixMut<'_, T>, at: (usize, usize)) {
-        let (a, depth) = (&self.a, self.block.len());
-        if a.column_stride == 1 {
-            let rows =
-                std::array::from_fn(|r| &a.data[(self.row + r) * a.row_stride + self.first..][..depth]);
-            row_tile::<T, R>(&rows, self.block, beta, c, at);
-        } else {
-            let columns = &a.data[self.first * a.column_stride + self.row..];
-            column_tile::<T, R>(columns, a.column_stride, self.block, beta, c, at);
+            row += height;
         }
     }
-}
 
-/// A tile where A's rows are contiguous.
-///
-/// Not inlined: among its callers' variables the compiler does not keep the sums in registers, which made it three times as slow.
-#[inline(never)]
-fn row_tile<T: Element, const R: usize>(
-    rows: &[&[T]; R],
-    block: &[Line<T>],
-    beta: T,
-    c: &mut MatrixMut<'_, T>,
-    at: (usize, usize),
-) {
-    let depth = block.len();
-    for r in 0..R {
-        assert!(rows[r].len() == depth); // so that `l` need not be compared with each length in the loop
-    }
-    let mut tile = [[T::ZERO; WIDTH]; R];
-    for l in 0..depth {
-        let b = block[l].0;
+    /// R rows.
+    #[inline(always)]
+    fn tile<const R: usize, const V: usize>(&self, row: usize, c: &mut MatrixMut<'_, T>) {
+        let sums = match &self.part.left {
+            Left::Rows { rows, first_depth, depth_stride } => {
+                self.row_tile::<R, V>(rows, (*first_depth, *depth_stride), row)
+            }
+            Left::Columns(columns) => self.column_tile::<R, V>(columns, row),
+        };
+        let starts = self.part.rows.starts::<R>(row);
         for r in 0..R {
-            let a = rows[r][l];
-            for j in 0..WIDTH {
-                tile[r][j] = a.mul_add(b[j], tile[r][j]);
+            let c = &mut c.row(starts[r])[self.column..self.column + self.width];
+            for v in 0..V {
+                let c = &mut c[v * X::LANES..];
+                if c.len() >= X::LANES {
+                    let sum = if self.beta == T::ZERO {
+                        sums[r][v]
+                    } else {
+                        X::splat(self.beta).mul_add(X::load(c), sums[r][v])
+                    };
+                    sum.store(c);
+                } else {
+                    let mut numbers = [T::ZERO; 16];
+                    let sum = if self.beta == T::ZERO {
+                        sums[r][v]
+                    } else {
+                        X::splat(self.beta).mul_add(load(c), sums[r][v])
+                    };
+                    sum.store(&mut numbers);
+                    c.copy_from_slice(&numbers[..c.len()]);
+                }
             }
         }
     }
-    store(&tile, beta, c, at);
-}
 
-/// A tile where A's columns are contiguous.
-#[inline(never)]
-fn column_tile<T: Element, const R: usize>(
-    columns: &[T],
-    stride: usize,
-    block: &[Line<T>],
-    beta: T,
-    c: &mut MatrixMut<'_, T>,
-    at: (usize, usize),
-) {
-    let mut tile = [[T::ZERO; WIDTH]; R];
-    for (column, Line(b)) in columns.chunks(stride).zip(block) {
-        let a: [T; R] = *column.first_chunk().expect("a tile's rows of A");
-        for r in 0..R {
-            for j in 0..WIDTH {
-                tile[r][j] = a[r].mul_add(b[j], tile[r][j]);
+    /// The sums of a tile whose rows of A are contiguous.
+    #[inline(always)]
+    fn row_tile<const R: usize, const V: usize>(
+        &self,
+        a: &Rows<'_, T>,
+        (first_depth, depth_stride): (usize, usize),
+        row: usize,
+    ) -> [[X; V]; R] {
+        let starts = a.grid.starts::<R>(row);
+        let mut tile = [[X::splat(T::ZERO); V]; R];
+        for segment in 0..a.segments {
+            let depth = first_depth + segment * depth_stride;
+            let (from, to) = (depth.max(self.first), (depth + a.columns).min(self.last));
+            if from >= to {
+                continue;
             }
+            let (offset, len) = (segment * a.segment_stride + from - depth, to - from);
+            let mut rows: [&[T]; R] = [&[]; R];
+            for r in 0..R {
+                rows[r] = &a.data[starts[r] + offset..][..len];
+            }
+            tile = add_rows(tile, &rows, &self.block[from - self.first..][..len]);
         }
+        tile
     }
-    store(&tile, beta, c, at);
+
+    /// The sums of a tile whose columns of A are contiguous.
+    #[inline(always)]
+    fn column_tile<const R: usize, const V: usize>(&self, a: &Rows<'_, T>, row: usize) -> [[X; V]; R] {
+        let mut tile = [[X::splat(T::ZERO); V]; R];
+        let mut next = 0;
+        for (start, count) in a.grid.runs(self.first..self.last) {
+            let columns = &a.data[start + row..];
+            tile = add_columns(tile, columns, a.grid.place_stride, &self.block[next..][..count]);
+            next += count;
+        }
+        tile
+    }
 }
 
-/// C ← tile + β·C.
+/// The innermost loop, if A's rows are contiguous. It takes and returns the tile, so that the compiler keeps it in registers.
 #[inline(always)]
-fn store<T: Element, const R: usize>(
-    tile: &[[T; WIDTH]; R],
-    beta: T,
-    c: &mut MatrixMut<'_, T>,
-    (row, column): (usize, usize),
-) {
-    let c = c.tile::<R, WIDTH>(row, column);
+fn add_rows<X: Vector, const R: usize, const V: usize>(
+    mut tile: [[X; V]; R],
+    rows: &[&[X::Number]; R],
+    block: &[[X; 2]],
+) -> [[X; V]; R] {
     for r in 0..R {
-        if beta == T::ZERO {
-            *c[r] = tile[r];
-        } else {
-            for j in 0..WIDTH {
-                c[r][j] = beta.mul_add(c[r][j], tile[r][j]);
+        assert!(rows[r].len() == block.len()); // so that `l` need not be compared with each length in the loop
+    }
+    for l in 0..block.len() {
+        let b = &block[l];
+        for r in 0..R {
+            let a = X::splat(rows[r][l]);
+            for v in 0..V {
+                tile[r][v] = a.mul_add(b[v], tile[r][v]);
             }
         }
     }
+    tile
+}
+
+/// The innermost loop, if A's columns are contiguous.
+#[inline(always)]
+fn add_columns<X: Vector, const R: usize, const V: usize>(
+    mut tile: [[X; V]; R],
+    columns: &[X::Number],
+    stride: usize,
+    block: &[[X; 2]],
+) -> [[X; V]; R] {
+    for (l, b) in block.iter().enumerate() {
+        let column: &[X::Number; R] = columns[l * stride..].first_chunk().expect("a tile's rows of A");
+        for r in 0..R {
+            let a = X::splat(column[r]);
+            for v in 0..V {
+                tile[r][v] = a.mul_add(b[v], tile[r][v]);
+            }
+        }
+    }
+    tile
 }

@@ -186,7 +186,7 @@ impl<T: Element> Layer<T> for GroupNorm {
                     b[c] = beta[c] - mean[group] * a[c];
                 }
                 let (a, b) = (&*a, &*b);
-                for_each_row(x, x, y, [a, b, b], |x, _, a, b, _| x.mul_add(a, b));
+                for_each_row(x, x, y, [a, b, b], |x, _, a, b, _| x * a + b);
             });
         });
     }
@@ -234,7 +234,7 @@ impl<T: Element> Layer<T> for GroupNorm {
                     (q[c], t[c]) = (T::from_f64(constants[group][0]), T::from_f64(constants[group][1]));
                 }
                 let (p, q, t) = (&*p, &*q, &*t);
-                for_each_row(x, dy, dx, [p, q, t], |x, dy, p, q, t| dy.mul_add(p, x.mul_add(q, t)));
+                for_each_row(x, dy, dx, [p, q, t], |x, dy, p, q, t| dy * p + (x * q + t));
             });
         };
         let images = x.par_chunks(task * len).zip(dy.par_chunks(task * len));

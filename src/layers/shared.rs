@@ -124,7 +124,7 @@ impl Shared {
 pub fn reparameterize<T: Element>(mu: &[T], log_variance: &[T], noise: &[T], z: &mut [T]) {
     let half = T::from_f64(0.5);
     for (((z, &m), &s), &e) in z.iter_mut().zip(mu).zip(log_variance).zip(noise) {
-        *z = (half * s).exp().mul_add(e, m);
+        *z = (half * s).exp() * e + m;
     }
 }
 

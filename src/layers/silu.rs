@@ -54,7 +54,7 @@ impl<T: Element> Layer<T> for Silu {
             |((dx, x), dy)| {
                 for ((dx, &x), &dy) in dx.iter_mut().zip(x).zip(dy) {
                     let s = x.sigmoid();
-                    *dx = dy * s * x.mul_add(T::ONE - s, T::ONE);
+                    *dx = dy * s * (x * (T::ONE - s) + T::ONE);
                 }
             },
         );

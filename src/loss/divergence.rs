@@ -144,7 +144,7 @@ fn each_slope<T: Element>(
 #[inline(always)]
 fn kl<T: Element>(mu: T, s: T) -> T {
     let half = T::from_f64(0.5);
-    half * mu.mul_add(mu, exponential_excess(s).phi)
+    half * (mu * mu + exponential_excess(s).phi)
 }
 
 #[inline(always)]
@@ -156,14 +156,14 @@ fn d_kl<T: Element>(mu: T, s: T) -> (T, T) {
 fn jeffreys<T: Element>(mu: T, s: T) -> T {
     let (up, down) = (exponential_excess(s), exponential_excess(-s));
     let square = mu * mu;
-    T::from_f64(0.25) * (square.mul_add(down.exponential, square) + (up.phi + down.phi))
+    T::from_f64(0.25) * ((square * down.exponential + square) + (up.phi + down.phi))
 }
 
 #[inline(always)]
 fn d_jeffreys<T: Element>(mu: T, s: T) -> (T, T) {
     let (up, down) = (exponential_excess(s), exponential_excess(-s));
-    let d_mu = T::from_f64(0.5) * mu.mul_add(down.exponential, mu);
-    let d_s = (mu * mu).mul_add(-down.exponential, up.minus_one - down.minus_one);
+    let d_mu = T::from_f64(0.5) * (mu * down.exponential + mu);
+    let d_s = (up.minus_one - down.minus_one) - mu * mu * down.exponential;
     (d_mu, T::from_f64(0.25) * d_s)
 }
 
@@ -185,7 +185,7 @@ fn exponential_excess<T: Element>(s: T) -> Exponential<T> {
     let near = s.abs() < T::ONE;
     let mut series = T::from_f64(INVERSE_FACTORIALS[0]);
     for &coefficient in &INVERSE_FACTORIALS[1..] {
-        series = series.mul_add(s, T::from_f64(coefficient));
+        series = series * s + T::from_f64(coefficient);
     }
     let series = series * s * s;
     let difference = exponential - T::ONE;

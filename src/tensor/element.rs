@@ -49,7 +49,7 @@ pub trait Element:
     fn from_f64(value: f64) -> Self;
     /// The same number in double precision.
     fn to_f64(self) -> f64;
-    /// `self · factor + addend`, in one rounding where the processor has the instruction.
+    /// `self · factor + addend` in one rounding. For matrix products alone: without the instruction it is a slow function call.
     fn mul_add(self, factor: Self, addend: Self) -> Self;
     /// e to the power of `self`. 0 for large negative numbers, infinity above the type's range, NaN for NaN.
     fn exp(self) -> Self;
@@ -92,12 +92,7 @@ impl Element for f32 {
 
     #[inline(always)]
     fn mul_add(self, factor: Self, addend: Self) -> Self {
-        // Without the instruction, one correctly rounded multiply-add costs a function call of a hundred cycles.
-        if cfg!(any(target_feature = "fma", target_arch = "aarch64")) {
-            Self::mul_add(self, factor, addend)
-        } else {
-            self * factor + addend
-        }
+        self.mul_add(factor, addend)
     }
 
     /// eˣ = 2ⁿ·eʳ with n = round(x / ln 2) and |r| ≤ ½ ln 2, where eight terms of the exponential series leave an error
@@ -112,12 +107,12 @@ impl Element for f32 {
         let x = self.max(SMALLEST).min(LARGEST);
         // Next to 1.5·2²³ the last place of an f32 is 1: adding it rounds to the nearest integer and leaves that integer
         // in the low bits, where a conversion by `as` would check for what an i32 cannot hold.
-        let shifted = Element::mul_add(x, std::f32::consts::LOG2_E, ROUNDING);
+        let shifted = x * std::f32::consts::LOG2_E + ROUNDING;
         let n = shifted - ROUNDING;
-        let r = Element::mul_add(n, -LN_2_LOW, Element::mul_add(n, -LN_2_HIGH, x));
+        let r = (x - n * LN_2_HIGH) - n * LN_2_LOW;
         let mut series = 1.0 / 5040.0;
         for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
-            series = Element::mul_add(series, r, coefficient);
+            series = series * r + coefficient;
         }
         // 2ⁿ in two factors, since n can be 128 and the exponent field ends at 127. Wrapping, because a test for overflow
         // keeps a loop from becoming vector instructions where overflow is checked.
@@ -146,11 +141,11 @@ impl Element for f32 {
         let square = s * s;
         let mut series = 1.0 / 9.0;
         for coefficient in [1.0 / 7.0, 1.0 / 5.0, 1.0 / 3.0] {
-            series = Element::mul_add(series, square, coefficient);
+            series = series * square + coefficient;
         }
-        let artanh = Element::mul_add(series * square, s, s);
+        let artanh = series * square * s + s;
         let exponent = exponent as f32 - if subnormal { 23.0 } else { 0.0 };
-        let value = Element::mul_add(exponent, std::f32::consts::LN_2, 2.0 * artanh);
+        let value = exponent * std::f32::consts::LN_2 + 2.0 * artanh;
         let value = if self == 0.0 { f32::NEG_INFINITY } else { value };
         let value = if self == f32::INFINITY { self } else { value };
         if self >= 0.0 { value } else { f32::NAN }
@@ -204,12 +199,9 @@ impl Element for f64 {
         self
     }
 
+    #[inline(always)]
     fn mul_add(self, factor: Self, addend: Self) -> Self {
-        if cfg!(any(target_feature = "fma", target_arch = "aarch64")) {
-            Self::mul_add(self, factor, addend)
-        } else {
-            self * factor + addend
-        }
+        self.mul_add(factor, addend)
     }
 
     fn exp(self) -> Self {

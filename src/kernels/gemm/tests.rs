@@ -1,4 +1,5 @@
 use super::*;
+use crate::kernels::simd::Level;
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 
 fn random(rng: &mut ChaCha8Rng, count: usize) -> Vec<f64> {
@@ -25,11 +26,12 @@ fn naive(
 type Way = (&'static str, fn(Matrix<'_, f64>, Matrix<'_, f64>, f64, MatrixMut<'_, f64>));
 
 /// Every way to multiply.
-const WAYS: [Way; 4] = [
+const WAYS: [Way; 5] = [
     ("in pieces", |a, b, beta, c| product(a, b, beta, c, &nothing)),
     ("at once", |a, b, beta, mut c| gemm(a, b, beta, &mut c)),
     ("packed", |a, b, beta, mut c| packed(a, b, beta, &mut c)),
     ("unpacked", |a, b, beta, mut c| unpacked::product(a, b, beta, &mut c)),
+    ("portable", |a, b, beta, mut c| unpacked::product_at(Level::Portable, a, b, beta, &mut c)),
 ];
 
 #[test]
@@ -126,17 +128,45 @@ fn beta_zero_overwrites_what_is_no_number() {
 }
 
 #[test]
-#[should_panic(expected = "2 rows from 2 and 2 columns from 1 on of 3 × 4")]
-fn a_tile_that_reaches_over_the_edge_is_refused() {
-    let mut numbers = [0.0_f32; 12];
-    let _ = MatrixMut::new(&mut numbers, 3, 4).tile::<2, 2>(2, 1);
-}
-
-#[test]
-fn a_tile_is_the_numbers_at_its_place() {
-    let mut numbers: Vec<f32> = (0..15).map(|i| i as f32).collect();
-    let mut matrix = MatrixMut::strided(&mut numbers, 3, 4, 5);
-    assert_eq!(matrix.tile::<2, 3>(1, 1), [&mut [6.0, 7.0, 8.0], &mut [11.0, 12.0, 13.0]]);
+fn a_wider_vector_gives_the_same_bits() {
+    let seed = 3;
+    println!("seed {seed}, levels {:?}", Level::all().collect::<Vec<_>>());
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    for case in 0..300 {
+        let mut sizes = [(); 3].map(|()| rng.random_range(1..50));
+        sizes[case % 3] = rng.random_range(60..1200);
+        let [m, k, n] = sizes;
+        let [a, b, c] = [m * k, k * n, m * n]
+            .map(|len| random(&mut rng, len).iter().map(|&v| v as f32).collect::<Vec<_>>());
+        let (ta, tb) = (rng.random_bool(0.5), rng.random_bool(0.5));
+        let ma = if ta { Matrix::new(&a, k, m).transposed() } else { Matrix::new(&a, m, k) };
+        let mb = if tb { Matrix::new(&b, n, k).transposed() } else { Matrix::new(&b, k, n) };
+        let chains = |level| {
+            let mut c = c.clone();
+            unpacked::product_at(level, ma, mb, 1.0, &mut MatrixMut::new(&mut c, m, n));
+            c
+        };
+        // The order that the module promises: equal pieces of the depth, in each a chain of fused multiply-adds.
+        let piece = k.div_ceil(k.div_ceil(512));
+        let mut expected = c.clone();
+        for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
+            for first in (0..k).step_by(piece) {
+                let chain = (first..k.min(first + piece)).fold(0.0_f32, |sum, l| {
+                    let a = if ta { a[l * m + i] } else { a[i * k + l] };
+                    let b = if tb { b[j * k + l] } else { b[l * n + j] };
+                    a.mul_add(b, sum)
+                });
+                expected[i * n + j] += chain;
+            }
+        }
+        for level in Level::all().filter(|&level| level > Level::Portable) {
+            assert!(chains(level) == expected, "case {case}: {m}×{k}×{n} at {level:?}");
+        }
+        // Without the instruction, each term is rounded twice.
+        for (plain, fused) in chains(Level::Portable).iter().zip(&expected) {
+            assert!((plain - fused).abs() <= 1e-4, "case {case}: {plain} and {fused}");
+        }
+    }
 }
 
 #[test]

@@ -86,5 +86,5 @@ fn bernoulli<T: Element>(logit: T, x: T) -> (T, T) {
     let positive = logit >= T::ZERO;
     let missed = if positive { T::ONE - x } else { x };
     let probability = if positive { inverse } else { u * inverse };
-    (size.mul_add(missed, softplus), probability - x)
+    (size * missed + softplus, probability - x)
 }

@@ -242,7 +242,7 @@ fn log_width<T: Element>(delta: T) -> (T, T) {
     ];
     let mut series = T::ZERO;
     for coefficient in SERIES {
-        series = series.mul_add(delta, T::from_f64(coefficient));
+        series = series * delta + T::from_f64(coefficient);
     }
     let u = (-delta).exp();
     let width = if delta < T::from_f64(0.5) { delta * series } else { T::ONE - u };

@@ -40,7 +40,7 @@ fn shift(x: f64) -> (f64, f64) {
     for i in 1..SHIFT as usize {
         let factor = x + i as f64;
         // (P·f)′ = P′·f + P
-        slope = Element::mul_add(slope, factor, product);
+        slope = slope * factor + product;
         product *= factor;
     }
     (product, slope)
@@ -65,13 +65,10 @@ fn stirling(y: f64) -> (f64, f64) {
     let square = inverse * inverse;
     let (mut value, mut slope) = (0.0, 0.0);
     for (k, coefficient) in SERIES.into_iter().enumerate() {
-        value = Element::mul_add(value, square, coefficient);
-        slope = Element::mul_add(slope, square, coefficient * (13 - 2 * k) as f64);
+        value = value * square + coefficient;
+        slope = slope * square + coefficient * (13 - 2 * k) as f64;
     }
-    (
-        Element::mul_add(y - 0.5, log, value * inverse - y),
-        log - Element::mul_add(slope, square, 0.5 * inverse),
-    )
+    ((y - 0.5) * log + (value * inverse - y), log - (slope * square + 0.5 * inverse))
 }
 
 /// The natural logarithm of a positive, normal, finite number, to about 1 unit in the last place; NaN of NaN.
@@ -101,11 +98,11 @@ pub(crate) fn ln(x: f64) -> f64 {
     let square = s * s;
     let mut series = 1.0 / 21.0;
     for coefficient in SERIES {
-        series = Element::mul_add(series, square, coefficient);
+        series = series * square + coefficient;
     }
-    let artanh = Element::mul_add(series * square, s, s);
-    let low = Element::mul_add(k, LN_2_LOW, 2.0 * artanh);
-    let value = Element::mul_add(k, LN_2_HIGH, low);
+    let artanh = series * square * s + s;
+    let low = k * LN_2_LOW + 2.0 * artanh;
+    let value = k * LN_2_HIGH + low;
     if x.is_nan() { x } else { value }
 }
 
@@ -135,12 +132,12 @@ pub(crate) fn exp(x: f64) -> f64 {
         1.0,
         1.0,
     ];
-    let shifted = Element::mul_add(x, std::f64::consts::LOG2_E, ROUNDING);
+    let shifted = x * std::f64::consts::LOG2_E + ROUNDING;
     let k = shifted - ROUNDING;
-    let r = Element::mul_add(k, -LN_2_LOW, Element::mul_add(k, -LN_2_HIGH, x));
+    let r = (x - k * LN_2_HIGH) - k * LN_2_LOW;
     let mut series = 0.0;
     for coefficient in SERIES {
-        series = Element::mul_add(series, r, coefficient);
+        series = series * r + coefficient;
     }
     let power = shifted.to_bits().wrapping_sub(ROUNDING.to_bits()).wrapping_add(1023) << 52;
     series * f64::from_bits(power)

@@ -1,0 +1,370 @@
+//! Which vector instructions this processor has: asked once, at run time, and used from here.
+//!
+//! One build runs everywhere, whatever flags it was compiled with. What is hot is compiled several times, once for each [`Level`], and the
+//! right copy is called: matrix products by [`multiply`], with explicit [`Vector`]s; loops over slices by [`vectorized`], of which the compiler makes vectors.
+//!
+//! # The same bits at every level
+//!
+//! A fused multiply-add has one rounding, a multiplication and an addition have two, so the two are never exchanged: products are fused
+//! and sum up in an order in which the width of a vector does not occur (see [`unpacked`](super::unpacked)); everything else in the engine
+//! multiplies and adds separately, which IEEE 754 defines to the last bit. [`Level::Portable`] is for processors without fused multiply-add:
+//! there a product rounds twice, and its bits differ.
+//!
+//! # Why this file may use `unsafe`
+//!
+//! To call a function that was compiled for instructions, they must have been found first; intrinsics that load and store take pointers;
+//! and a block of B is not cleared before it is filled.
+#![allow(unsafe_code)]
+
+use std::any::TypeId;
+use std::hint::black_box;
+use std::mem::MaybeUninit;
+use std::sync::OnceLock;
+
+use super::unpacked::Product;
+use crate::tensor::Element;
+
+/// What a processor can do, from least to most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// What every processor of this architecture can, without fused multiply-add.
+    Portable,
+    /// Fused multiply-add; on x86-64 also AVX2, with vectors of 8 single-precision numbers.
+    Fused,
+    /// AVX-512, with vectors of 16.
+    Avx512,
+}
+
+impl Level {
+    /// The best level of this processor.
+    pub fn found() -> Self {
+        static FOUND: OnceLock<Level> = OnceLock::new();
+        *FOUND.get_or_init(|| {
+            #[cfg(target_arch = "x86_64")]
+            {
+                let fused = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+                let wide = is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl");
+                if fused && wide {
+                    Self::Avx512
+                } else if fused {
+                    Self::Fused
+                } else {
+                    Self::Portable
+                }
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            {
+                if cfg!(target_arch = "aarch64") { Self::Fused } else { Self::Portable }
+            }
+        })
+    }
+
+    /// All levels that this processor has.
+    #[cfg(test)]
+    pub fn all() -> impl Iterator<Item = Self> {
+        [Self::Portable, Self::Fused, Self::Avx512].into_iter().filter(|&level| level <= Self::found())
+    }
+}
+
+/// Runs a loop over slices, compiled for the processor's vectors. The closure must be marked `#[inline(always)]`, and so must what it calls.
+#[inline(always)]
+pub fn vectorized<R>(task: impl FnOnce() -> R) -> R {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx2,fma")]
+        fn fused<R>(task: impl FnOnce() -> R) -> R {
+            task()
+        }
+        #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+        fn avx512<R>(task: impl FnOnce() -> R) -> R {
+            task()
+        }
+        match Level::found() {
+            Level::Portable => task(),
+            // SAFETY: `found` has seen AVX2 and FMA.
+            Level::Fused => unsafe { fused(task) },
+            // SAFETY: `found` has seen these five and FMA.
+            Level::Avx512 => unsafe { avx512(task) },
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    task()
+}
+
+/// Multiplies at a level that this processor has.
+pub(super) fn multiply<T: Element>(level: Level, product: Product<'_, '_, T>) {
+    assert!(level <= Level::found(), "{level:?} on a processor that has {:?}", Level::found());
+    #[cfg(target_arch = "x86_64")]
+    {
+        use x86::{Eight, Sixteen};
+        #[target_feature(enable = "avx2,fma")]
+        fn eight(product: Product<'_, '_, f32>) {
+            product.compute::<Eight>();
+        }
+        #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+        fn sixteen(product: Product<'_, '_, f32>) {
+            product.compute::<Sixteen>();
+        }
+        #[target_feature(enable = "avx2,fma")]
+        fn any<T: Element>(product: Product<'_, '_, T>) {
+            product.compute::<Array<T, true>>();
+        }
+        if level == Level::Portable {
+            return product.compute::<Array<T, false>>();
+        }
+        if TypeId::of::<T>() != TypeId::of::<f32>() {
+            // SAFETY: the level is at least `Fused`, for which `found` has seen AVX2 and FMA.
+            return unsafe { any(product) };
+        }
+        // SAFETY: T is f32, so source and target are the same type; the source is never used again.
+        let product: Product<'_, '_, f32> = unsafe { std::mem::transmute_copy(&MaybeUninit::new(product)) };
+        match level {
+            // SAFETY: `found` has seen the five of AVX-512 and FMA.
+            Level::Avx512 => unsafe { sixteen(product) },
+            // SAFETY: `found` has seen AVX2 and FMA.
+            _ => unsafe { eight(product) },
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    match level {
+        Level::Portable => product.compute::<Array<T, false>>(),
+        _ => product.compute::<Array<T, true>>(),
+    }
+}
+
+/// Multiply-adds with nothing to load and nothing to wait for, in the processor's widest vectors: `rounds` times twelve. Returns the
+/// floating-point operations, two for each number. For benches: the most that a product can reach.
+pub fn multiply_adds(rounds: usize) -> usize {
+    /// x ← x·factor + term: it settles at term/(1 − factor), so no number gets subnormal.
+    #[inline(always)]
+    fn chains<X: Vector<Number = f32>>(rounds: usize) -> usize {
+        let (factor, term) = black_box((0.9, 0.1));
+        let (factor, term) = (X::splat(factor), X::splat(term));
+        let mut sums = [X::splat(0.5); 12];
+        for _ in 0..black_box(rounds) {
+            for sum in &mut sums {
+                *sum = sum.mul_add(factor, term);
+            }
+        }
+        for sum in sums {
+            let mut numbers = [0.0; 16];
+            sum.store(&mut numbers);
+            black_box(numbers);
+        }
+        2 * rounds * sums.len() * X::LANES
+    }
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx2,fma")]
+        fn eight(rounds: usize) -> usize {
+            chains::<x86::Eight>(rounds)
+        }
+        #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+        fn sixteen(rounds: usize) -> usize {
+            chains::<x86::Sixteen>(rounds)
+        }
+        match Level::found() {
+            Level::Portable => chains::<Array<f32, false>>(rounds),
+            // SAFETY: `found` has seen AVX2 and FMA.
+            Level::Fused => unsafe { eight(rounds) },
+            // SAFETY: `found` has seen the five of AVX-512 and FMA.
+            Level::Avx512 => unsafe { sixteen(rounds) },
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    match Level::found() {
+        Level::Portable => chains::<Array<f32, false>>(rounds),
+        _ => chains::<Array<f32, true>>(rounds),
+    }
+}
+
+/// A vector register of numbers, or an array that stands for one. Those of instructions that not every processor has are private to this
+/// file, which hands them to [`Product::compute`] alone, inside of functions for processors that have them.
+pub(super) trait Vector: Copy {
+    /// What it is a vector of.
+    type Number: Element;
+    /// How many.
+    const LANES: usize;
+    /// The rows of a tile: with two vectors each they fill the registers, and leave room for two vectors of B and one of A.
+    const ROWS: usize;
+
+    /// The number in every lane.
+    fn splat(number: Self::Number) -> Self;
+    /// The first numbers of a slice.
+    ///
+    /// # Panics
+    /// If it has too few.
+    fn load(from: &[Self::Number]) -> Self;
+    /// Writes the first numbers of a slice.
+    ///
+    /// # Panics
+    /// If it has too few.
+    fn store(self, to: &mut [Self::Number]);
+    /// `self · factor + addend`, fused if the level is.
+    fn mul_add(self, factor: Self, addend: Self) -> Self;
+}
+
+/// A vector without instructions of its own.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Array<T, const FUSED: bool>([T; 4]);
+
+impl<T: Element, const FUSED: bool> Vector for Array<T, FUSED> {
+    type Number = T;
+    const LANES: usize = 4;
+    const ROWS: usize = 4;
+
+    #[inline(always)]
+    fn splat(number: T) -> Self {
+        Self([number; 4])
+    }
+
+    #[inline(always)]
+    fn load(from: &[T]) -> Self {
+        Self(*from.first_chunk().expect("a vector"))
+    }
+
+    #[inline(always)]
+    fn store(self, to: &mut [T]) {
+        *to.first_chunk_mut().expect("a vector") = self.0;
+    }
+
+    #[inline(always)]
+    fn mul_add(self, factor: Self, addend: Self) -> Self {
+        Self(std::array::from_fn(|i| {
+            if FUSED {
+                self.0[i].mul_add(factor.0[i], addend.0[i])
+            } else {
+                self.0[i] * factor.0[i] + addend.0[i]
+            }
+        }))
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::Vector;
+
+    /// AVX2's vector.
+    #[derive(Clone, Copy)]
+    pub struct Eight(__m256);
+
+    impl Vector for Eight {
+        type Number = f32;
+        const LANES: usize = 8;
+        const ROWS: usize = 6;
+
+        #[inline(always)]
+        fn splat(number: f32) -> Self {
+            // SAFETY: a value of this type is made only on a processor with AVX2 and FMA (see the trait).
+            Self(unsafe { _mm256_set1_ps(number) })
+        }
+
+        #[inline(always)]
+        fn load(from: &[f32]) -> Self {
+            let from: &[f32; 8] = from.first_chunk().expect("a vector");
+            // SAFETY: as in `splat`; the pointer is to eight numbers, and need not be aligned.
+            Self(unsafe { _mm256_loadu_ps(from.as_ptr()) })
+        }
+
+        #[inline(always)]
+        fn store(self, to: &mut [f32]) {
+            let to: &mut [f32; 8] = to.first_chunk_mut().expect("a vector");
+            // SAFETY: as in `splat`; the pointer is to eight numbers that are borrowed exclusively, and need not be aligned.
+            unsafe { _mm256_storeu_ps(to.as_mut_ptr(), self.0) }
+        }
+
+        #[inline(always)]
+        fn mul_add(self, factor: Self, addend: Self) -> Self {
+            // SAFETY: as in `splat`.
+            Self(unsafe { _mm256_fmadd_ps(self.0, factor.0, addend.0) })
+        }
+    }
+
+    /// AVX-512's vector.
+    #[derive(Clone, Copy)]
+    pub struct Sixteen(__m512);
+
+    impl Vector for Sixteen {
+        type Number = f32;
+        const LANES: usize = 16;
+        const ROWS: usize = 8;
+
+        #[inline(always)]
+        fn splat(number: f32) -> Self {
+            // SAFETY: a value of this type is made only on a processor with AVX-512 (see the trait).
+            Self(unsafe { _mm512_set1_ps(number) })
+        }
+
+        #[inline(always)]
+        fn load(from: &[f32]) -> Self {
+            let from: &[f32; 16] = from.first_chunk().expect("a vector");
+            // SAFETY: as in `splat`; the pointer is to sixteen numbers, and need not be aligned.
+            Self(unsafe { _mm512_loadu_ps(from.as_ptr()) })
+        }
+
+        #[inline(always)]
+        fn store(self, to: &mut [f32]) {
+            let to: &mut [f32; 16] = to.first_chunk_mut().expect("a vector");
+            // SAFETY: as in `splat`; the pointer is to sixteen numbers that are borrowed exclusively, and need not be aligned.
+            unsafe { _mm512_storeu_ps(to.as_mut_ptr(), self.0) }
+        }
+
+        #[inline(always)]
+        fn mul_add(self, factor: Self, addend: Self) -> Self {
+            // SAFETY: as in `splat`.
+            Self(unsafe { _mm512_fmadd_ps(self.0, factor.0, addend.0) })
+        }
+    }
+}
+
+/// Rows of two vectors each: a block of B. It is not cleared when it is made, since most products fill only a part of it.
+pub(super) struct Block<X> {
+    rows: [MaybeUninit<[X; 2]>; DEPTH],
+    len: usize,
+}
+
+/// The most rows of a block. A tile's start and end cost some ten steps of its loop, so a deep block is worth more than one that leaves
+/// room for other things in the first-level cache.
+pub(super) const DEPTH: usize = 512;
+
+impl<X: Vector> Block<X> {
+    /// Without rows.
+    #[inline(always)]
+    pub fn new() -> Self {
+        Self { rows: [const { MaybeUninit::uninit() }; DEPTH], len: 0 }
+    }
+
+    /// Takes all rows from an iterator, in place of those that were there.
+    ///
+    /// # Panics
+    /// If there are more than [`DEPTH`].
+    #[inline(always)]
+    pub fn fill(&mut self, rows: impl Iterator<Item = [X; 2]>) {
+        self.len = 0;
+        let mut len = 0;
+        for row in rows {
+            self.rows[len].write(row);
+            len += 1;
+        }
+        self.len = len;
+    }
+
+    /// The rows.
+    #[inline(always)]
+    pub fn rows(&self) -> &[[X; 2]] {
+        // SAFETY: `fill` has written the first `len` rows, each of them before it counted it.
+        unsafe { std::slice::from_raw_parts(self.rows.as_ptr().cast(), self.len) }
+    }
+
+    /// The rows as numbers, 2·LANES each.
+    pub fn numbers(&mut self) -> &mut [X::Number] {
+        // SAFETY: as in `rows`. A vector is LANES numbers and nothing else, aligned at least as they are, and any numbers are a vector.
+        unsafe { std::slice::from_raw_parts_mut(self.rows.as_mut_ptr().cast(), self.len * 2 * X::LANES) }
+    }
+}
