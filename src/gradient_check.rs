@@ -83,10 +83,12 @@ pub(crate) fn convolution_grid(count: usize) -> Vec<(Geometry, usize, usize)> {
         let turn = grid.len();
         let kernel = [(4, 4), (3, 3), (1, 1), (2, 3), (5, 2), (3, 4)][turn % 6];
         let (stride, padding) = ([1, 2, 3][turn / 6 % 3], [0, 1, 2][turn / 18 % 3]);
-        // Every seventh has channels enough for its places to be cut into regions.
-        let channels = if turn % 7 == 0 { 16 } else { rng.random_range(1..4) };
+        // Every seventh has channels enough for its patches to be read in place.
+        let is_in_place = turn % 7 == 0;
+        let channels = if is_in_place { 16 } else { rng.random_range(1..4) };
         let image = (rng.random_range(1..8), rng.random_range(1..8), channels);
         let (small_channels, batch) = (rng.random_range(1..5), rng.random_range(1..4));
+        let small_channels = if is_in_place { 15 + small_channels } else { small_channels };
         let padding = padding.min(kernel.0 - 1).min(kernel.1 - 1);
         if let Ok(geometry) = Geometry::new(image, kernel, stride, padding) {
             grid.push((geometry, small_channels, batch));

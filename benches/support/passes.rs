@@ -107,14 +107,11 @@ fn one_convolution(bench: &mut Bench<'_>, name: &str, g: &Geometry, filters: usi
         &mut columns,
         |_| (),
         |columns| {
-            for region in g.regions() {
-                for images in images.chunks(chunk * g.large_len()) {
-                    for (image, columns) in images
-                        .chunks_exact(g.large_len())
-                        .zip(columns.chunks_exact_mut(region.places() * stride))
-                    {
-                        im2col(g, &region, image, columns, stride);
-                    }
+            for images in images.chunks(chunk * g.large_len()) {
+                for (image, columns) in
+                    images.chunks_exact(g.large_len()).zip(columns.chunks_exact_mut(columns_len))
+                {
+                    im2col(g, image, columns, stride);
                 }
             }
         },
@@ -128,14 +125,11 @@ fn one_convolution(bench: &mut Bench<'_>, name: &str, g: &Geometry, filters: usi
         |_| (),
         |sum| {
             sum.fill(0.0);
-            for region in g.regions() {
-                for images in sum.chunks_mut(chunk * g.large_len()) {
-                    for (image, columns) in images
-                        .chunks_exact_mut(g.large_len())
-                        .zip(columns.chunks_exact(region.places() * stride))
-                    {
-                        col2im(g, &region, columns, stride, image);
-                    }
+            for images in sum.chunks_mut(chunk * g.large_len()) {
+                for (image, columns) in
+                    images.chunks_exact_mut(g.large_len()).zip(columns.chunks_exact(columns_len))
+                {
+                    col2im(g, columns, stride, image);
                 }
             }
         },

@@ -44,6 +44,17 @@ impl Grid {
         self.images * self.height * self.width
     }
 
+    /// The grid of the same places where each is `factor` numbers long.
+    pub fn times(&self, factor: usize) -> Self {
+        Self {
+            first: self.first * factor,
+            image_stride: self.image_stride * factor,
+            row_stride: self.row_stride * factor,
+            place_stride: self.place_stride * factor,
+            ..*self
+        }
+    }
+
     /// Where R rows begin, from `row` on. What lies beyond the last row continues the pattern.
     #[inline(always)]
     pub(super) fn starts<const R: usize>(&self, row: usize) -> [usize; R] {

@@ -9,7 +9,7 @@ pub mod gemm;
 pub mod geometry;
 pub mod grid;
 pub mod matrix;
-pub mod regions;
 pub mod scratch;
 pub mod simd;
 pub mod unpacked;
+pub mod windows;

@@ -85,6 +85,16 @@ pub enum Right<'a, T> {
     Columns(Matrix<'a, T>),
 }
 
+impl<'a, T: Element> From<Matrix<'a, T>> for Right<'a, T> {
+    fn from(b: Matrix<'a, T>) -> Self {
+        if b.column_stride == 1 {
+            Self::Rows(Rows::new(b.data, Grid::line(b.rows, b.row_stride), b.columns))
+        } else {
+            Self::Columns(b)
+        }
+    }
+}
+
 impl<T: Element> Right<'_, T> {
     fn depth(&self) -> usize {
         match self {
@@ -134,13 +144,8 @@ pub(super) fn product_at<T: Element>(
     } else {
         Left::Columns(plain(a.columns, a.column_stride, a.rows, a.data))
     };
-    let right = if b.column_stride == 1 {
-        Right::Rows(plain(b.rows, b.row_stride, b.columns, b.data))
-    } else {
-        Right::Columns(b)
-    };
     let parts = &[Part { left, rows: Grid::line(a.rows, 1) }];
-    multiply(level, Product { parts, b: right, beta, c });
+    multiply(level, Product { parts, b: Right::from(b), beta, c });
 }
 
 /// C ← A·B + β·C for some parts of C, which share B.

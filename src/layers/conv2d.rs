@@ -20,13 +20,13 @@
 
 use rayon::prelude::*;
 
-use super::patches::{for_each_group, work_len};
+use super::patches::Patches;
 use super::torch::pair;
 use super::work::{add_partials, add_rows, task_images};
 use super::{
     Activation, Backward, Describe, Forward, Init, Layer, Layout, ParameterSpec, Torch, Work, WorkLen,
 };
-use crate::kernels::gemm::{Matrix, MatrixMut, transpose};
+use crate::kernels::gemm::MatrixMut;
 use crate::kernels::geometry::Geometry;
 use crate::tensor::{Element, ImageShape};
 
@@ -47,9 +47,8 @@ impl Conv2d {
         self.geometry.places() * self.filters
     }
 
-    /// W as a matrix `[O × K·K·C]`.
-    fn weight<'a, T: Element>(&self, weight: &'a [T]) -> Matrix<'a, T> {
-        Matrix::new(weight, self.filters, self.geometry.patch_len())
+    fn patches(&self) -> Patches {
+        Patches::new(self.geometry, self.filters)
     }
 }
 
@@ -68,7 +67,7 @@ impl Describe for Conv2d {
     }
 
     fn work_len(&self) -> WorkLen {
-        work_len(&self.geometry, self.filters, self.filters)
+        self.patches().work_len(self.filters)
     }
 
     fn flops(&self) -> usize {
@@ -124,48 +123,36 @@ impl<T: Element> Layer<T> for Conv2d {
     /// y ← activation(conv(x) + bias): B·H·W·C → B·H′·W′·O.
     fn forward(&self, x: &[T], y: &mut [T], pass: Forward<'_, T>) {
         let (weight, bias) = (pass.parameters.get(0), pass.parameters.get(1));
-        let (g, image, small) = (&self.geometry, self.geometry.large_len(), self.small_len());
+        let (patches, image, small) = (self.patches(), self.geometry.large_len(), self.small_len());
         let Work { scratch, transposed, .. } = pass.work;
-        let (wt, task) = (transpose(self.weight(weight), transposed), task_images(pass.batch));
+        let (wt, task) = (patches.transposed(weight, transposed), task_images(pass.batch));
         y.par_chunks_mut(task * small).zip(x.par_chunks(task * image)).for_each(|(y, x)| {
-            for_each_group(g, self.filters, x.len() / image, scratch, |mut columns, mut rows| {
-                columns.im2col(x);
-                rows.write(y, |y| {
-                    columns.times(wt, &mut MatrixMut::new(y, y.len() / self.filters, self.filters));
-                    self.activation.forward_with_bias(y, bias);
-                });
-            });
+            patches.times(x, wt, y, scratch);
+            self.activation.forward_with_bias(y, bias);
         });
     }
 
     fn backward(&self, x: &[T], y: &[T], dy: &mut [T], dx: Option<&mut [T]>, mut pass: Backward<'_, T>) {
-        let (g, image, small) = (&self.geometry, self.geometry.large_len(), self.small_len());
-        let (w, task) = (self.weight(pass.parameters.get(0)), task_images(pass.batch));
+        let (patches, image, small) = (self.patches(), self.geometry.large_len(), self.small_len());
+        let (weight, task) = (pass.parameters.get(0), task_images(pass.batch));
         let mut gradients = pass.gradients.weight_and_bias();
         let (weight_len, partial_len) =
             (gradients.weight.len(), gradients.weight.len() + gradients.bias.len());
-        let Work { scratch, partials, .. } = pass.work;
+        let Work { scratch, partials, transposed } = pass.work;
+        let arranged = patches.arranged(weight, transposed);
         let used = &mut partials[..pass.batch.div_ceil(task) * partial_len];
 
         // Each task adds up dW = dYᵀ·X̂ and db = Σ dY of its own images, and makes dX = col2im(dY·W) of them.
-        let one_task = |sums: &mut [T], d: &mut [T], y: &[T], x: &[T], mut dx: Option<&mut [T]>| {
+        let one_task = |sums: &mut [T], d: &mut [T], y: &[T], x: &[T], dx: Option<&mut [T]>| {
             sums.fill(T::ZERO);
             let (dw, db) = sums.split_at_mut(weight_len);
-            let mut dw = MatrixMut::new(dw, self.filters, g.patch_len());
+            let mut dw = MatrixMut::new(dw, self.filters, self.geometry.patch_len());
             self.activation.backward(y, d);
             add_rows(d, db);
-            if let Some(dx) = &mut dx {
-                dx.fill(T::ZERO);
+            patches.weight_gradient(d, x, &mut dw, scratch);
+            if let Some(dx) = dx {
+                patches.to_large(d, arranged, dx, scratch);
             }
-            for_each_group(g, self.filters, x.len() / image, scratch, |mut columns, mut rows| {
-                let dy = rows.gather(d);
-                columns.im2col(x);
-                columns.add_weight_gradient(dy, &mut dw);
-                if let Some(dx) = &mut dx {
-                    columns.assign_product(dy, w);
-                    columns.col2im(dx);
-                }
-            });
         };
         let inputs = x.par_chunks(task * image).zip(y.par_chunks(task * small));
         let tasks = used.par_chunks_mut(partial_len).zip(dy.par_chunks_mut(task * small)).zip(inputs);

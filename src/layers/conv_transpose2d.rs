@@ -24,11 +24,11 @@
 use rayon::prelude::*;
 
 use super::conv2d::{convolution_arguments, kernel_parameters};
-use super::patches::{for_each_group, work_len};
+use super::patches::Patches;
 use super::torch::pair;
 use super::work::{add_partials, add_rows, task_images};
 use super::{Activation, Backward, Describe, Forward, Gradients, Layer, ParameterSpec, Torch, Work, WorkLen};
-use crate::kernels::gemm::{Matrix, MatrixMut, nothing, product, transpose};
+use crate::kernels::gemm::{Matrix, MatrixMut, nothing, product};
 use crate::kernels::geometry::Geometry;
 use crate::tensor::{Element, ImageShape};
 
@@ -47,6 +47,10 @@ impl ConvTranspose2d {
     /// The numbers of one image on the small side.
     fn small_len(&self) -> usize {
         self.geometry.places() * self.small_channels
+    }
+
+    fn patches(&self) -> Patches {
+        Patches::new(self.geometry, self.small_channels)
     }
 
     /// W as a matrix `[S × K·K·C]`.
@@ -85,7 +89,7 @@ impl Describe for ConvTranspose2d {
         if self.geometry.is_whole_image() {
             return WorkLen::default();
         }
-        work_len(&self.geometry, self.small_channels, self.geometry.channels)
+        self.patches().work_len(self.geometry.channels)
     }
 
     fn flops(&self) -> usize {
@@ -128,45 +132,39 @@ impl<T: Element> Layer<T> for ConvTranspose2d {
             y.par_chunks_mut(image).for_each(|y| self.activation.forward_with_bias(y, bias));
             return;
         }
-        let (w, task, scratch) = (self.weight(weight), task_images(pass.batch), &pass.work.scratch);
+        let Work { scratch, transposed, .. } = pass.work;
+        let (patches, task) = (self.patches(), task_images(pass.batch));
+        let arranged = patches.arranged(weight, transposed);
         y.par_chunks_mut(task * image).zip(x.par_chunks(task * small)).for_each(|(y, x)| {
-            y.fill(T::ZERO);
-            for_each_group(g, self.small_channels, x.len() / small, scratch, |mut columns, mut rows| {
-                columns.assign_product(rows.gather(x), w);
-                columns.col2im(y);
-            });
+            patches.to_large(x, arranged, y, scratch);
             self.activation.forward_with_bias(y, bias);
         });
     }
 
     fn backward(&self, x: &[T], y: &[T], dy: &mut [T], dx: Option<&mut [T]>, mut pass: Backward<'_, T>) {
         let (g, image, small) = (&self.geometry, self.geometry.large_len(), self.small_len());
-        let weight = self.weight(pass.parameters.get(0));
+        let weight = pass.parameters.get(0);
         let mut gradients = pass.gradients.weight_and_bias();
         if g.is_whole_image() {
-            return self.backward_whole_image(x, y, weight, dy, &mut gradients, dx);
+            return self.backward_whole_image(x, y, self.weight(weight), dy, &mut gradients, dx);
         }
         let Work { scratch, partials, transposed } = pass.work;
-        let (wt, task) = (transpose(weight, transposed), task_images(pass.batch));
+        let patches = self.patches();
+        let (wt, task) = (patches.transposed(weight, transposed), task_images(pass.batch));
         let (weight_len, partial_len) =
             (gradients.weight.len(), gradients.weight.len() + gradients.bias.len());
         let used = &mut partials[..pass.batch.div_ceil(task) * partial_len];
         // Each task adds up dW = Xᵀ·D̂ and db = Σ dY of its own images, and makes dX = D̂·Wᵀ of them.
-        let one_task = |sums: &mut [T], d: &mut [T], y: &[T], x: &[T], mut dx: Option<&mut [T]>| {
+        let one_task = |sums: &mut [T], d: &mut [T], y: &[T], x: &[T], dx: Option<&mut [T]>| {
             sums.fill(T::ZERO);
             let (dw, db) = sums.split_at_mut(weight_len);
             let mut dw = MatrixMut::new(dw, self.small_channels, g.patch_len());
             self.activation.backward(y, d);
             add_rows(d, db);
-            for_each_group(g, self.small_channels, x.len() / small, scratch, |mut columns, mut rows| {
-                columns.im2col(d);
-                columns.add_weight_gradient(rows.gather(x), &mut dw);
-                let Some(dx) = &mut dx else { return };
-                rows.write(dx, |dx| {
-                    let rows = dx.len() / self.small_channels;
-                    columns.times(wt, &mut MatrixMut::new(dx, rows, self.small_channels));
-                });
-            });
+            match dx {
+                Some(dx) => patches.weight_gradient_and_times(x, d, &mut dw, (wt, dx), scratch),
+                None => patches.weight_gradient(x, d, &mut dw, scratch),
+            }
         };
         let large = dy.par_chunks_mut(task * image).zip(y.par_chunks(task * image));
         let tasks = used.par_chunks_mut(partial_len).zip(large).zip(x.par_chunks(task * small));

@@ -1,193 +1,394 @@
-//! What a convolution and its transpose share: the columns of a task's images, region by region, and the three products with them.
+//! What a convolution and its transpose share: the three products with the patches of images.
 //!
-//! Let X̂ = im2col(large side), `[places × K·K·C]`, a matrix R of the small side's pixels, `[places × S]`, and the weight W,
+//! Let X̂ be the patches of the large side, `[places × K·K·C]`, R the small side's pixels as rows, `[places × S]`, and W the weight,
 //! `[S × K·K·C]`. Both layers, forward and backward, are made of
 //!
 //! ```text
-//! R  = X̂·Wᵀ      Columns::times                 forward of a convolution, input gradient of its transpose
-//! dW += Rᵀ·X̂     Columns::add_weight_gradient   the weight gradient of both
-//! X̂  = R·W       Columns::assign_product        what col2im adds up: input gradient of a convolution, forward of its transpose
+//! R  = X̂·Wᵀ          Patches::times              forward of a convolution, input gradient of its transpose
+//! dW += Rᵀ·X̂         Patches::weight_gradient    the weight gradient of both
+//! X  = im2colᵀ(R·W)   Patches::to_large           input gradient of a convolution, forward of its transpose
 //! ```
 //!
-//! Each multiplies only the blocks of X̂ that are not zero (see [`regions`](crate::kernels::regions)). For that, a task takes its images
-//! region by region, and of a region as many images at once as fit the scratch. The more images, the fewer times W is
-//! copied for a product.
+//! There are two ways, and the number of channels decides ([`Patches::are_read_in_place`]):
+//!
+//! - **In place.** With many channels a patch is a few long runs of the image. The products read it there, region by region, so that
+//!   nothing is multiplied by the padding's zeros ([`windows`](crate::kernels::windows)). The third product is a convolution too, of the small side by the
+//!   kernel's taps in reverse, phase by phase.
+//! - **By im2col and col2im**, the definition: with few channels the runs are too short for that, and X̂ is small. A task's images are taken in groups,
+//!   of which X̂ fits the scratch.
 
 use std::ops::Range;
 
 use super::work::{MOST_TASKS, WorkLen};
 use crate::kernels::columns::{col2im, im2col};
-use crate::kernels::gemm::{Matrix, MatrixMut, gemm, padded_stride};
+use crate::kernels::gemm::{Matrix, MatrixMut, gemm, padded_stride, transpose};
 use crate::kernels::geometry::Geometry;
-use crate::kernels::regions::Region;
+use crate::kernels::grid::Grid;
 use crate::kernels::scratch::Scratch;
+use crate::kernels::unpacked::{Left, Part, Right, Rows, product_of_parts};
+use crate::kernels::windows::{Phase, Region, regions};
 use crate::tensor::Element;
 
-/// A group has about this many numbers of columns and rows (1 MiB in single precision): the second- and third-level caches hold it, and
-/// its products have rows enough. (With half of it, a step of the article preset took 3 % longer, with a quarter 6 %.)
+/// With fewer channels than this on either side, patches are copied.
+const FEWEST_CHANNELS: usize = 16;
+
+/// A group has about this many numbers of columns (1 MiB in single precision): the second- and third-level caches hold it, and
+/// its products have rows enough.
 const GROUP_NUMBERS: usize = 256 * 1024;
 
-/// The most images of a region in one group.
-fn most_images(geometry: &Geometry, region: &Region, small_channels: usize) -> usize {
-    (GROUP_NUMBERS / image_len(geometry, region, small_channels)).max(1)
+/// The most regions that share one copy of the weight.
+const MOST_PARTS: usize = 9;
+
+/// The products of one layer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patches {
+    geometry: Geometry,
+    /// S, the channels of the small side.
+    small_channels: usize,
 }
 
-/// The numbers of scratch that a region of one image takes: its columns, with the gaps, and its gathered rows.
-fn image_len(geometry: &Geometry, region: &Region, small_channels: usize) -> usize {
-    region.places() * (padded_stride(geometry.patch_len()) + small_channels)
+/// An image side: its rows, columns and channels.
+#[derive(Clone, Copy)]
+struct Side {
+    height: usize,
+    width: usize,
+    channels: usize,
 }
 
-/// The working memory of a layer of this geometry: scratch for [`for_each_group`], a weight and bias gradient for each task, and a
-/// transposed weight.
-pub(super) fn work_len(geometry: &Geometry, small_channels: usize, biases: usize) -> WorkLen {
-    let len = |region| {
-        most_images(geometry, &region, small_channels) * image_len(geometry, &region, small_channels)
-    };
-    let weight = small_channels * geometry.patch_len();
-    WorkLen {
-        scratch: geometry.regions().map(len).max().unwrap_or(0),
-        partials: MOST_TASKS * (weight + biases),
-        transposed: weight,
+impl Side {
+    fn len(&self) -> usize {
+        self.height * self.width * self.channels
     }
 }
 
-/// Calls `visit` for every region of a task's `images` images, a group of them at a time.
-pub(super) fn for_each_group<T: Element>(
-    geometry: &Geometry,
-    small_channels: usize,
-    images: usize,
-    scratch: &Scratch<T>,
-    mut visit: impl FnMut(Columns<'_, T>, Rows<'_, T>),
-) {
-    let row_stride = padded_stride(geometry.patch_len());
-    for region in geometry.regions() {
-        let groups = images.div_ceil(most_images(geometry, &region, small_channels));
-        let at_once = images.div_ceil(groups.max(1));
-        scratch.with(at_once * image_len(geometry, &region, small_channels), |scratch| {
-            for first in (0..images).step_by(at_once) {
-                let images = first..(first + at_once).min(images);
-                let places = images.len() * region.places();
-                let (columns, rows) = scratch.split_at_mut(places * row_stride);
-                let rows = &mut rows[..places * small_channels];
-                visit(
-                    Columns {
-                        geometry,
-                        region: &region,
-                        images: images.clone(),
-                        numbers: columns,
-                        row_stride,
-                    },
-                    Rows { geometry, region: &region, images, numbers: rows, channels: small_channels },
-                );
+impl Patches {
+    /// Between the large side of a geometry and `small_channels` on its small side.
+    pub fn new(geometry: Geometry, small_channels: usize) -> Self {
+        Self { geometry, small_channels }
+    }
+
+    fn are_read_in_place(&self) -> bool {
+        self.geometry.channels.min(self.small_channels) >= FEWEST_CHANNELS
+    }
+
+    fn large(&self) -> Side {
+        let g = &self.geometry;
+        Side { height: g.height, width: g.width, channels: g.channels }
+    }
+
+    fn small(&self) -> Side {
+        let g = &self.geometry;
+        Side { height: g.small_height, width: g.small_width, channels: self.small_channels }
+    }
+
+    /// W as a matrix `[S × K·K·C]`.
+    pub fn weight<'a, T: Element>(&self, weight: &'a [T]) -> Matrix<'a, T> {
+        Matrix::new(weight, self.small_channels, self.geometry.patch_len())
+    }
+
+    /// The working memory of a layer with `biases`: columns for each thread, a weight and bias gradient for each task, and an arranged weight.
+    pub fn work_len(&self, biases: usize) -> WorkLen {
+        let weight = self.small_channels * self.geometry.patch_len();
+        let scratch = if self.are_read_in_place() { 0 } else { self.most_images() * self.columns_len() };
+        WorkLen { scratch, partials: MOST_TASKS * (weight + biases), transposed: weight }
+    }
+
+    /// The numbers of an image's columns, with the gaps between rows.
+    fn columns_len(&self) -> usize {
+        self.geometry.places() * padded_stride(self.geometry.patch_len())
+    }
+
+    /// The most images in one group.
+    fn most_images(&self) -> usize {
+        (GROUP_NUMBERS / self.columns_len()).max(1)
+    }
+
+    /// What [`Self::times`] multiplies by: Wᵀ, in `memory`.
+    pub fn transposed<'a, T: Element>(&self, weight: &[T], memory: &'a mut [T]) -> Matrix<'a, T> {
+        transpose(self.weight(weight), memory)
+    }
+
+    /// R ← X̂·Wᵀ for a task's images, given [`Self::transposed`].
+    pub fn times<T: Element>(&self, large: &[T], wt: Matrix<'_, T>, small: &mut [T], scratch: &Scratch<T>) {
+        if self.are_read_in_place() {
+            return self.times_in_place(large, wt, small);
+        }
+        self.for_each_group(large.len() / self.large().len(), scratch, |images, columns| {
+            self.im2col(&large[images.of(self.large())], columns);
+            self.times_columns(columns, wt, &mut small[images.of(self.small())]);
+        });
+    }
+
+    /// dW += Rᵀ·X̂ for a task's images.
+    pub fn weight_gradient<T: Element>(
+        &self,
+        small: &[T],
+        large: &[T],
+        dw: &mut MatrixMut<'_, T>,
+        scratch: &Scratch<T>,
+    ) {
+        if self.are_read_in_place() {
+            return self.weight_gradient_in_place(small, large, dw);
+        }
+        self.for_each_group(large.len() / self.large().len(), scratch, |images, columns| {
+            self.im2col(&large[images.of(self.large())], columns);
+            self.weight_gradient_of_columns(&small[images.of(self.small())], columns, dw);
+        });
+    }
+
+    /// Both of the above, which have X̂ in common: dW += Rᵀ·X̂ for the pixels R of `small`, and `product` ← X̂·Wᵀ.
+    pub fn weight_gradient_and_times<T: Element>(
+        &self,
+        small: &[T],
+        large: &[T],
+        dw: &mut MatrixMut<'_, T>,
+        (wt, product): (Matrix<'_, T>, &mut [T]),
+        scratch: &Scratch<T>,
+    ) {
+        if self.are_read_in_place() {
+            self.weight_gradient_in_place(small, large, dw);
+            return self.times_in_place(large, wt, product);
+        }
+        self.for_each_group(large.len() / self.large().len(), scratch, |images, columns| {
+            self.im2col(&large[images.of(self.large())], columns);
+            self.weight_gradient_of_columns(&small[images.of(self.small())], columns, dw);
+            self.times_columns(columns, wt, &mut product[images.of(self.small())]);
+        });
+    }
+
+    /// What [`Self::to_large`] multiplies by, in `memory`. In place, that is for each phase the taps that its window sees, first to last:
+    /// `[tap row][tap column][S][C]`. By columns it is W.
+    pub fn arranged<'a, T: Element>(&self, weight: &'a [T], memory: &'a mut [T]) -> &'a [T] {
+        if !self.are_read_in_place() {
+            return weight;
+        }
+        let (g, channels) = (&self.geometry, self.geometry.channels);
+        let memory = &mut memory[..weight.len()];
+        let mut rows = memory.chunks_exact_mut(channels);
+        for phase in g.phases() {
+            for (y, x) in (0..phase.rows.taps).flat_map(|y| (0..phase.columns.taps).map(move |x| (y, x))) {
+                let tap =
+                    (phase.last_tap.0 - g.stride * y) * g.kernel_width + phase.last_tap.1 - g.stride * x;
+                for kernel in weight.chunks_exact(g.patch_len()) {
+                    let row = rows.next().expect("a tap is in one phase");
+                    row.copy_from_slice(&kernel[tap * channels..][..channels]);
+                }
+            }
+        }
+        memory
+    }
+
+    /// X ← im2colᵀ(R·W) for a task's images, given [`Self::arranged`].
+    pub fn to_large<T: Element>(&self, small: &[T], arranged: &[T], large: &mut [T], scratch: &Scratch<T>) {
+        if self.are_read_in_place() {
+            return self.to_large_in_place(small, arranged, large);
+        }
+        large.fill(T::ZERO);
+        let (patch_len, row_stride) = (self.geometry.patch_len(), padded_stride(self.geometry.patch_len()));
+        self.for_each_group(large.len() / self.large().len(), scratch, |images, columns| {
+            let small = &small[images.of(self.small())];
+            let rows = small.len() / self.small_channels;
+            let mut product = MatrixMut::strided(columns, rows, patch_len, row_stride);
+            gemm(Matrix::new(small, rows, self.small_channels), self.weight(arranged), T::ZERO, &mut product);
+            let large = large[images.of(self.large())].chunks_exact_mut(self.large().len());
+            for (image, columns) in large.zip(columns.chunks_exact(self.columns_len())) {
+                col2im(&self.geometry, columns, row_stride, image);
             }
         });
     }
 }
 
-/// X̂: the columns of a group.
-pub(super) struct Columns<'a, T> {
-    geometry: &'a Geometry,
-    region: &'a Region,
-    images: Range<usize>,
-    numbers: &'a mut [T],
-    row_stride: usize,
-}
+/// By im2col and col2im.
+impl Patches {
+    /// Calls `visit` for the images of a task, a group of them at a time, with room for their columns.
+    fn for_each_group<T: Element>(
+        &self,
+        images: usize,
+        scratch: &Scratch<T>,
+        mut visit: impl FnMut(Images, &mut [T]),
+    ) {
+        let groups = images.div_ceil(self.most_images());
+        let at_once = images.div_ceil(groups.max(1));
+        scratch.with(at_once * self.columns_len(), |columns| {
+            for first in (0..images).step_by(at_once) {
+                let images = Images { first, count: at_once.min(images - first) };
+                visit(images, &mut columns[..images.count * self.columns_len()]);
+            }
+        });
+    }
 
-impl<T: Element> Columns<'_, T> {
-    /// X̂ ← im2col of the group's images; `large` has all of the task's.
-    pub fn im2col(&mut self, large: &[T]) {
-        let image_len = self.geometry.large_len();
-        let images =
-            large[self.images.start * image_len..self.images.end * image_len].chunks_exact(image_len);
-        for (image, columns) in
-            images.zip(self.numbers.chunks_exact_mut(self.region.places() * self.row_stride))
-        {
-            im2col(self.geometry, self.region, image, columns, self.row_stride);
+    fn im2col<T: Element>(&self, large: &[T], columns: &mut [T]) {
+        let row_stride = padded_stride(self.geometry.patch_len());
+        let images = large.chunks_exact(self.large().len());
+        for (image, columns) in images.zip(columns.chunks_exact_mut(self.columns_len())) {
+            im2col(&self.geometry, image, columns, row_stride);
         }
     }
 
-    /// Adds X̂ to the group's images: col2im.
-    pub fn col2im(&self, large: &mut [T]) {
-        let image_len = self.geometry.large_len();
-        let images =
-            large[self.images.start * image_len..self.images.end * image_len].chunks_exact_mut(image_len);
-        for (image, columns) in images.zip(self.numbers.chunks_exact(self.region.places() * self.row_stride))
-        {
-            col2im(self.geometry, self.region, columns, self.row_stride, image);
-        }
+    fn columns<'a, T: Element>(&self, columns: &'a [T]) -> Matrix<'a, T> {
+        let (patch_len, row_stride) = (self.geometry.patch_len(), padded_stride(self.geometry.patch_len()));
+        Matrix::strided(columns, columns.len() / row_stride, patch_len, row_stride)
     }
 
-    /// The group's places: the rows of the matrix.
-    fn places(&self) -> usize {
-        self.images.len() * self.region.places()
+    fn times_columns<T: Element>(&self, columns: &[T], wt: Matrix<'_, T>, small: &mut [T]) {
+        let rows = small.len() / self.small_channels;
+        gemm(self.columns(columns), wt, T::ZERO, &mut MatrixMut::new(small, rows, self.small_channels));
     }
 
-    fn matrix(&self) -> Matrix<'_, T> {
-        Matrix::strided(self.numbers, self.places(), self.geometry.patch_len(), self.row_stride)
-    }
-
-    /// rows ← X̂·Wᵀ, given Wᵀ.
-    pub fn times(&self, transposed_weight: Matrix<'_, T>, rows: &mut MatrixMut<'_, T>) {
-        let mut beta = T::ZERO; // the first block overwrites
-        for block in self.region.blocks(self.geometry) {
-            let columns = self.matrix().column_range(block.clone());
-            gemm(columns, transposed_weight.row_range(block), beta, rows);
-            beta = T::ONE;
-        }
-    }
-
-    /// dW += rowsᵀ·X̂.
-    pub fn add_weight_gradient(&self, rows: Matrix<'_, T>, d_weight: &mut MatrixMut<'_, T>) {
-        for block in self.region.blocks(self.geometry) {
-            let d_weight = &mut d_weight.column_range(block.clone());
-            gemm(rows.transposed(), self.matrix().column_range(block), T::ONE, d_weight);
-        }
-    }
-
-    /// X̂ ← rows·W.
-    pub fn assign_product(&mut self, rows: Matrix<'_, T>, weight: Matrix<'_, T>) {
-        let (places, patch_len) = (self.places(), self.geometry.patch_len());
-        let mut columns = MatrixMut::strided(self.numbers, places, patch_len, self.row_stride);
-        for block in self.region.blocks(self.geometry) {
-            gemm(rows, weight.column_range(block.clone()), T::ZERO, &mut columns.column_range(block));
-        }
+    fn weight_gradient_of_columns<T: Element>(&self, small: &[T], columns: &[T], dw: &mut MatrixMut<'_, T>) {
+        let rows = Matrix::new(small, small.len() / self.small_channels, self.small_channels);
+        gemm(rows.transposed(), self.columns(columns), T::ONE, dw);
     }
 }
 
-/// R: a group's pixels of the small side as rows. They are where they are if the region is everything, else in the scratch.
-pub(super) struct Rows<'a, T> {
-    geometry: &'a Geometry,
-    region: &'a Region,
-    images: Range<usize>,
-    numbers: &'a mut [T],
-    channels: usize,
+/// Some images of a task.
+#[derive(Clone, Copy)]
+struct Images {
+    first: usize,
+    count: usize,
 }
 
-impl<T: Element> Rows<'_, T> {
-    /// The rows; `small` has all of the task's images.
-    pub fn gather<'s>(&'s mut self, small: &'s [T]) -> Matrix<'s, T> {
-        let small = &small[self.range()];
-        let rows = self.images.len() * self.region.places();
-        if self.region.is_everything(self.geometry) {
-            return Matrix::new(small, rows, self.channels);
-        }
-        self.region.gather(self.geometry, self.channels, small, self.numbers);
-        Matrix::new(self.numbers, rows, self.channels)
+impl Images {
+    /// Where they lie among the task's.
+    fn of(self, side: Side) -> Range<usize> {
+        self.first * side.len()..(self.first + self.count) * side.len()
+    }
+}
+
+/// In place.
+impl Patches {
+    fn times_in_place<T: Element>(&self, large: &[T], wt: Matrix<'_, T>, small: &mut [T]) {
+        let (rows, columns) = self.geometry.windows();
+        let images = large.len() / self.large().len();
+        let source = Source {
+            data: large,
+            side: self.large(),
+            images,
+            step: self.geometry.stride,
+            taps: columns.taps,
+        };
+        let parts = regions(rows, columns).map(|region| Part {
+            left: source.left(&region),
+            rows: places(&region, images, self.small(), (0, 0), 1),
+        });
+        let mut c = MatrixMut::new(small, images * self.geometry.places(), self.small_channels);
+        in_groups(parts, Right::from(wt), &mut c);
     }
 
-    /// Lets `write` make the rows and puts them where they belong.
-    pub fn write(&mut self, small: &mut [T], write: impl FnOnce(&mut [T])) {
-        let small = &mut small[self.range()];
-        if self.region.is_everything(self.geometry) {
-            return write(small);
+    fn weight_gradient_in_place<T: Element>(&self, small: &[T], large: &[T], dw: &mut MatrixMut<'_, T>) {
+        let (rows, columns) = self.geometry.windows();
+        let images = large.len() / self.large().len();
+        let source = Source {
+            data: large,
+            side: self.large(),
+            images,
+            step: self.geometry.stride,
+            taps: columns.taps,
+        };
+        for region in regions(rows, columns) {
+            let pixels = places(&region, images, self.small(), (0, 0), 1).times(self.small_channels);
+            let left = Left::Columns(Rows::new(small, pixels, self.small_channels));
+            let part = Part { left, rows: Grid::line(self.small_channels, 1) };
+            let patches = source.patches(&region);
+            for segment in 0..patches.segments {
+                let first = source.depth(&region, segment);
+                let mut dw = dw.column_range(first..first + patches.columns);
+                product_of_parts(&[part], Right::Rows(patches.segment(segment)), T::ONE, &mut dw);
+            }
         }
-        write(self.numbers);
-        self.region.scatter(self.geometry, self.channels, self.numbers, small);
     }
 
-    /// Where the group's images lie in a task's.
-    fn range(&self) -> Range<usize> {
-        let image_len = self.geometry.places() * self.channels;
-        self.images.start * image_len..self.images.end * image_len
+    fn to_large_in_place<T: Element>(&self, small: &[T], arranged: &[T], large: &mut [T]) {
+        let (stride, channels) = (self.geometry.stride, self.geometry.channels);
+        let images = large.len() / self.large().len();
+        let mut c = MatrixMut::new(large, images * self.geometry.height * self.geometry.width, channels);
+        let mut rest = arranged;
+        for Phase { first, rows, columns, .. } in self.geometry.phases() {
+            let depth = rows.taps * columns.taps * self.small_channels;
+            let (weight, after) = rest.split_at(depth * channels);
+            rest = after;
+            let source = Source { data: small, side: self.small(), images, step: 1, taps: columns.taps };
+            let parts = regions(rows, columns).map(|region| Part {
+                left: source.left(&region),
+                rows: places(&region, images, self.large(), first, stride),
+            });
+            in_groups(parts, Right::from(Matrix::new(weight, depth, channels)), &mut c);
+        }
+    }
+}
+
+/// The rows of a matrix that a region's places are, one for each pixel of a side: of every `stride`-th pixel from `first` on.
+fn places(region: &Region, images: usize, side: Side, first: (usize, usize), stride: usize) -> Grid {
+    let (rows, columns) = (&region.rows.places, &region.columns.places);
+    Grid {
+        first: (first.0 + stride * rows.start) * side.width + first.1 + stride * columns.start,
+        images,
+        image_stride: side.height * side.width,
+        height: rows.len(),
+        row_stride: stride * side.width,
+        width: columns.len(),
+        place_stride: stride,
+    }
+}
+
+/// Images that windows slide over.
+#[derive(Clone, Copy)]
+struct Source<'a, T> {
+    data: &'a [T],
+    side: Side,
+    images: usize,
+    /// Pixels from one place to the next.
+    step: usize,
+    /// The taps in a row of the window.
+    taps: usize,
+}
+
+impl<'a, T: Element> Source<'a, T> {
+    /// The patches at a region's places: a run for each row of taps.
+    fn patches(&self, region: &Region) -> Rows<'a, T> {
+        let Side { width, channels, .. } = self.side;
+        let grid = Grid {
+            first: (region.rows.first_pixel * width + region.columns.first_pixel) * channels,
+            images: self.images,
+            image_stride: self.side.len(),
+            height: region.rows.places.len(),
+            row_stride: self.step * width * channels,
+            width: region.columns.places.len(),
+            place_stride: self.step * channels,
+        };
+        let run = region.columns.taps.len() * channels;
+        Rows {
+            segments: region.rows.taps.len(),
+            segment_stride: width * channels,
+            ..Rows::new(self.data, grid, run)
+        }
+    }
+
+    /// The row of the weight, or the column of its gradient, that a run of the patches begins at.
+    fn depth(&self, region: &Region, segment: usize) -> usize {
+        ((region.rows.taps.start + segment) * self.taps + region.columns.taps.start) * self.side.channels
+    }
+
+    /// The patches as a left factor.
+    fn left(&self, region: &Region) -> Left<'a, T> {
+        let (first_depth, depth_stride) = (self.depth(region, 0), self.taps * self.side.channels);
+        Left::Rows { rows: self.patches(region), first_depth, depth_stride }
+    }
+}
+
+/// Multiplies some parts at a time.
+fn in_groups<'a, T: Element>(
+    mut parts: impl Iterator<Item = Part<'a, T>>,
+    b: Right<'_, T>,
+    c: &mut MatrixMut<'_, T>,
+) {
+    while let Some(first) = parts.next() {
+        let mut group = [first; MOST_PARTS];
+        let mut count = 1;
+        for (place, part) in group[1..].iter_mut().zip(&mut parts) {
+            *place = part;
+            count += 1;
+        }
+        product_of_parts(&group[..count], b, T::ZERO, c);
     }
 }
