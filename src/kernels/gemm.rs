@@ -34,20 +34,17 @@ pub fn gemm<T: Element>(a: Matrix<'_, T>, b: Matrix<'_, T>, beta: T, c: &mut Mat
     if is_better_unpacked(&a, &b) { unpacked::product(a, b, beta, c) } else { packed(a, b, beta, c) }
 }
 
-/// Where A's rows are contiguous, the unpacked product wins if B has few columns (A's copy would be used few times) or few rows (a tile
-/// is soon done), or is transposed (`matrixmultiply` would copy both number by number). Where A's columns are, as in a weight
-/// gradient, it wins if they are so short that a few cache lines hold one: else a tile's rows are a few numbers of each of many lines.
+/// If A's rows are contiguous, the unpacked product copies less. If A's columns are, as in a weight gradient, `matrixmultiply` wins unless they
+/// are so short that a few cache lines hold one (else a tile's rows are a few numbers of each of many lines), and B is wide enough for a tile.
 ///
 /// For the first kind this does not depend on A's rows, so that an image gives the same bits in a batch of any size.
 fn is_better_unpacked<T>(a: &Matrix<'_, T>, b: &Matrix<'_, T>) -> bool {
-    let rows_of_a_are_contiguous = a.column_stride == 1;
-    b.rows > 0
-        && if rows_of_a_are_contiguous {
-            b.columns <= 128 || b.rows <= 128 || b.column_stride != 1
-        } else {
-            a.rows <= 64
-        }
+    a.column_stride == 1 || (a.rows <= 64 && b.columns > 16)
 }
+
+/// The most terms that `matrixmultiply` is given at once. It cuts longer sums itself, but where depends on how it was built; so the order of
+/// additions is set here: chains of at most so many, added in order.
+const PACKED_DEPTH: usize = 256;
 
 /// [`gemm`] by `matrixmultiply`.
 ///
@@ -55,6 +52,18 @@ fn is_better_unpacked<T>(a: &Matrix<'_, T>, b: &Matrix<'_, T>) -> bool {
 /// Where the shapes do not fit each other.
 pub fn packed<T: Element>(a: Matrix<'_, T>, b: Matrix<'_, T>, beta: T, c: &mut MatrixMut<'_, T>) {
     check_shapes(&a, &b, c);
+    if a.columns > PACKED_DEPTH {
+        for first in (0..a.columns).step_by(PACKED_DEPTH) {
+            let piece = first..a.columns.min(first + PACKED_DEPTH);
+            packed(
+                a.column_range(piece.clone()),
+                b.row_range(piece),
+                if first == 0 { beta } else { T::ONE },
+                c,
+            );
+        }
+        return;
+    }
     let (m, k, n) = (a.rows, a.columns, b.columns);
     let stride = |s: usize| isize::try_from(s).expect("a stride within a slice fits isize");
     let (rsa, csa) = (stride(a.row_stride), stride(a.column_stride));

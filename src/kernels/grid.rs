@@ -4,8 +4,6 @@
 //! of the next row of places a few rows of the image apart, those of the next image an image apart. A [`Grid`] says just that. A product
 //! that takes its rows from a grid reads patches where they are, and writes pixels where they belong.
 
-use std::ops::Range;
-
 /// The starts of a matrix's rows in a slice, or their numbers among the rows of another matrix: `images` × `height` × `width` places, row-major, each step with a stride of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grid {
@@ -81,19 +79,48 @@ impl Grid {
         })
     }
 
-    /// Some of the rows, as runs of places: where each begins, and how many places it has, `place_stride` apart.
-    pub(super) fn runs(&self, rows: Range<usize>) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let grid = *self;
-        let mut row = rows.start;
-        std::iter::from_fn(move || {
-            if row >= rows.end {
-                return None;
-            }
-            let [start] = grid.starts::<1>(row);
-            let count = (grid.width - row % grid.width).min(rows.end - row);
-            row += count;
-            Some((start, count))
-        })
+    /// The same rows with lines as long as can be: lines, or images, that continue each other are one.
+    pub fn merged(self) -> Self {
+        let mut grid = self;
+        if grid.height > 1 && grid.row_stride == grid.width * grid.place_stride {
+            grid = Self { width: grid.width * grid.height, height: 1, ..grid };
+        }
+        if grid.height == 1 && grid.images > 1 && grid.image_stride == grid.width * grid.place_stride {
+            grid = Self { width: grid.width * grid.images, images: 1, ..grid };
+        }
+        grid
+    }
+
+    /// The lines of places from that of a row on, and the row's place in it.
+    #[inline(always)]
+    pub(super) fn lines_from(&self, row: usize) -> (Lines, usize) {
+        let (x, line) = (row % self.width, row / self.width);
+        let (y, image) = (line % self.height, line / self.height);
+        let image_start = self.first + image * self.image_stride;
+        (Lines { grid: *self, y, image_start, start: image_start + y * self.row_stride }, x)
+    }
+}
+
+/// A line of places.
+pub(super) struct Lines {
+    grid: Grid,
+    y: usize,
+    image_start: usize,
+    /// Where its first place begins.
+    pub start: usize,
+}
+
+impl Lines {
+    /// Goes to the next line.
+    #[inline(always)]
+    pub fn advance(&mut self) {
+        self.y += 1;
+        self.start += self.grid.row_stride;
+        if self.y == self.grid.height {
+            self.y = 0;
+            self.image_start += self.grid.image_stride;
+            self.start = self.image_start;
+        }
     }
 }
 
@@ -116,15 +143,25 @@ mod tests {
     }
 
     #[test]
-    fn starts_and_runs_are_the_formula() {
+    fn starts_and_lines_are_the_formula() {
         assert_eq!(GRID.rows(), 72);
         for row in 0..72 - 8 {
             assert_eq!(GRID.starts::<8>(row), std::array::from_fn(|r| start(row + r)));
-            let found: Vec<usize> = GRID
-                .runs(row..row + 8)
-                .flat_map(|(start, count)| (0..count).map(move |i| start + 7 * i))
-                .collect();
-            assert_eq!(found, (row..row + 8).map(start).collect::<Vec<_>>());
+            let (mut lines, x) = GRID.lines_from(row);
+            assert_eq!(lines.start + 7 * x, start(row));
+            lines.advance();
+            assert_eq!(lines.start, start((row / 6 + 1) * 6));
+        }
+    }
+
+    #[test]
+    fn merging_keeps_the_rows() {
+        let images = Grid { row_stride: 42, image_stride: 168, ..GRID };
+        let apart = Grid { row_stride: 42, ..GRID };
+        for (grid, merged) in [(images, (1, 1, 72)), (apart, (3, 1, 24)), (GRID, (3, 4, 6))] {
+            let found = grid.merged();
+            assert_eq!((found.images, found.height, found.width), merged);
+            assert!((0..72).all(|row| found.starts::<1>(row) == grid.starts::<1>(row)));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Which vector instructions this processor has: asked once, at run time, and used from here.
 //!
 //! One build runs everywhere, whatever flags it was compiled with. What is hot is compiled several times, once for each [`Level`], and the
-//! right copy is called: matrix products by [`multiply`], with explicit [`Vector`]s; loops over slices by [`vectorized`], of which the compiler makes vectors.
+//! right copy is called: matrix products by [`multiply`], with explicit [`Vector`]s; loops over slices by `vectorized!`, of which the compiler makes vectors.
 //!
 //! # The same bits at every level
 //!
@@ -69,9 +69,21 @@ impl Level {
     }
 }
 
-/// Runs a loop over slices, compiled for the processor's vectors. The closure must be marked `#[inline(always)]`, and so must what it calls.
+/// Computes an expression, a loop over slices, with code that was compiled for the processor's vectors. What it calls must be marked
+/// `#[inline(always)]`; what is not is compiled for any processor, and slow, but right.
+macro_rules! vectorized {
+    ($expression:expr) => {
+        $crate::kernels::simd::compiled_for_each_level(
+            #[inline(always)]
+            || $expression,
+        )
+    };
+}
+pub(crate) use vectorized;
+
+/// What [`vectorized!`] calls.
 #[inline(always)]
-pub fn vectorized<R>(task: impl FnOnce() -> R) -> R {
+pub(crate) fn compiled_for_each_level<R>(task: impl FnOnce() -> R) -> R {
     #[cfg(target_arch = "x86_64")]
     {
         #[target_feature(enable = "avx2,fma")]
@@ -340,25 +352,26 @@ impl<X: Vector> Block<X> {
         Self { rows: [const { MaybeUninit::uninit() }; DEPTH], len: 0 }
     }
 
-    /// Takes all rows from an iterator, in place of those that were there.
+    /// Takes all rows out.
+    #[inline(always)]
+    pub fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// Adds a row.
     ///
     /// # Panics
-    /// If there are more than [`DEPTH`].
+    /// If there are [`DEPTH`] already.
     #[inline(always)]
-    pub fn fill(&mut self, rows: impl Iterator<Item = [X; 2]>) {
-        self.len = 0;
-        let mut len = 0;
-        for row in rows {
-            self.rows[len].write(row);
-            len += 1;
-        }
-        self.len = len;
+    pub fn push(&mut self, row: [X; 2]) {
+        self.rows[self.len].write(row);
+        self.len += 1;
     }
 
     /// The rows.
     #[inline(always)]
     pub fn rows(&self) -> &[[X; 2]] {
-        // SAFETY: `fill` has written the first `len` rows, each of them before it counted it.
+        // SAFETY: `push` has written the first `len` rows, each of them before it counted it.
         unsafe { std::slice::from_raw_parts(self.rows.as_ptr().cast(), self.len) }
     }
 

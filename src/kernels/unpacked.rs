@@ -83,6 +83,16 @@ pub enum Right<'a, T> {
     Rows(Rows<'a, T>),
     /// A matrix whose columns are contiguous: Bᵀ is row-major.
     Columns(Matrix<'a, T>),
+    /// B's rows are runs of lines of `line_len` numbers, and zero where they hang over a line's end. The grid says where each line begins, and how
+    /// far its places are apart.
+    Padded {
+        /// B, of one run a row.
+        rows: Rows<'a, T>,
+        /// From a line's start to the first place's run; negative if that hangs over.
+        offset: isize,
+        /// The numbers of a line.
+        line_len: usize,
+    },
 }
 
 impl<'a, T: Element> From<Matrix<'a, T>> for Right<'a, T> {
@@ -98,14 +108,14 @@ impl<'a, T: Element> From<Matrix<'a, T>> for Right<'a, T> {
 impl<T: Element> Right<'_, T> {
     fn depth(&self) -> usize {
         match self {
-            Self::Rows(rows) => rows.grid.rows(),
+            Self::Rows(rows) | Self::Padded { rows, .. } => rows.grid.rows(),
             Self::Columns(matrix) => matrix.rows,
         }
     }
 
     fn columns(&self) -> usize {
         match self {
-            Self::Rows(rows) => rows.columns,
+            Self::Rows(rows) | Self::Padded { rows, .. } => rows.columns,
             Self::Columns(matrix) => matrix.columns,
         }
     }
@@ -255,11 +265,10 @@ impl<T: Element> Left<'_, T> {
 
 /// Rows of C that nothing is added to.
 fn scale<T: Element>(c: &mut MatrixMut<'_, T>, rows: &Grid, beta: T) {
-    for (start, count) in rows.runs(0..rows.rows()) {
-        for i in 0..count {
-            let c = c.row(start + i * rows.place_stride);
-            if beta == T::ZERO { c.fill(T::ZERO) } else { c.iter_mut().for_each(|c| *c = beta * *c) }
-        }
+    for row in 0..rows.rows() {
+        let [row] = rows.starts::<1>(row);
+        let c = c.row(row);
+        if beta == T::ZERO { c.fill(T::ZERO) } else { c.iter_mut().for_each(|c| *c = beta * *c) }
     }
 }
 
@@ -273,36 +282,74 @@ fn copy_blocks<X: Vector>(
     right: &mut Block<X>,
 ) {
     let width = (4 * X::LANES).min(b.columns() - column);
-    match b {
-        Right::Rows(rows) => {
-            for (block, from, to) in [(&mut *left, 0, 2 * X::LANES), (right, 2 * X::LANES, 4 * X::LANES)] {
-                if from < width {
-                    block.fill(rows.grid.runs(first..last).flat_map(
-                        #[inline(always)]
-                        |(start, count)| {
-                            (0..count).map(
-                                #[inline(always)]
-                                move |i| {
-                                    let start = start + i * rows.grid.place_stride + column;
-                                    let numbers = &rows.data[start + from..start + to.min(width)];
-                                    [load(numbers), load(numbers.get(X::LANES..).unwrap_or(&[]))]
-                                },
-                            )
-                        },
-                    ));
-                }
-            }
-        }
+    left.clear();
+    right.clear();
+    let (rows, padding) = match b {
+        Right::Rows(rows) => (rows, None),
+        &Right::Padded { ref rows, offset, line_len } => (rows, Some((offset, line_len))),
         Right::Columns(matrix) => {
             for (block, from) in [(left, 0), (right, 2 * X::LANES)] {
                 if from < width {
-                    block.fill((first..last).map(|_| [X::splat(X::Number::ZERO); 2]));
+                    for _ in first..last {
+                        block.push([X::splat(X::Number::ZERO); 2]);
+                    }
                     let columns = column + from..column + width.min(from + 2 * X::LANES);
                     copy_columns(matrix, first, columns, block.numbers(), 2 * X::LANES);
                 }
             }
+            return;
+        }
+    };
+    let (mut lines, mut x) = rows.grid.lines_from(first);
+    for _ in first..last {
+        let (line, place) = (lines.start, x * rows.grid.place_stride);
+        x += 1;
+        if x == rows.grid.width {
+            x = 0;
+            lines.advance();
+        }
+        match padding {
+            None => push_row(&rows.data[line + place + column..][..width], left, right),
+            Some((offset, line_len)) => {
+                let start = offset + (place + column) as isize;
+                if start >= 0 && start as usize + width <= line_len {
+                    push_row(&rows.data[line + start as usize..][..width], left, right);
+                } else {
+                    let numbers = padded(&rows.data[line..][..line_len], start, width);
+                    push_row(&numbers[..width], left, right);
+                }
+            }
         }
     }
+}
+
+/// Adds a row of up to four vectors, its right half only if it has one.
+#[inline(always)]
+fn push_row<X: Vector>(numbers: &[X::Number], left: &mut Block<X>, right: &mut Block<X>) {
+    let lanes = X::LANES;
+    if numbers.len() == 4 * lanes {
+        left.push([X::load(numbers), X::load(&numbers[lanes..])]);
+        right.push([X::load(&numbers[2 * lanes..]), X::load(&numbers[3 * lanes..])]);
+        return;
+    }
+    let from = |v: usize| &numbers[numbers.len().min(v * lanes)..];
+    left.push([load(from(0)), load(from(1))]);
+    if numbers.len() > 2 * lanes {
+        right.push([load(from(2)), load(from(3))]);
+    }
+}
+
+/// `count` numbers of a line from `start` on; zeros stand for those beyond its ends.
+#[inline(never)]
+fn padded<T: Element>(line: &[T], start: isize, count: usize) -> [T; 64] {
+    let mut numbers = [T::ZERO; 64];
+    let missing = (-start).clamp(0, count as isize) as usize;
+    let inside = (line.len() as isize - start).clamp(missing as isize, count as isize) as usize;
+    if missing < inside {
+        let from = (start + missing as isize) as usize;
+        numbers[missing..inside].copy_from_slice(&line[from..from + inside - missing]);
+    }
+    numbers
 }
 
 /// A vector of a slice's first numbers; zeros stand for those that it lacks.
@@ -451,10 +498,14 @@ impl<T: Element, X: Vector<Number = T>> At<'_, X, T> {
     fn column_tile<const R: usize, const V: usize>(&self, a: &Rows<'_, T>, row: usize) -> [[X; V]; R] {
         let mut tile = [[X::splat(T::ZERO); V]; R];
         let mut next = 0;
-        for (start, count) in a.grid.runs(self.first..self.last) {
-            let columns = &a.data[start + row..];
+        let (mut lines, mut x) = a.grid.lines_from(self.first);
+        while next < self.block.len() {
+            let count = (a.grid.width - x).min(self.block.len() - next);
+            let columns = &a.data[lines.start + x * a.grid.place_stride + row..];
             tile = add_columns(tile, columns, a.grid.place_stride, &self.block[next..][..count]);
             next += count;
+            x = 0;
+            lines.advance();
         }
         tile
     }

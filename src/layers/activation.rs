@@ -11,6 +11,7 @@
 //! | tanh | tanh x | 1 − y² |
 
 use super::work::BLOCK;
+use crate::kernels::simd::vectorized;
 use crate::tensor::Element;
 
 /// What is applied to a layer's output.
@@ -29,12 +30,12 @@ pub enum Activation {
 impl Activation {
     /// values ← f(values).
     pub fn forward<T: Element>(self, values: &mut [T]) {
-        match self {
+        vectorized!(match self {
             Self::Identity => {}
             Self::Relu => values.iter_mut().for_each(|v| *v = relu(*v)),
             Self::Sigmoid => values.iter_mut().for_each(|v| *v = v.sigmoid()),
             Self::Tanh => values.iter_mut().for_each(|v| *v = v.tanh()),
-        }
+        });
     }
 
     /// d ← d · f′, given the outputs y.
@@ -44,12 +45,12 @@ impl Activation {
     pub fn backward<T: Element>(self, y: &[T], d: &mut [T]) {
         assert_eq!(y.len(), d.len(), "outputs and their gradients");
         let pairs = d.iter_mut().zip(y);
-        match self {
+        vectorized!(match self {
             Self::Identity => {}
             Self::Relu => pairs.for_each(|(d, &y)| *d *= step(y)),
             Self::Sigmoid => pairs.for_each(|(d, &y)| *d *= y * (T::ONE - y)),
             Self::Tanh => pairs.for_each(|(d, &y)| *d *= T::ONE - y * y),
-        }
+        });
     }
 
     /// Adds `bias` to each row of `bias.len()` numbers and applies the activation: one pass over the rows.
@@ -67,13 +68,15 @@ impl Activation {
             whole.chunks_exact_mut(bias.len()).for_each(|row| row.copy_from_slice(bias));
             whole
         };
-        for row in rows.chunks_mut(bias.len()) {
-            let pairs = row.iter_mut().zip(bias);
-            match self {
-                Self::Relu => pairs.for_each(|(v, &b)| *v = relu(*v + b)),
-                _ => pairs.for_each(|(v, &b)| *v += b),
+        vectorized!({
+            for row in rows.chunks_mut(bias.len()) {
+                let pairs = row.iter_mut().zip(bias);
+                match self {
+                    Self::Relu => pairs.for_each(|(v, &b)| *v = relu(*v + b)),
+                    _ => pairs.for_each(|(v, &b)| *v += b),
+                }
             }
-        }
+        });
         if self != Self::Relu {
             self.forward(rows);
         }

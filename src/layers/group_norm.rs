@@ -21,6 +21,7 @@ use rayon::prelude::*;
 
 use super::work::{MOST_TASKS, add_partials, task_images};
 use super::{Backward, Describe, Forward, Init, Layer, ParameterSpec, Torch, WorkLen};
+use crate::kernels::simd::vectorized;
 use crate::tensor::{Element, ImageShape};
 
 /// Keeps the root away from 0.
@@ -170,12 +171,12 @@ impl<T: Element> Layer<T> for GroupNorm {
                 let (mean, inverse) = kept.split_at_mut(groups);
                 let (a, b) = numbers.split_at_mut(channels);
                 a.fill(T::ZERO);
-                channel_sums(x, x, a, sums, |x, _, _| x);
+                vectorized!(channel_sums(x, x, a, sums, |x, _, _| x));
                 for (mean, sum) in mean.iter_mut().zip(self.group_sums(sums)) {
                     *mean = T::from_f64(sum / self.count());
                 }
                 spread(mean, a);
-                channel_sums(x, x, a, sums, |x, _, mean| (x - mean) * (x - mean));
+                vectorized!(channel_sums(x, x, a, sums, |x, _, mean| (x - mean) * (x - mean)));
                 for (inverse, sum) in inverse.iter_mut().zip(self.group_sums(sums)) {
                     *inverse = T::from_f64(1.0 / (sum / self.count() + EPSILON).sqrt());
                 }
@@ -186,7 +187,7 @@ impl<T: Element> Layer<T> for GroupNorm {
                     b[c] = beta[c] - mean[group] * a[c];
                 }
                 let (a, b) = (&*a, &*b);
-                for_each_row(x, x, y, [a, b, b], |x, _, a, b, _| x * a + b);
+                vectorized!(for_each_row(x, x, y, [a, b, b], |x, _, a, b, _| x * a + b));
             });
         });
     }
@@ -205,9 +206,9 @@ impl<T: Element> Layer<T> for GroupNorm {
                 let (mean, inverse) = kept.split_at(groups);
                 let (means, rest) = numbers.split_at_mut(channels);
                 spread(mean, means);
-                channel_sums(x, dy, means, of_dy, |_, dy, _| dy);
+                vectorized!(channel_sums(x, dy, means, of_dy, |_, dy, _| dy));
                 // Σ dy·x̂ = r·Σ dy·(x − m).
-                channel_sums(x, dy, means, of_product, |x, dy, mean| dy * (x - mean));
+                vectorized!(channel_sums(x, dy, means, of_product, |x, dy, mean| dy * (x - mean)));
                 for c in 0..channels {
                     of_product[c] *= inverse[c / self.width()].to_f64();
                     sums[c] += T::from_f64(of_product[c]);
@@ -234,7 +235,7 @@ impl<T: Element> Layer<T> for GroupNorm {
                     (q[c], t[c]) = (T::from_f64(constants[group][0]), T::from_f64(constants[group][1]));
                 }
                 let (p, q, t) = (&*p, &*q, &*t);
-                for_each_row(x, dy, dx, [p, q, t], |x, dy, p, q, t| dy * p + (x * q + t));
+                vectorized!(for_each_row(x, dy, dx, [p, q, t], |x, dy, p, q, t| dy * p + (x * q + t)));
             });
         };
         let images = x.par_chunks(task * len).zip(dy.par_chunks(task * len));

@@ -9,6 +9,7 @@
 use rayon::prelude::*;
 
 use super::{Backward, Describe, Forward, Layer, Torch};
+use crate::kernels::simd::vectorized;
 use crate::tensor::{Element, ImageShape};
 
 /// A pooling layer.
@@ -60,15 +61,20 @@ impl<T: Element> Layer<T> for MaxPool2d {
     fn forward(&self, x: &[T], y: &mut [T], _pass: Forward<'_, T>) {
         let (image, pooled, c) = (self.input.len(), Describe::output(self).len(), self.input.channels);
         y.par_chunks_mut(pooled).zip(x.par_chunks(image)).for_each(|(y, x)| {
-            self.for_each_window(|at, window| {
-                let y = &mut y[at..at + c];
-                y.copy_from_slice(&x[window.next().expect("a window has pixels")..][..c]);
-                for pixel in window {
-                    for (y, &x) in y.iter_mut().zip(&x[pixel..pixel + c]) {
-                        // False for a NaN on either side: the first keeps, so a NaN that comes later is looked for.
-                        *y = if x > *y || x.is_nan() { x } else { *y };
-                    }
-                }
+            vectorized!({
+                self.for_each_window(
+                    #[inline(always)]
+                    |at, window| {
+                        let y = &mut y[at..at + c];
+                        y.copy_from_slice(&x[window.next().expect("a window has pixels")..][..c]);
+                        for pixel in window {
+                            for (y, &x) in y.iter_mut().zip(&x[pixel..pixel + c]) {
+                                // False for a NaN on either side: the first keeps, so a NaN that comes later is looked for.
+                                *y = if x > *y || x.is_nan() { x } else { *y };
+                            }
+                        }
+                    },
+                )
             });
         });
     }
@@ -79,17 +85,25 @@ impl<T: Element> Layer<T> for MaxPool2d {
         let (image, pooled, c) = (self.input.len(), Describe::output(self).len(), self.input.channels);
         let outputs = y.par_chunks(pooled).zip(dy.par_chunks_mut(pooled));
         dx.par_chunks_mut(image).zip(x.par_chunks(image)).zip(outputs).for_each(|((dx, x), (y, dy))| {
-            dx.fill(T::ZERO);
-            self.for_each_window(|at, window| {
-                let (y, dy) = (&y[at..at + c], &mut dy[at..at + c]);
-                for pixel in window {
-                    let inputs = dx[pixel..pixel + c].iter_mut().zip(&x[pixel..pixel + c]);
-                    for ((dx, &x), (&y, dy)) in inputs.zip(y.iter().zip(dy.iter_mut())) {
-                        // Products rather than choices, which would be stores one at a time.
-                        *dx = *dy * if x == y { T::ONE } else { T::ZERO };
-                        *dy -= *dx;
-                    }
-                }
+            // Pixels that no window covers get nothing.
+            if self.input.height % self.window + self.input.width % self.window > 0 {
+                dx.fill(T::ZERO);
+            }
+            vectorized!({
+                self.for_each_window(
+                    #[inline(always)]
+                    |at, window| {
+                        let (y, dy) = (&y[at..at + c], &mut dy[at..at + c]);
+                        for pixel in window {
+                            let inputs = dx[pixel..pixel + c].iter_mut().zip(&x[pixel..pixel + c]);
+                            for ((dx, &x), (&y, dy)) in inputs.zip(y.iter().zip(dy.iter_mut())) {
+                                // Products rather than choices, which would be stores one at a time.
+                                *dx = *dy * if x == y { T::ONE } else { T::ZERO };
+                                *dy -= *dx;
+                            }
+                        }
+                    },
+                )
             });
         });
     }

@@ -275,26 +275,49 @@ impl Patches {
         in_groups(parts, Right::from(wt), &mut c);
     }
 
+    /// For each row of the kernel, the places at which it lies inside of the image, over their whole width: what hangs over at the left and right
+    /// counts as zeros, since longer chains of additions pay more than those zeros cost.
     fn weight_gradient_in_place<T: Element>(&self, small: &[T], large: &[T], dw: &mut MatrixMut<'_, T>) {
-        let (rows, columns) = self.geometry.windows();
-        let images = large.len() / self.large().len();
-        let source = Source {
-            data: large,
-            side: self.large(),
-            images,
-            step: self.geometry.stride,
-            taps: columns.taps,
-        };
-        for region in regions(rows, columns) {
-            let pixels = places(&region, images, self.small(), (0, 0), 1).times(self.small_channels);
-            let left = Left::Columns(Rows::new(small, pixels, self.small_channels));
-            let part = Part { left, rows: Grid::line(self.small_channels, 1) };
-            let patches = source.patches(&region);
-            for segment in 0..patches.segments {
-                let first = source.depth(&region, segment);
-                let mut dw = dw.column_range(first..first + patches.columns);
-                product_of_parts(&[part], Right::Rows(patches.segment(segment)), T::ONE, &mut dw);
+        let (g, side) = (&self.geometry, self.large());
+        let images = large.len() / side.len();
+        let (line_len, run) = (side.width * side.channels, g.kernel_width * side.channels);
+        for tap in 0..g.kernel_height {
+            // Place y sees row y·S + tap − P.
+            let from = g.padding.saturating_sub(tap).div_ceil(g.stride);
+            let to = (side.height + g.padding).saturating_sub(tap).div_ceil(g.stride).min(g.small_height);
+            if from >= to {
+                continue;
             }
+            let lines = Grid {
+                first: (from * g.stride + tap - g.padding) * line_len,
+                images,
+                image_stride: side.len(),
+                height: to - from,
+                row_stride: g.stride * line_len,
+                width: g.small_width,
+                place_stride: g.stride * side.channels,
+            };
+            let patches = Right::Padded {
+                rows: Rows::new(large, lines, run),
+                offset: -((g.padding * side.channels) as isize),
+                line_len,
+            };
+            let pixels = Grid {
+                first: from * g.small_width,
+                images,
+                image_stride: g.places(),
+                height: to - from,
+                row_stride: g.small_width,
+                width: g.small_width,
+                place_stride: 1,
+            };
+            let left = Left::Columns(Rows::new(
+                small,
+                pixels.times(self.small_channels).merged(),
+                self.small_channels,
+            ));
+            let part = Part { left, rows: Grid::line(self.small_channels, 1) };
+            product_of_parts(&[part], patches, T::ONE, &mut dw.column_range(tap * run..(tap + 1) * run));
         }
     }
 

@@ -23,6 +23,7 @@
 //! dh = dμ·W_μ + ds·W_s, and W_μ's gradient is the sum of both its uses where the way back shares it.
 
 use super::{Linear, ParameterGradients, Slot};
+use crate::kernels::simd::vectorized;
 use crate::tensor::Element;
 
 /// |ln σ²| is kept within this: σ between 4.5·10⁻⁵ and 22,026, where neither e^s nor e^−s leaves single precision.
@@ -123,9 +124,11 @@ impl Shared {
 /// z ← μ + e^(s/2)·ε. Numbers in the same order: B × Z.
 pub fn reparameterize<T: Element>(mu: &[T], log_variance: &[T], noise: &[T], z: &mut [T]) {
     let half = T::from_f64(0.5);
-    for (((z, &m), &s), &e) in z.iter_mut().zip(mu).zip(log_variance).zip(noise) {
-        *z = (half * s).exp() * e + m;
-    }
+    vectorized!({
+        for (((z, &m), &s), &e) in z.iter_mut().zip(mu).zip(log_variance).zip(noise) {
+            *z = (half * s).exp() * e + m;
+        }
+    });
 }
 
 /// dμ ← dμ + dz and ds ← ds + dz·½·σ·ε: what reached z reaches both parameters.
@@ -138,10 +141,12 @@ pub fn reparameterize_backward<T: Element>(
 ) {
     let half = T::from_f64(0.5);
     let gradients = d_mu.iter_mut().zip(d_log_variance).zip(d_z);
-    for (((d_mu, d_s), &d_z), (&s, &e)) in gradients.zip(log_variance.iter().zip(noise)) {
-        *d_mu += d_z;
-        *d_s += d_z * half * (half * s).exp() * e;
-    }
+    vectorized!({
+        for (((d_mu, d_s), &d_z), (&s, &e)) in gradients.zip(log_variance.iter().zip(noise)) {
+            *d_mu += d_z;
+            *d_s += d_z * half * (half * s).exp() * e;
+        }
+    });
 }
 
 #[cfg(test)]

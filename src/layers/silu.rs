@@ -12,6 +12,7 @@ use rayon::prelude::*;
 
 use super::work::PIECE;
 use super::{Backward, Describe, Forward, Layer, Torch};
+use crate::kernels::simd::vectorized;
 use crate::tensor::{Element, ImageShape};
 
 /// x·σ(x) of every number.
@@ -42,9 +43,11 @@ impl Describe for Silu {
 impl<T: Element> Layer<T> for Silu {
     fn forward(&self, x: &[T], y: &mut [T], _pass: Forward<'_, T>) {
         y.par_chunks_mut(PIECE).zip(x.par_chunks(PIECE)).for_each(|(y, x)| {
-            for (y, &x) in y.iter_mut().zip(x) {
-                *y = x * x.sigmoid();
-            }
+            vectorized!({
+                for (y, &x) in y.iter_mut().zip(x) {
+                    *y = x * x.sigmoid();
+                }
+            });
         });
     }
 
@@ -52,10 +55,12 @@ impl<T: Element> Layer<T> for Silu {
         let Some(dx) = dx else { return };
         dx.par_chunks_mut(PIECE).zip(x.par_chunks(PIECE)).zip(dy.par_chunks(PIECE)).for_each(
             |((dx, x), dy)| {
-                for ((dx, &x), &dy) in dx.iter_mut().zip(x).zip(dy) {
-                    let s = x.sigmoid();
-                    *dx = dy * s * (x * (T::ONE - s) + T::ONE);
-                }
+                vectorized!({
+                    for ((dx, &x), &dy) in dx.iter_mut().zip(x).zip(dy) {
+                        let s = x.sigmoid();
+                        *dx = dy * s * (x * (T::ONE - s) + T::ONE);
+                    }
+                });
             },
         );
     }

@@ -11,6 +11,7 @@
 use rayon::prelude::*;
 
 use super::{Backward, Describe, Forward, Layer, Torch};
+use crate::kernels::simd::vectorized;
 use crate::tensor::{Element, ImageShape};
 
 /// Doubling of an image.
@@ -74,12 +75,14 @@ impl<T: Element> Layer<T> for Upsample {
         let (from, to, c) = (self.input, Describe::output(self), self.input.channels);
         dx.par_chunks_exact_mut(from.len()).zip(dy.par_chunks_exact(to.len())).for_each(|(dx, dy)| {
             dx.fill(T::ZERO);
-            for (row, dy) in dy.chunks_exact(to.width * c).enumerate() {
-                let dx = &mut dx[row / 2 * from.width * c..][..from.width * c];
-                for (pair, dx) in dy.chunks(2 * c).zip(dx.chunks_exact_mut(c)) {
-                    pair.chunks_exact(c).for_each(|dy| super::work::add(dx, dy));
+            vectorized!({
+                for (row, dy) in dy.chunks_exact(to.width * c).enumerate() {
+                    let dx = &mut dx[row / 2 * from.width * c..][..from.width * c];
+                    for (pair, dx) in dy.chunks(2 * c).zip(dx.chunks_exact_mut(c)) {
+                        pair.chunks_exact(c).for_each(|dy| super::work::add(dx, dy));
+                    }
                 }
-            }
+            });
         });
     }
 }

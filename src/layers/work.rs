@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::parameter::Gradients;
 use crate::kernels::scratch::Scratch;
+use crate::kernels::simd::vectorized;
 use crate::tensor::Element;
 
 /// The most tasks that a batch is cut into; each needs a partial gradient of its own.
@@ -80,9 +81,11 @@ pub(super) fn add_partials<T: Element>(partials: &[T], gradients: &mut Gradients
         if !accumulate {
             sum.fill(T::ZERO);
         }
-        for partial in partials.chunks_exact(partial_len) {
-            add(sum, &partial[piece * PIECE..][..sum.len()]);
-        }
+        vectorized!({
+            for partial in partials.chunks_exact(partial_len) {
+                add(sum, &partial[piece * PIECE..][..sum.len()]);
+            }
+        });
     });
     gradients.bias.fill(T::ZERO);
     for partial in partials.chunks_exact(partial_len) {
@@ -91,6 +94,7 @@ pub(super) fn add_partials<T: Element>(partials: &[T], gradients: &mut Gradients
 }
 
 /// sum += values.
+#[inline(always)]
 pub(super) fn add<T: Element>(sum: &mut [T], values: &[T]) {
     for (s, &v) in sum.iter_mut().zip(values) {
         *s += v;
@@ -99,6 +103,11 @@ pub(super) fn add<T: Element>(sum: &mut [T], values: &[T]) {
 
 /// sums[c] += Σ over rows of `values[row][c]`: the gradient of a bias that every row was given.
 pub(super) fn add_rows<T: Element>(values: &[T], sums: &mut [T]) {
+    vectorized!(add_rows_here(values, sums));
+}
+
+#[inline(always)]
+fn add_rows_here<T: Element>(values: &[T], sums: &mut [T]) {
     let width = sums.len();
     if width > BLOCK / 2 {
         return values.chunks_exact(width).for_each(|row| add(sums, row));

@@ -27,6 +27,7 @@
 //! Sums run on one thread: a batch has some thousand latent numbers against millions of activations, less than it
 //! takes to wake another.
 
+use crate::kernels::simd::vectorized;
 use crate::tensor::Element;
 use crate::text::names::named;
 use serde::{Deserialize, Serialize};
@@ -64,10 +65,22 @@ impl Divergence {
     ) {
         let (images, latent) = (per_image.len(), per_dimension.len());
         assert_shape(mu, log_variance, values, images, latent);
-        match self {
-            Self::Kl => each_value(mu, log_variance, values, kl),
-            Self::Jeffreys => each_value(mu, log_variance, values, jeffreys),
-        }
+        vectorized!(match self {
+            Self::Kl => each_value(
+                mu,
+                log_variance,
+                values,
+                #[inline(always)]
+                |mu, s| kl(mu, s)
+            ),
+            Self::Jeffreys => each_value(
+                mu,
+                log_variance,
+                values,
+                #[inline(always)]
+                |mu, s| jeffreys(mu, s)
+            ),
+        });
         per_dimension.fill(0.0);
         for (sum, row) in per_image.iter_mut().zip(values.chunks_exact(latent)) {
             *sum = 0.0;
@@ -102,10 +115,24 @@ impl Divergence {
         let images = mu.len() / weights.len();
         assert_shape(mu, log_variance, d_mu, images, weights.len());
         assert_eq!(mu.len(), d_log_variance.len(), "d_log_variance has {}", d_log_variance.len());
-        match self {
-            Self::Kl => each_slope(mu, log_variance, d_mu, d_log_variance, d_kl),
-            Self::Jeffreys => each_slope(mu, log_variance, d_mu, d_log_variance, d_jeffreys),
-        }
+        vectorized!(match self {
+            Self::Kl => each_slope(
+                mu,
+                log_variance,
+                d_mu,
+                d_log_variance,
+                #[inline(always)]
+                |mu, s| d_kl(mu, s)
+            ),
+            Self::Jeffreys => each_slope(
+                mu,
+                log_variance,
+                d_mu,
+                d_log_variance,
+                #[inline(always)]
+                |mu, s| d_jeffreys(mu, s)
+            ),
+        });
         for gradient in [d_mu, d_log_variance] {
             for row in gradient.chunks_exact_mut(weights.len()) {
                 for (slope, &weight) in row.iter_mut().zip(weights) {
@@ -123,12 +150,14 @@ fn assert_shape<T>(mu: &[T], log_variance: &[T], third: &[T], images: usize, lat
 }
 
 /// One flat loop over all B·Z, so that it fills vector registers whatever Z is.
+#[inline(always)]
 fn each_value<T: Element>(mu: &[T], log_variance: &[T], values: &mut [T], value: impl Fn(T, T) -> T) {
     for ((out, &mu), &s) in values.iter_mut().zip(mu).zip(log_variance) {
         *out = value(mu, s);
     }
 }
 
+#[inline(always)]
 fn each_slope<T: Element>(
     mu: &[T],
     log_variance: &[T],

@@ -20,6 +20,7 @@
 //! A step reads four arrays and writes three, 28 bytes for some ten operations, so memory is what it waits for.
 //! Everything that needs a pass over them rides on that one: the decay, and the factor that clips the gradient's norm.
 
+use crate::kernels::simd::vectorized;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -95,7 +96,7 @@ impl Adam {
             .zip(state.first.par_chunks_mut(PIECE))
             .zip(state.second.par_chunks_mut(PIECE))
             .for_each(|(((parameters, gradient), first), second)| {
-                factors.step_piece(parameters, gradient, first, second);
+                vectorized!(factors.step_piece(parameters, gradient, first, second));
             });
     }
 
@@ -129,16 +130,20 @@ struct Factors {
 }
 
 impl Factors {
+    #[inline(always)]
     fn step_piece(&self, parameters: &mut [f32], gradient: &[f32], first: &mut [f32], second: &mut [f32]) {
+        // Copies, which no store to a slice can change.
+        let Self { gradient_scale, decay, into_first, beta2, into_second, root_scale, epsilon, step } = *self;
         for (((parameter, &gradient), m), v) in parameters.iter_mut().zip(gradient).zip(first).zip(second) {
-            let gradient = gradient * self.gradient_scale;
+            let gradient = gradient * gradient_scale;
             // β₁m + (1−β₁)g, in the form that leaves m exactly as it is where g = m.
-            *m += self.into_first * (gradient - *m);
-            *v = self.beta2 * *v + self.into_second * gradient * gradient;
+            let first = *m + into_first * (gradient - *m);
+            let second = beta2 * *v + into_second * gradient * gradient;
             // Decay and step are added before they meet the parameter, which is so rounded once; and 1 − αλ, rounded
             // to f32, would have few of αλ's digits left.
-            let step = self.step * *m / (v.sqrt() * self.root_scale + self.epsilon);
-            *parameter -= self.decay * *parameter + step;
+            let step = step * first / (second.sqrt() * root_scale + epsilon);
+            *parameter -= decay * *parameter + step;
+            (*m, *v) = (first, second);
         }
     }
 }
@@ -164,12 +169,13 @@ pub fn gradient_norm<'a>(gradients: impl IntoIterator<Item = &'a [f32]>, partial
         partials[used..used + pieces]
             .par_iter_mut()
             .zip(gradient.par_chunks(PIECE))
-            .for_each(|(partial, piece)| *partial = sum_of_squares(piece));
+            .for_each(|(partial, piece)| *partial = vectorized!(sum_of_squares(piece)));
         used += pieces;
     }
     partials[..used].iter().sum::<f64>().sqrt()
 }
 
+#[inline(always)]
 fn sum_of_squares(piece: &[f32]) -> f64 {
     let mut lanes = [0.0_f64; 16];
     let (whole, rest) = piece.as_chunks::<16>();

@@ -72,6 +72,7 @@ pub trait Element:
     fn is_nan(self) -> bool;
 
     /// 1/(1 + e⁻ˣ).
+    #[inline(always)]
     fn sigmoid(self) -> Self {
         Self::ONE / (Self::ONE + (-self).exp())
     }
@@ -82,10 +83,12 @@ impl Element for f32 {
     const ONE: Self = 1.0;
     const HUGE: Self = 1e38;
 
+    #[inline(always)]
     fn from_f64(value: f64) -> Self {
         value as Self
     }
 
+    #[inline(always)]
     fn to_f64(self) -> f64 {
         f64::from(self)
     }
@@ -151,6 +154,7 @@ impl Element for f32 {
         if self >= 0.0 { value } else { f32::NAN }
     }
 
+    #[inline(always)]
     fn sqrt(self) -> Self {
         self.sqrt()
     }
@@ -161,6 +165,7 @@ impl Element for f32 {
         1.0 - 2.0 / (Element::exp(2.0 * self) + 1.0)
     }
 
+    #[inline(always)]
     fn abs(self) -> Self {
         self.abs()
     }
@@ -191,10 +196,12 @@ impl Element for f64 {
     const ONE: Self = 1.0;
     const HUGE: Self = 1e300;
 
+    #[inline(always)]
     fn from_f64(value: f64) -> Self {
         value
     }
 
+    #[inline(always)]
     fn to_f64(self) -> f64 {
         self
     }
@@ -212,6 +219,7 @@ impl Element for f64 {
         self.ln()
     }
 
+    #[inline(always)]
     fn sqrt(self) -> Self {
         self.sqrt()
     }
@@ -220,18 +228,22 @@ impl Element for f64 {
         self.tanh()
     }
 
+    #[inline(always)]
     fn abs(self) -> Self {
         self.abs()
     }
 
+    #[inline(always)]
     fn max(self, other: Self) -> Self {
         self.max(other)
     }
 
+    #[inline(always)]
     fn min(self, other: Self) -> Self {
         self.min(other)
     }
 
+    #[inline(always)]
     fn is_finite(self) -> bool {
         self.is_finite()
     }

@@ -12,6 +12,7 @@
 use super::family::Family;
 use super::single::{self, Scale};
 use crate::error::{Error, Result};
+use crate::kernels::simd::vectorized;
 use crate::tensor::{Element, ImageShape};
 
 #[derive(Clone, Copy)]
@@ -53,9 +54,7 @@ impl Family for Bernoulli {
     }
 
     fn means<T: Element>(&self, output: &[T], _: ImageShape, means: &mut [T]) {
-        for (mean, &logit) in means.iter_mut().zip(output) {
-            *mean = logit.sigmoid();
-        }
+        vectorized!(means.iter_mut().zip(output).for_each(|(mean, &logit)| *mean = logit.sigmoid()));
     }
 
     fn output_meaning(&self) -> String {

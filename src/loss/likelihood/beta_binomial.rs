@@ -36,6 +36,7 @@ impl ByteFamily for BetaBinomial {
         2
     }
 
+    #[inline(always)]
     fn nats<T: Element>(&self, rows: &mut Rows<T>, bytes: &[T; LANES]) -> [T; LANES] {
         let [first, second] = rows else { unreachable!("two numbers") };
         let ln_choose = bytes.map(|byte| LN_CHOOSE[(byte.to_f64() as usize).min(255)]);

@@ -13,6 +13,7 @@
 
 use super::family::Family;
 use super::single::{BLOCK, LANES};
+use crate::kernels::simd::vectorized;
 use crate::tensor::{Element, ImageShape};
 use rayon::prelude::*;
 
@@ -99,7 +100,7 @@ impl<F: ByteFamily> Family for Bytes<F> {
             .zip(target.par_chunks_exact(values))
             .with_min_len(VALUES_PER_TASK.div_ceil(values))
             .for_each(|((sum, output), target)| {
-                *sum = image_nats(&self.0, output, target, image.channels, |_, _, _| ());
+                *sum = vectorized!(image_nats(&self.0, output, target, image.channels, |_, _, _| ()));
             });
     }
 
@@ -120,12 +121,21 @@ impl<F: ByteFamily> Family for Bytes<F> {
             .zip(d_output.par_chunks_exact_mut(inputs))
             .with_min_len(VALUES_PER_TASK.div_ceil(values))
             .for_each(|(((sum, output), target), d_output)| {
-                *sum = image_nats(&self.0, output, target, channels, |slopes, places, count| {
-                    for (k, row) in slopes.iter().enumerate() {
-                        for (&place, &slope) in places.iter().zip(row).take(count) {
-                            d_output[place + k * channels] = slope * scale;
-                        }
-                    }
+                *sum = vectorized!({
+                    image_nats(
+                        &self.0,
+                        output,
+                        target,
+                        channels,
+                        #[inline(always)]
+                        |slopes, places, count| {
+                            for (k, row) in slopes.iter().enumerate() {
+                                for (&place, &slope) in places.iter().zip(row).take(count) {
+                                    d_output[place + k * channels] = slope * scale;
+                                }
+                            }
+                        },
+                    )
                 });
             });
         None
@@ -156,7 +166,7 @@ impl<F: ByteFamily> Family for Bytes<F> {
                 *row = [number; LANES];
             }
             let bytes = std::array::from_fn(|lane| T::from_f64((group * LANES + lane) as f64));
-            *ln_p = self.0.nats(rows, &bytes).map(|nats| -nats);
+            *ln_p = vectorized!(self.0.nats(rows, &bytes)).map(|nats| -nats);
         }
     }
 
@@ -176,6 +186,7 @@ const VALUES_PER_TASK: usize = 1024;
 /// first numbers, and how many of the [`LANES`] are values of the image.
 ///
 /// One thread sums an image, lane by lane in `T` and block by block in `f64`, like the likelihoods with one number.
+#[inline(always)]
 fn image_nats<T: Element>(
     family: &impl ByteFamily,
     output: &[T],

@@ -112,6 +112,7 @@ impl ByteFamily for LogisticMixture {
         )))
     }
 
+    #[inline(always)]
     fn nats<T: Element>(&self, rows: &mut Rows<T>, bytes: &[T; LANES]) -> [T; LANES] {
         let k = self.components;
         let (logits, rest) = rows.split_at_mut(k);

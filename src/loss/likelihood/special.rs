@@ -18,7 +18,6 @@
 //! vector instructions. In the difference, P(x+n)/P(x) takes one logarithm. The values reach 10⁵ and cancel to a few
 //! nats, which costs five digits: f32 would have two left, and f64 has eleven.
 
-
 /// ln Γ(x+n) − ln Γ(x) and ψ(x+n) − ψ(x), for x from 10⁻⁵ to 10⁶ and n from 0 to 10⁶.
 #[inline(always)]
 pub(crate) fn ln_rising(x: f64, n: f64) -> (f64, f64) {
