@@ -5,10 +5,10 @@
 //!
 //! # The same bits at every level
 //!
-//! A fused multiply-add has one rounding, a multiplication and an addition have two, so the two are never exchanged: products are fused
-//! and sum up in an order in which the width of a vector does not occur (see [`unpacked`](super::unpacked)); everything else in the engine
-//! multiplies and adds separately, which IEEE 754 defines to the last bit. [`Level::Portable`] is for processors without fused multiply-add:
-//! there a product rounds twice, and its bits differ.
+//! A fused multiply-add has one rounding, a multiplication and an addition have two, so the two are never exchanged. Products are fused
+//! and sum up in an order in which the width of a vector does not occur (see [`unpacked`](super::unpacked)); so is ln Γ, which needs the digits.
+//! Everything else multiplies and adds separately, which IEEE 754 defines to the last bit. [`Level::Portable`] is for processors without fused
+//! multiply-add: there a product rounds twice, and its bits differ.
 //!
 //! # Why this file may use `unsafe`
 //!

@@ -110,9 +110,9 @@ impl Adam {
             into_first: (1.0 - self.beta1) as f32,
             beta2: self.beta2 as f32,
             into_second: (1.0 - self.beta2) as f32,
-            root_scale: (1.0 / (1.0 - self.beta2.powf(steps)).sqrt()) as f32,
+            root_scale: (1.0 / (1.0 - libm::pow(self.beta2, steps)).sqrt()) as f32,
             epsilon: self.epsilon as f32,
-            step: (learning_rate / (1.0 - self.beta1.powf(steps))) as f32,
+            step: (learning_rate / (1.0 - libm::pow(self.beta1, steps))) as f32,
         }
     }
 }

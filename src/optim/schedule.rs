@@ -77,7 +77,7 @@ impl LearningRate {
         let progress = (after / length).min(1.0);
         match self.schedule {
             LearningRateSchedule::Constant => self.base,
-            LearningRateSchedule::Cosine => self.base * 0.5 * (1.0 + (PI * progress).cos()),
+            LearningRateSchedule::Cosine => self.base * 0.5 * (1.0 + libm::cos(PI * progress)),
             LearningRateSchedule::Step if progress < 0.5 => self.base,
             LearningRateSchedule::Step if progress < 0.75 => self.base / 10.0,
             LearningRateSchedule::Step => self.base / 100.0,

@@ -40,7 +40,7 @@ impl Family for SquaredError {
 
     /// (x̂ − x)² = −ln N(x; x̂, ½) − ½ ln π for each value.
     fn standard_offset(&self, values: usize) -> f64 {
-        0.5 * PI.ln() * values as f64
+        0.5 * libm::log(PI) * values as f64
     }
 
     fn forward<T: Element>(&self, output: &[T], target: &[T], _: ImageShape, per_image: &mut [f64]) {

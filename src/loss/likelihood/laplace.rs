@@ -16,7 +16,7 @@ pub(super) struct Laplace {
 
 impl Laplace {
     fn scale(&self) -> Scale {
-        Scale { factor: 1.0 / self.scale, constant: (2.0 * self.scale).ln() }
+        Scale { factor: 1.0 / self.scale, constant: libm::log(2.0 * self.scale) }
     }
 }
 

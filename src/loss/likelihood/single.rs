@@ -23,7 +23,7 @@ impl Scale {
 
     /// −ln N(x; x̂, σ²) from (x̂ − x)².
     pub(super) fn gaussian(variance: f64) -> Self {
-        Self { factor: 0.5 / variance, constant: 0.5 * (2.0 * PI * variance).ln() }
+        Self { factor: 0.5 / variance, constant: 0.5 * libm::log(2.0 * PI * variance) }
     }
 
     /// Sums of terms → nats, for images of `values` values.

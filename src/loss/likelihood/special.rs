@@ -18,6 +18,8 @@
 //! vector instructions. In the difference, P(x+n)/P(x) takes one logarithm. The values reach 10⁵ and cancel to a few
 //! nats, which costs five digits: f32 would have two left, and f64 has eleven.
 
+use crate::tensor::Element;
+
 /// ln Γ(x+n) − ln Γ(x) and ψ(x+n) − ψ(x), for x from 10⁻⁵ to 10⁶ and n from 0 to 10⁶.
 #[inline(always)]
 pub(crate) fn ln_rising(x: f64, n: f64) -> (f64, f64) {
@@ -38,7 +40,7 @@ fn shift(x: f64) -> (f64, f64) {
     for i in 1..SHIFT as usize {
         let factor = x + i as f64;
         // (P·f)′ = P′·f + P
-        slope = slope * factor + product;
+        slope = Element::mul_add(slope, factor, product);
         product *= factor;
     }
     (product, slope)
@@ -63,10 +65,13 @@ fn stirling(y: f64) -> (f64, f64) {
     let square = inverse * inverse;
     let (mut value, mut slope) = (0.0, 0.0);
     for (k, coefficient) in SERIES.into_iter().enumerate() {
-        value = value * square + coefficient;
-        slope = slope * square + coefficient * (13 - 2 * k) as f64;
+        value = Element::mul_add(value, square, coefficient);
+        slope = Element::mul_add(slope, square, coefficient * (13 - 2 * k) as f64);
     }
-    ((y - 0.5) * log + (value * inverse - y), log - (slope * square + 0.5 * inverse))
+    (
+        Element::mul_add(y - 0.5, log, value * inverse - y),
+        log - Element::mul_add(slope, square, 0.5 * inverse),
+    )
 }
 
 /// The natural logarithm of a positive, normal, finite number, to about 1 unit in the last place; NaN of NaN.
@@ -96,11 +101,11 @@ pub(crate) fn ln(x: f64) -> f64 {
     let square = s * s;
     let mut series = 1.0 / 21.0;
     for coefficient in SERIES {
-        series = series * square + coefficient;
+        series = Element::mul_add(series, square, coefficient);
     }
-    let artanh = series * square * s + s;
-    let low = k * LN_2_LOW + 2.0 * artanh;
-    let value = k * LN_2_HIGH + low;
+    let artanh = Element::mul_add(series * square, s, s);
+    let low = Element::mul_add(k, LN_2_LOW, 2.0 * artanh);
+    let value = Element::mul_add(k, LN_2_HIGH, low);
     if x.is_nan() { x } else { value }
 }
 
@@ -130,12 +135,12 @@ pub(crate) fn exp(x: f64) -> f64 {
         1.0,
         1.0,
     ];
-    let shifted = x * std::f64::consts::LOG2_E + ROUNDING;
+    let shifted = Element::mul_add(x, std::f64::consts::LOG2_E, ROUNDING);
     let k = shifted - ROUNDING;
-    let r = (x - k * LN_2_HIGH) - k * LN_2_LOW;
+    let r = Element::mul_add(k, -LN_2_LOW, Element::mul_add(k, -LN_2_HIGH, x));
     let mut series = 0.0;
     for coefficient in SERIES {
-        series = series * r + coefficient;
+        series = Element::mul_add(series, r, coefficient);
     }
     let power = shifted.to_bits().wrapping_sub(ROUNDING.to_bits()).wrapping_add(1023) << 52;
     series * f64::from_bits(power)
