@@ -97,7 +97,7 @@
 //!
 //! A module imports only modules to the right of it, and no two files import each other (`tests/structure.rs` checks both):
 //!
-//! `cli` → `train` → `report` → `export` → `evaluate` → `compress` → `generate` → `model` → `layers` → `kernels` → `loss` → `optim` → `data` → `storage` → `random` → `tensor` → `text` → `error`
+//! `cli` → `train` → `report` → `export` → `evaluate` → `compress` → `generate` → `model` → `layers` → `loss` → `optim` → `data` → `storage` → `random` → `kernels` → `tensor` → `text` → `error`
 //!
 //! # Letters
 //!

@@ -1,7 +1,7 @@
 //! Matrix products alone, in both ways that there are.
 
+use elbo::kernels::dispatch;
 use elbo::kernels::gemm::{Matrix, MatrixMut, packed};
-use elbo::kernels::unpacked;
 
 use super::harness::Bench;
 use super::passes::uniform;
@@ -52,7 +52,7 @@ pub fn product_rows(bench: &mut Bench<'_>) {
             &mut c,
             |_| (),
             |c| {
-                unpacked::product(a, b, 0.0, &mut MatrixMut::new(c, m, n));
+                dispatch::product(a, b, 0.0, &mut MatrixMut::new(c, m, n));
             },
         );
     }

@@ -2,7 +2,7 @@
 //!
 //! # Two ways, and what they cost
 //!
-//! [`packed`] is `matrixmultiply`'s, which copies both factors first; [`unpacked`] is ours, which copies B alone. [`gemm`]
+//! [`packed`] is `matrixmultiply`'s, which copies both factors first; [`unpacked`](super::unpacked) is ours, which copies B alone. [`gemm`]
 //! takes the one that is faster for the shape: unpacked for what convolutions multiply, packed where both factors are large, and for
 //! the weight gradients of linear layers.
 //!
@@ -19,9 +19,9 @@
 
 use std::any::TypeId;
 
+use super::dispatch;
 use super::matrix::check_shapes;
 pub use super::matrix::{Matrix, MatrixMut};
-use super::unpacked;
 use crate::tensor::Element;
 
 /// C ← A·B + β·C on the calling thread.
@@ -31,7 +31,7 @@ use crate::tensor::Element;
 /// # Panics
 /// Where the shapes do not fit each other.
 pub fn gemm<T: Element>(a: Matrix<'_, T>, b: Matrix<'_, T>, beta: T, c: &mut MatrixMut<'_, T>) {
-    if is_better_unpacked(&a, &b) { unpacked::product(a, b, beta, c) } else { packed(a, b, beta, c) }
+    if is_better_unpacked(&a, &b) { dispatch::product(a, b, beta, c) } else { packed(a, b, beta, c) }
 }
 
 /// If A's rows are contiguous, the unpacked product copies less. If A's columns are, as in a weight gradient, `matrixmultiply` wins unless they

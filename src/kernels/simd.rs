@@ -1,7 +1,7 @@
 //! Which vector instructions this processor has: asked once, at run time, and used from here.
 //!
 //! One build runs everywhere, whatever flags it was compiled with. What is hot is compiled several times, once for each [`Level`], and the
-//! right copy is called: matrix products by [`multiply`], with explicit [`Vector`]s; loops over slices by `vectorized!`, of which the compiler makes vectors.
+//! right copy is called: matrix products ([`dispatch`](super::dispatch)), with explicit [`Vector`]s; loops over slices by `vectorized!`, of which the compiler makes vectors.
 //!
 //! # The same bits at every level
 //!
@@ -16,12 +16,10 @@
 //! and a block of B is not cleared before it is filled.
 #![allow(unsafe_code)]
 
-use std::any::TypeId;
 use std::hint::black_box;
 use std::mem::MaybeUninit;
 use std::sync::OnceLock;
 
-use super::unpacked::Product;
 use crate::tensor::Element;
 
 /// What a processor can do, from least to most.
@@ -106,47 +104,6 @@ pub(crate) fn compiled_for_each_level<R>(task: impl FnOnce() -> R) -> R {
     task()
 }
 
-/// Multiplies at a level that this processor has.
-pub(super) fn multiply<T: Element>(level: Level, product: Product<'_, '_, T>) {
-    assert!(level <= Level::found(), "{level:?} on a processor that has {:?}", Level::found());
-    #[cfg(target_arch = "x86_64")]
-    {
-        use x86::{Eight, Sixteen};
-        #[target_feature(enable = "avx2,fma")]
-        fn eight(product: Product<'_, '_, f32>) {
-            product.compute::<Eight>();
-        }
-        #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
-        fn sixteen(product: Product<'_, '_, f32>) {
-            product.compute::<Sixteen>();
-        }
-        #[target_feature(enable = "avx2,fma")]
-        fn any<T: Element>(product: Product<'_, '_, T>) {
-            product.compute::<Array<T, true>>();
-        }
-        if level == Level::Portable {
-            return product.compute::<Array<T, false>>();
-        }
-        if TypeId::of::<T>() != TypeId::of::<f32>() {
-            // SAFETY: the level is at least `Fused`, for which `found` has seen AVX2 and FMA.
-            return unsafe { any(product) };
-        }
-        // SAFETY: T is f32, so source and target are the same type; the source is never used again.
-        let product: Product<'_, '_, f32> = unsafe { std::mem::transmute_copy(&MaybeUninit::new(product)) };
-        match level {
-            // SAFETY: `found` has seen the five of AVX-512 and FMA.
-            Level::Avx512 => unsafe { sixteen(product) },
-            // SAFETY: `found` has seen AVX2 and FMA.
-            _ => unsafe { eight(product) },
-        }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    match level {
-        Level::Portable => product.compute::<Array<T, false>>(),
-        _ => product.compute::<Array<T, true>>(),
-    }
-}
-
 /// Multiply-adds with nothing to load and nothing to wait for, in the processor's widest vectors: `rounds` times twelve. Returns the
 /// floating-point operations, two for each number. For benches: the most that a product can reach.
 pub fn multiply_adds(rounds: usize) -> usize {
@@ -193,8 +150,8 @@ pub fn multiply_adds(rounds: usize) -> usize {
     }
 }
 
-/// A vector register of numbers, or an array that stands for one. Those of instructions that not every processor has are private to this
-/// file, which hands them to [`Product::compute`] alone, inside of functions for processors that have them.
+/// A vector register of numbers, or an array that stands for one. Those of instructions that not every processor has are private to the
+/// kernels, and are used only inside of functions for processors that have them ([`dispatch`](super::dispatch), [`multiply_adds`]).
 pub(super) trait Vector: Copy {
     /// What it is a vector of.
     type Number: Element;
@@ -222,7 +179,7 @@ pub(super) trait Vector: Copy {
 /// A vector without instructions of its own.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-struct Array<T, const FUSED: bool>([T; 4]);
+pub(super) struct Array<T, const FUSED: bool>([T; 4]);
 
 impl<T: Element, const FUSED: bool> Vector for Array<T, FUSED> {
     type Number = T;
@@ -257,7 +214,7 @@ impl<T: Element, const FUSED: bool> Vector for Array<T, FUSED> {
 }
 
 #[cfg(target_arch = "x86_64")]
-mod x86 {
+pub(super) mod x86 {
     use std::arch::x86_64::*;
 
     use super::Vector;

@@ -28,8 +28,8 @@
 use std::ops::Range;
 
 use super::grid::Grid;
-use super::matrix::{Matrix, MatrixMut, check_shapes};
-use super::simd::{Block, DEPTH, Level, Vector, multiply};
+use super::matrix::{Matrix, MatrixMut};
+use super::simd::{Block, DEPTH, Vector};
 use crate::tensor::Element;
 
 /// A as rows of a slice: each row is `segments` runs of `columns` contiguous numbers.
@@ -130,53 +130,12 @@ pub struct Part<'a, T> {
     pub rows: Grid,
 }
 
-/// C ← A·B + β·C on the calling thread.
-///
-/// # Panics
-/// If the shapes do not fit each other.
-pub fn product<T: Element>(a: Matrix<'_, T>, b: Matrix<'_, T>, beta: T, c: &mut MatrixMut<'_, T>) {
-    product_at(Level::found(), a, b, beta, c);
-}
-
-/// [`product`] at a level that the processor has.
-pub(super) fn product_at<T: Element>(
-    level: Level,
-    a: Matrix<'_, T>,
-    b: Matrix<'_, T>,
-    beta: T,
-    c: &mut MatrixMut<'_, T>,
-) {
-    check_shapes(&a, &b, c);
-    let plain = |rows, stride, columns, data| Rows::new(data, Grid::line(rows, stride), columns);
-    let left = if a.column_stride == 1 {
-        let rows = plain(a.rows, a.row_stride, a.columns, a.data);
-        Left::Rows { rows, first_depth: 0, depth_stride: 0 }
-    } else {
-        Left::Columns(plain(a.columns, a.column_stride, a.rows, a.data))
-    };
-    let parts = &[Part { left, rows: Grid::line(a.rows, 1) }];
-    multiply(level, Product { parts, b: Right::from(b), beta, c });
-}
-
-/// C ← A·B + β·C for some parts of C, which share B.
-///
-/// # Panics
-/// If rows, or rows of C, do not exist.
-pub fn product_of_parts<T: Element>(
-    parts: &[Part<'_, T>],
-    b: Right<'_, T>,
-    beta: T,
-    c: &mut MatrixMut<'_, T>,
-) {
-    multiply(Level::found(), Product { parts, b, beta, c });
-}
-
 /// A product that is to be computed.
 pub(super) struct Product<'a, 'c, T> {
-    parts: &'a [Part<'a, T>],
-    b: Right<'a, T>,
-    beta: T,
-    c: &'a mut MatrixMut<'c, T>,
+    pub parts: &'a [Part<'a, T>],
+    pub b: Right<'a, T>,
+    pub beta: T,
+    pub c: &'a mut MatrixMut<'c, T>,
 }
 
 impl<T: Element> Product<'_, '_, T> {

@@ -30,8 +30,8 @@ const WAYS: [Way; 5] = [
     ("in pieces", |a, b, beta, c| product(a, b, beta, c, &nothing)),
     ("at once", |a, b, beta, mut c| gemm(a, b, beta, &mut c)),
     ("packed", |a, b, beta, mut c| packed(a, b, beta, &mut c)),
-    ("unpacked", |a, b, beta, mut c| unpacked::product(a, b, beta, &mut c)),
-    ("portable", |a, b, beta, mut c| unpacked::product_at(Level::Portable, a, b, beta, &mut c)),
+    ("unpacked", |a, b, beta, mut c| dispatch::product(a, b, beta, &mut c)),
+    ("portable", |a, b, beta, mut c| dispatch::product_at(Level::Portable, a, b, beta, &mut c)),
 ];
 
 #[test]
@@ -143,7 +143,7 @@ fn a_wider_vector_gives_the_same_bits() {
         let mb = if tb { Matrix::new(&b, n, k).transposed() } else { Matrix::new(&b, k, n) };
         let chains = |level| {
             let mut c = c.clone();
-            unpacked::product_at(level, ma, mb, 1.0, &mut MatrixMut::new(&mut c, m, n));
+            dispatch::product_at(level, ma, mb, 1.0, &mut MatrixMut::new(&mut c, m, n));
             c
         };
         // The order that the module promises: equal pieces of the depth, in each a chain of fused multiply-adds.

@@ -1,0 +1,98 @@
+//! The unpacked product, compiled for each kind of processor, and the call of the right one.
+//!
+//! # Why this file may use `unsafe`
+//!
+//! A function that was compiled for instructions may be called only where they were found, which the compiler cannot see. And a product of `T`
+//! becomes one of `f32` where that is what `T` is.
+#![allow(unsafe_code)]
+
+use std::any::TypeId;
+use std::mem::MaybeUninit;
+
+use super::grid::Grid;
+use super::matrix::{Matrix, MatrixMut, check_shapes};
+use super::simd::{Array, Level};
+use super::unpacked::{Left, Part, Product, Right, Rows};
+use crate::tensor::Element;
+
+/// C ← A·B + β·C on the calling thread.
+///
+/// # Panics
+/// If the shapes do not fit each other.
+pub fn product<T: Element>(a: Matrix<'_, T>, b: Matrix<'_, T>, beta: T, c: &mut MatrixMut<'_, T>) {
+    product_at(Level::found(), a, b, beta, c);
+}
+
+/// [`product`] at a level that the processor has.
+pub(super) fn product_at<T: Element>(
+    level: Level,
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
+    beta: T,
+    c: &mut MatrixMut<'_, T>,
+) {
+    check_shapes(&a, &b, c);
+    let plain = |rows, stride, columns, data| Rows::new(data, Grid::line(rows, stride), columns);
+    let left = if a.column_stride == 1 {
+        let rows = plain(a.rows, a.row_stride, a.columns, a.data);
+        Left::Rows { rows, first_depth: 0, depth_stride: 0 }
+    } else {
+        Left::Columns(plain(a.columns, a.column_stride, a.rows, a.data))
+    };
+    let parts = &[Part { left, rows: Grid::line(a.rows, 1) }];
+    multiply(level, Product { parts, b: Right::from(b), beta, c });
+}
+
+/// C ← A·B + β·C for some parts of C, which share B.
+///
+/// # Panics
+/// If rows, or rows of C, do not exist.
+pub fn product_of_parts<T: Element>(
+    parts: &[Part<'_, T>],
+    b: Right<'_, T>,
+    beta: T,
+    c: &mut MatrixMut<'_, T>,
+) {
+    multiply(Level::found(), Product { parts, b, beta, c });
+}
+
+/// Multiplies at a level that this processor has.
+fn multiply<T: Element>(level: Level, product: Product<'_, '_, T>) {
+    assert!(level <= Level::found(), "{level:?} on a processor that has {:?}", Level::found());
+    #[cfg(target_arch = "x86_64")]
+    {
+        use super::simd::x86::{Eight, Sixteen};
+        #[target_feature(enable = "avx2,fma")]
+        fn eight(product: Product<'_, '_, f32>) {
+            product.compute::<Eight>();
+        }
+        #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+        fn sixteen(product: Product<'_, '_, f32>) {
+            product.compute::<Sixteen>();
+        }
+        #[target_feature(enable = "avx2,fma")]
+        fn any<T: Element>(product: Product<'_, '_, T>) {
+            product.compute::<Array<T, true>>();
+        }
+        if level == Level::Portable {
+            return product.compute::<Array<T, false>>();
+        }
+        if TypeId::of::<T>() != TypeId::of::<f32>() {
+            // SAFETY: the level is at least `Fused`, for which `found` has seen AVX2 and FMA.
+            return unsafe { any(product) };
+        }
+        // SAFETY: T is f32, so source and target are the same type; the source is never used again.
+        let product: Product<'_, '_, f32> = unsafe { std::mem::transmute_copy(&MaybeUninit::new(product)) };
+        match level {
+            // SAFETY: `found` has seen the five of AVX-512 and FMA.
+            Level::Avx512 => unsafe { sixteen(product) },
+            // SAFETY: `found` has seen AVX2 and FMA.
+            _ => unsafe { eight(product) },
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    match level {
+        Level::Portable => product.compute::<Array<T, false>>(),
+        _ => product.compute::<Array<T, true>>(),
+    }
+}
