@@ -96,7 +96,22 @@ fn table(options: &Options, all: &ThreadPool) -> io::Result<()> {
     if !options.list {
         print_summary(options, &bench, &summary);
     }
-    Ok(())
+    refuse_impossible_shares(options, &bench.rows)
+}
+
+/// More than the peak cannot be: then the peak was measured wrong, or operations were counted that nobody makes. (Differences of two times
+/// and quick runs are too noisy to tell.)
+fn refuse_impossible_shares(options: &Options, rows: &[Row]) -> io::Result<()> {
+    let is_impossible = |row: &&Row| row.share() > 1.05 && !row.name.ends_with('≈');
+    match rows.iter().find(is_impossible) {
+        Some(row) if !options.quick => Err(io::Error::other(format!(
+            "{}, {}: {:.0} % of the peak is more than there is; the machine was not quiet, or the bench is wrong",
+            row.group,
+            row.name,
+            100.0 * row.share()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn print_summary(options: &Options, bench: &Bench<'_>, steps: &[(String, Option<Row>, Option<Row>)]) {

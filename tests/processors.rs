@@ -28,7 +28,9 @@ fn has_emulator() -> bool {
     let found = cfg!(all(target_os = "linux", target_arch = "x86_64"))
         && Command::new("qemu-x86_64").arg("--version").output().is_ok_and(|output| output.status.success());
     if !found {
-        println!("skipped: there is no qemu-x86_64 (Debian: apt-get install qemu-user) for another processor");
+        println!(
+            "skipped: there is no qemu-x86_64 (Debian: apt-get install qemu-user) for another processor"
+        );
     }
     found
 }
@@ -39,7 +41,8 @@ fn six_steps_of_each_preset_have_the_same_bits_on_another_processor() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let pixels: Vec<u8> = (0..24 * 16 * 16 * 3_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let pixels: Vec<u8> =
+        (0..24 * 16 * 16 * 3_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     support::write_npy(&folder.path().join("images.npy"), "|u1", &[24, 16, 16, 3], &pixels);
     for preset in Preset::ALL {
         let name = preset.to_string();

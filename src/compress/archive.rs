@@ -6,6 +6,7 @@ use super::extra::{Extra, check_names};
 use super::{lossy, normal};
 use crate::data::{Images, Labels, Pixels, Range as Values};
 use crate::error::{Error, Result};
+use crate::kernels::simd::Level;
 use crate::loss::Likelihood;
 use crate::model::Vae;
 use crate::model::codec::check_size;
@@ -14,12 +15,13 @@ use crate::storage::tensor_file::TensorFile;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// The arithmetic of this build: the model gives other bits under another one.
-const GUARANTEE: &str = if cfg!(any(target_feature = "fma", target_arch = "aarch64")) {
-    "f32, fused multiply-add"
-} else {
-    "f32, multiply and add rounded apart"
-};
+/// The arithmetic of this processor: the model gives other bits under another one.
+fn guarantee() -> &'static str {
+    match Level::found() {
+        Level::Portable => "f32, multiply and add rounded apart",
+        Level::Fused | Level::Avx512 => "f32, fused multiply-add",
+    }
+}
 
 /// How images are compressed.
 #[derive(Clone, Debug, PartialEq)]
@@ -194,7 +196,7 @@ pub fn compress(
         images: images.count as u64,
         block: block as u32,
         latent_bits: options.latent_bits,
-        guarantee: GUARANTEE.into(),
+        guarantee: guarantee().into(),
         probe: 0,
         checksum,
         model: model.config().clone(),
@@ -306,11 +308,11 @@ impl Compressed {
                 header.checksum
             )));
         }
-        if header.guarantee != GUARANTEE {
+        if header.guarantee != guarantee() {
             return Err(bad(format!(
-                "it was written with the arithmetic \"{}\", and this program was built for \"{GUARANTEE}\"; use a program built as the one that \
-                 wrote it",
-                crate::text::printable(&header.guarantee)
+                "it was written with the arithmetic \"{}\", and this processor has \"{}\"; use a processor like the one that wrote it",
+                crate::text::printable(&header.guarantee),
+                guarantee()
             )));
         }
         if header.lossy.is_none() {

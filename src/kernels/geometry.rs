@@ -89,6 +89,16 @@ impl Geometry {
         self.kernel_height * self.kernel_width * self.channels
     }
 
+    /// The pairs of a place and a tap that sees a pixel: the multiplications for each pair of a channel and a filter, without those by the
+    /// padding's zeros.
+    pub fn pairs(&self) -> usize {
+        let side = |places: usize, kernel, size| -> usize {
+            (0..places).map(|place| self.taps_inside(place, kernel, size)).map(|(from, to)| to - from).sum()
+        };
+        side(self.small_height, self.kernel_height, self.height)
+            * side(self.small_width, self.kernel_width, self.width)
+    }
+
     /// Whether the kernel covers the whole unpadded image, so that there is one place, and its patch is the image.
     pub fn is_whole_image(&self) -> bool {
         self.padding == 0 && self.kernel_height == self.height && self.kernel_width == self.width

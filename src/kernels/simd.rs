@@ -1,7 +1,7 @@
 //! Which vector instructions this processor has: asked once, at run time, and used from here.
 //!
 //! One build runs everywhere, whatever flags it was compiled with. What is hot is compiled several times, once for each [`Level`], and the
-//! right copy is called: matrix products ([`dispatch`](super::dispatch)), with explicit [`Vector`]s; loops over slices by `vectorized!`, of which the compiler makes vectors.
+//! right copy is called: matrix products ([`dispatch`](super::dispatch)), with explicit `Vector`s; loops over slices by `vectorized!`, of which the compiler makes vectors.
 //!
 //! # The same bits at every level
 //!

@@ -71,7 +71,7 @@ impl Describe for Conv2d {
     }
 
     fn flops(&self) -> usize {
-        2 * self.geometry.places() * self.geometry.patch_len() * self.filters
+        2 * self.geometry.pairs() * self.geometry.channels * self.filters
     }
 
     fn columns(&self) -> Option<(Geometry, usize)> {
@@ -151,7 +151,7 @@ impl<T: Element> Layer<T> for Conv2d {
             add_rows(d, db);
             patches.weight_gradient(d, x, &mut dw, scratch);
             if let Some(dx) = dx {
-                patches.to_large(d, arranged, dx, scratch);
+                patches.spread(d, arranged, dx, scratch);
             }
         };
         let inputs = x.par_chunks(task * image).zip(y.par_chunks(task * small));

@@ -93,7 +93,7 @@ impl Describe for ConvTranspose2d {
     }
 
     fn flops(&self) -> usize {
-        2 * self.geometry.places() * self.geometry.patch_len() * self.small_channels
+        2 * self.geometry.pairs() * self.geometry.channels * self.small_channels
     }
 
     fn columns(&self) -> Option<(Geometry, usize)> {
@@ -136,7 +136,7 @@ impl<T: Element> Layer<T> for ConvTranspose2d {
         let (patches, task) = (self.patches(), task_images(pass.batch));
         let arranged = patches.arranged(weight, transposed);
         y.par_chunks_mut(task * image).zip(x.par_chunks(task * small)).for_each(|(y, x)| {
-            patches.to_large(x, arranged, y, scratch);
+            patches.spread(x, arranged, y, scratch);
             self.activation.forward_with_bias(y, bias);
         });
     }

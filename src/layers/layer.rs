@@ -50,7 +50,8 @@ pub trait Describe: Debug + Send + Sync {
         WorkLen::default()
     }
 
-    /// Multiplications and additions in the matrix products of one forward pass over one image, each counted as an operation. A backward pass
+    /// Multiplications and additions in the matrix products of one forward pass over one image, each counted as an operation; those by
+    /// a padding's zeros are not counted. A backward pass
     /// takes twice as many, or as many if no input gradient is wanted.
     fn flops(&self) -> usize {
         0

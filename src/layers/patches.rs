@@ -6,7 +6,7 @@
 //! ```text
 //! R  = X̂·Wᵀ          Patches::times              forward of a convolution, input gradient of its transpose
 //! dW += Rᵀ·X̂         Patches::weight_gradient    the weight gradient of both
-//! X  = im2colᵀ(R·W)   Patches::to_large           input gradient of a convolution, forward of its transpose
+//! X  = im2colᵀ(R·W)   Patches::spread           input gradient of a convolution, forward of its transpose
 //! ```
 //!
 //! There are two ways, and the number of channels decides ([`Patches::are_read_in_place`]):
@@ -157,7 +157,7 @@ impl Patches {
         });
     }
 
-    /// What [`Self::to_large`] multiplies by, in `memory`. In place, that is for each phase the taps that its window sees, first to last:
+    /// What [`Self::spread`] multiplies by, in `memory`. In place, that is for each phase the taps that its window sees, first to last:
     /// `[tap row][tap column][S][C]`. By columns it is W.
     pub fn arranged<'a, T: Element>(&self, weight: &'a [T], memory: &'a mut [T]) -> &'a [T] {
         if !self.are_read_in_place() {
@@ -180,9 +180,9 @@ impl Patches {
     }
 
     /// X ← im2colᵀ(R·W) for a task's images, given [`Self::arranged`].
-    pub fn to_large<T: Element>(&self, small: &[T], arranged: &[T], large: &mut [T], scratch: &Scratch<T>) {
+    pub fn spread<T: Element>(&self, small: &[T], arranged: &[T], large: &mut [T], scratch: &Scratch<T>) {
         if self.are_read_in_place() {
-            return self.to_large_in_place(small, arranged, large);
+            return self.spread_in_place(small, arranged, large);
         }
         large.fill(T::ZERO);
         let (patch_len, row_stride) = (self.geometry.patch_len(), padded_stride(self.geometry.patch_len()));
@@ -322,7 +322,7 @@ impl Patches {
         }
     }
 
-    fn to_large_in_place<T: Element>(&self, small: &[T], arranged: &[T], large: &mut [T]) {
+    fn spread_in_place<T: Element>(&self, small: &[T], arranged: &[T], large: &mut [T]) {
         let (stride, channels) = (self.geometry.stride, self.geometry.channels);
         let images = large.len() / self.large().len();
         let mut c = MatrixMut::new(large, images * self.geometry.height * self.geometry.width, channels);
