@@ -20,7 +20,7 @@
 //!
 //! # The order of additions
 //!
-//! The depth K is cut into the fewest equal pieces of at most [`DEPTH`]. In each, an element of C is one chain of fused multiply-adds
+//! The depth K is cut into the fewest equal pieces of at most 512 rows of B. In each, an element of C is one chain of fused multiply-adds
 //! from zero, in the order of A's columns; the pieces' sums are added to C in order. Terms that a region leaves out are left out of the
 //! chain. The width of a vector, the tile's rows and the number of threads do not occur in this, so every processor with fused
 //! multiply-adds gives the same bits.
