@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::common::{Ending, Opened, named_values};
+use super::common::{Ending, Loaded, Opened, named_values};
 use super::pictures::refuse_other;
 use super::sample::free_name;
 use super::score::field;
@@ -67,11 +67,12 @@ impl Classify {
         let opened = Opened::new(self.run.as_deref(), self.data.load_options()?.max_memory)?;
         let method = self.method(&opened)?;
 
-        let data = opened.images(&self.data, Part::Both)?;
-        let judged = Judged::choose(&data, opened.split(&self.data))?;
+        let loaded = opened.images(&self.data, Part::Both)?;
+        let data = &loaded.data;
+        let judged = Judged::choose(data, loaded.split)?;
         let own = self.own_images(&opened, method)?;
-        let learned = own.as_ref().unwrap_or(&data);
-        let known = names(&opened, learned)?;
+        let learned = own.as_ref().unwrap_or(&loaded);
+        let known = names(&opened, &learned.data)?;
         let truths = match judged.labels {
             Some(labels) => {
                 let numbers = match_names(&known, labels)
@@ -117,8 +118,8 @@ impl Classify {
     }
 
     /// The run's own images, if other images are classified; `None` if they are the same. Bayes' rule can do without.
-    fn own_images(&self, opened: &Opened, method: Method) -> Result<Option<Dataset>> {
-        if self.data.data.is_none() || opened.split(&self.data).is_some() {
+    fn own_images(&self, opened: &Opened, method: Method) -> Result<Option<Loaded>> {
+        if self.data.data.is_none() || opened.is_own(&self.data) {
             return Ok(None);
         }
         if opened.config.is_none() {
@@ -138,14 +139,15 @@ impl Classify {
         &self,
         opened: &Opened,
         judged: &Judged<'_>,
-        learned: &Dataset,
+        learned: &Loaded,
         known: &[String],
         method: Method,
     ) -> Result<Vec<Guess>> {
         let (model, config) = (&opened.model, opened.model.config());
         let seed = self.seed.or(opened.config.as_ref().map(|config| config.seed)).unwrap_or(0);
         let filler = Filler { span: config.span(), binarize: opened.binarize(&self.data)?, seed };
-        let run = opened.split(&DataOptions::default()).and_then(|run| run.of(learned));
+        let run = learned.split.and_then(|run| run.of(&learned.data));
+        let learned = &learned.data;
         let train = run.map_or_else(|| (0..learned.train.count).collect(), |split| split.train);
         let labels = |labels: &Labels| train.iter().map(|&index| labels.ids[index]).collect::<Vec<u32>>();
         let labels = learned.labels.as_ref().map(labels).unwrap_or_default();

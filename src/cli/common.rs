@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::evaluate::RunSplit;
 use crate::model::Vae;
 use crate::model::codec::check_size;
+use crate::storage::tensor_file::TensorFile;
 use crate::text::names::Named;
 use crate::train::run::read_config;
 use crate::train::{Config, DataOptions};
@@ -91,14 +92,46 @@ impl Opened {
         }
     }
 
-    /// The run's split, if its own data are looked at.
-    pub(super) fn split(&self, options: &DataOptions) -> Option<RunSplit> {
-        let config = self.config.as_ref()?;
-        let same = |path: &PathBuf| {
-            path.canonicalize().ok().zip(config.data.canonicalize().ok()).is_some_and(|(a, b)| a == b)
+    /// Whether the options name the run's own data, or none and there is a run.
+    pub(super) fn is_own(&self, options: &DataOptions) -> bool {
+        let same = |config: &Config| match &options.data {
+            None => true,
+            Some(path) => path
+                .canonicalize()
+                .ok()
+                .zip(config.data.canonicalize().ok())
+                .is_some_and(|(given, own)| given == own),
         };
-        let is_own = options.data.as_ref().is_none_or(same);
-        is_own.then_some(RunSplit { seed: config.seed, validation: config.valid.unwrap_or(0) })
+        self.config.as_ref().is_some_and(same)
+    }
+
+    /// How the run split these images, if they are the ones that it was trained on: `--resume` asks the same of the fingerprint in its
+    /// checkpoint. A note says so if they are not.
+    fn split(&self, config: &Config, data: &Dataset, max_memory: u64) -> Option<RunSplit> {
+        let split = RunSplit { seed: config.seed, validation: config.valid.unwrap_or(0) };
+        let path = self.folder().join("checkpoint.safetensors");
+        let place = data.path.display();
+        match TensorFile::load(&path, max_memory) {
+            Ok(file)
+                if file.description["state"]["data"].as_str()
+                    == Some(&format!("{:016x}", data.fingerprint())) =>
+            {
+                Some(split)
+            }
+            Ok(_) => {
+                eprintln!(
+                    "note: the images of {place} are not those that the run was trained on: some were added, removed or changed since, or \
+                     are read with other options. Which of them the run held out is not known, so none counts as a validation image"
+                );
+                None
+            }
+            Err(error) => {
+                eprintln!(
+                    "note: whether the images of {place} are still those of the run cannot be checked: {error}"
+                );
+                Some(split)
+            }
+        }
     }
 
     /// Whether pixels become 0 or 1: as asked for, else as in the run.
@@ -106,31 +139,57 @@ impl Opened {
         Ok(options.binarize()?.or(self.config.as_ref().and_then(|config| config.binarize)))
     }
 
-    /// The images that a command is about: those of `--data`, else those of the run, in the run's size and colours where nothing else is
-    /// asked for.
+    /// The images that a command is about: those of `--data`, else those of the run, in the run's size and colours if nothing else is asked
+    /// for.
     ///
     /// # Errors
-    /// Where they cannot be read, are of another size than the model's, or have labels that a conditional model does not know.
-    pub(super) fn images(&self, options: &DataOptions, part: Part) -> Result<Dataset> {
+    /// If they cannot be read, are of another size than the model's, or have labels that a conditional model does not know; or if there is
+    /// no run and no `--data`.
+    pub(super) fn images(&self, options: &DataOptions, part: Part) -> Result<Loaded> {
+        if self.config.is_none() && options.data.is_none() {
+            return Err(Error::config(format!(
+                "{} has no config.toml beside it, so its images are not known; --data PATH names the images to use",
+                self.path.display()
+            )));
+        }
         let run = self.config.as_ref().map(|config| config.to_options().data).unwrap_or_default();
         // Another data set has its own axes and arrays, and the model's range as far as that fits its values.
         let trained_range = self.config.as_ref().and_then(|config| config.load.range);
         let trained_range = trained_range.map(|(low, high)| Range { low, high });
-        let merged = match options.data {
-            None => options.clone().or(run),
-            Some(_) => {
-                options.clone().or(DataOptions { data: None, layout: None, array: None, range: None, ..run })
-            }
+        let merged = if self.is_own(options) {
+            options.clone().or(run)
+        } else {
+            options.clone().or(DataOptions { data: None, layout: None, array: None, range: None, ..run })
         };
         let load = LoadOptions { part, trained_range, ..merged.load_options()? };
         let mut data = load_images(&merged.path()?, &load)?;
+        // Without training images there is nothing to split; a conditional model changes the labels, so the comparison comes first.
+        let own = self.config.as_ref().filter(|_| self.is_own(options) && data.train.count > 0);
+        let split = own.and_then(|config| self.split(config, &data, load.max_memory));
         self.model.config().relabel(&mut data)?;
         for images in
             [Some(&data.train), data.test.as_ref()].into_iter().flatten().filter(|images| images.count > 0)
         {
             check_size(&self.model, images)?;
         }
-        Ok(data)
+        Ok(Loaded { data, split })
+    }
+}
+
+/// Images that a command read.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    /// The images.
+    pub data: Dataset,
+    /// How the run split them; `None` for images that it was not trained on.
+    pub split: Option<RunSplit>,
+}
+
+impl Loaded {
+    /// The images that the run held out; `None` if they are not known, or there are none.
+    pub(super) fn held_out(&self) -> Option<Vec<usize>> {
+        let split = self.split?.of(&self.data)?;
+        Some(split.validation).filter(|held_out| !held_out.is_empty())
     }
 }
 

@@ -139,7 +139,7 @@ impl Compress {
 
     fn chosen(&self, opened: &Opened) -> Result<Chosen> {
         let part = if self.train { Part::Train } else { Part::Both };
-        let data = opened.images(&self.data, part)?;
+        let data = opened.images(&self.data, part)?.data;
         let (images, labels, files) = match data.test {
             Some(test) if test.count > 0 && !self.train => (test, data.test_labels, data.test_files),
             _ => (data.train, data.labels, data.files),

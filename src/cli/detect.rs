@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::common::{Ending, Opened, named_values};
+use super::common::{Ending, Loaded, Opened, named_values};
 use super::pictures::refuse_other;
 use super::sample::free_name;
 use super::score::field;
@@ -181,8 +181,8 @@ impl Detect {
     fn groups(&self, opened: &Opened) -> Result<Vec<Group>> {
         let load = |path: Option<&PathBuf>| -> Result<Group> {
             let options = DataOptions { data: path.cloned(), ..self.data.clone() };
-            let data = opened.images(&options, Part::Both)?;
-            let Judged { which, indices, .. } = Judged::choose(&data, opened.split(&options))?;
+            let Loaded { data, split } = opened.images(&options, Part::Both)?;
+            let Judged { which, indices, .. } = Judged::choose(&data, split)?;
             Ok(Group { data, which, indices })
         };
         match (&self.normal, &self.anomalous) {
@@ -239,11 +239,13 @@ impl Detect {
                 let pairs = groups[0].indices.iter().zip(&truths[0]);
                 let normal =
                     pairs.filter(|(_, truth)| **truth == Some(false)).map(|(&index, _)| index).collect();
-                (&groups[0], normal, "normal images (there are no validation images)")
+                (&groups[0], normal, "normal images (no validation images of the run are known)")
             }
-            None => {
-                (&groups[0], groups[0].indices.clone(), "images themselves (there are no validation images)")
-            }
+            None => (
+                &groups[0],
+                groups[0].indices.clone(),
+                "images themselves (no validation images of the run are known)",
+            ),
         };
         if indices.len() < 2 {
             return Err(Error::config(format!(
@@ -279,15 +281,15 @@ impl Detect {
             return Ok(None);
         }
         let own = DataOptions { max_memory: self.data.max_memory.clone(), ..Default::default() };
-        let data = match opened.images(&own, Part::Train) {
-            Ok(data) => data,
+        let loaded = match opened.images(&own, Part::Train) {
+            Ok(loaded) => loaded,
             Err(error) => {
                 eprintln!("note: the run's own images are needed for the threshold, and {error}");
                 return Ok(None);
             }
         };
-        let split = opened.split(&own).and_then(|run| run.of(&data));
-        Ok(split.map(|split| Group { data, which: Which::Validation, indices: split.validation }))
+        let held_out = loaded.held_out();
+        Ok(held_out.map(|indices| Group { data: loaded.data, which: Which::Validation, indices }))
     }
 
     /// Scores from the likelihood.

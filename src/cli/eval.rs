@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::common::{Ending, Opened};
+use super::common::{Ending, Loaded, Opened};
 use crate::data::{Filler, Part};
 use crate::error::{Error, Result};
 use crate::evaluate::judged::{Judged, Which};
@@ -84,8 +84,8 @@ impl Eval {
             Some(_) => Mixture::load(&path, &opened.model, max_memory)?.map(Prior::Mixture),
             None => None,
         };
-        let data = opened.images(&self.data, Part::Both)?;
-        let judged = Judged::choose(&data, opened.split(&self.data))?;
+        let Loaded { data, split } = opened.images(&self.data, Part::Both)?;
+        let judged = Judged::choose(&data, split)?;
         let (model, config) = (&opened.model, opened.config.as_ref());
         let seed = self.seed.or(config.map(|config| config.seed)).unwrap_or(0);
         let filler = Filler { span: model.config().span(), binarize: opened.binarize(&self.data)?, seed };
@@ -181,7 +181,7 @@ impl Findings {
             Which::Test => "test images",
             Which::Validation => "validation images of the run (the data have no test images)",
             Which::All => {
-                "images: all of them, since none were held out; the model may have been trained on them"
+                "images: all of them, since none are known to be held out; the model may have been trained on them"
             }
         };
         say!("model {}", opened.path.display());

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::common::Opened;
+use super::common::{Loaded, Opened};
 use crate::data::{Binarize, Filler, Images, Labels, Part, Span, write_npy_f32, write_png};
 use crate::error::{Error, Result};
 use crate::evaluate::judged::{Judged, Which};
@@ -36,9 +36,9 @@ impl Shown {
         let config = opened.model.config();
         let given = label.map(|label| config.label(label)).transpose()?;
         let binarize = opened.binarize(options)?;
-        let data = opened.images(options, Part::Test)?;
+        let Loaded { data, split } = opened.images(options, Part::Test)?;
         // Data that are named are shown whole, also if they are the run's own.
-        let run = opened.split(options).filter(|_| options.data.is_none());
+        let run = split.filter(|_| options.data.is_none());
         let Judged { which, indices, .. } = Judged::choose(&data, run)?;
         let (images, labels, what) = match which {
             Which::Test => (data.test.expect("they were chosen"), data.test_labels, "test images"),

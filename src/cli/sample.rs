@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::common::{Ending, Opened};
+use super::common::{Ending, Loaded, Opened};
 use super::pictures::Output;
 use crate::data::human_bytes;
 use crate::data::{Filler, Part};
@@ -127,8 +127,8 @@ impl Sample {
         if let Some(mixture) = found.filter(fits) {
             return Ok(Prior::Mixture(mixture));
         }
-        let data = opened.images(&self.data, Part::Train)?;
-        let judged = Judged::choose(&data, opened.split(&self.data))?;
+        let Loaded { data, split } = opened.images(&self.data, Part::Train)?;
+        let judged = Judged::choose(&data, split)?;
         let seed = opened.config.as_ref().map_or(0, |config| config.seed);
         let span = opened.model.config().span();
         let filler = Filler { span, binarize: opened.binarize(&self.data)?, seed };

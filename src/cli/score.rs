@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::common::{Ending, Opened};
+use super::common::{Ending, Loaded, Opened};
 use super::pictures::refuse_other;
 use super::sample::free_name;
-use crate::data::{Dataset, Filler, Images, Labels, Part, Span};
+use crate::data::{Filler, Images, Labels, Part, Span};
 use crate::error::{Error, Result};
 use crate::evaluate::bounds::{VaeLikelihood, importance_weighted, negative_elbos, quantile};
 use crate::model::{Codec, Labelled};
@@ -70,7 +70,8 @@ impl Score {
             refuse_other("--sheet", sheet, "png")?;
         }
         let opened = Opened::new(self.run.as_deref(), self.data.load_options()?.max_memory)?;
-        let data = opened.images(&self.data, Part::Both)?;
+        let loaded = opened.images(&self.data, Part::Both)?;
+        let data = &loaded.data;
         let scored = match &data.test {
             Some(test) if test.count > 0 => {
                 Scored { images: test, labels: data.test_labels.as_ref(), files: &data.test_files }
@@ -89,10 +90,10 @@ impl Score {
         let images = config.labelled(scored.images, scored.labels)?;
         let scores = self.scores(&mut codec, images, &all, &filler);
 
-        let held_out = self.validation_scores(&opened, &data, &mut codec, &filler)?;
+        let held_out = self.validation_scores(&opened, &loaded, &mut codec, &filler)?;
         let (reference, of) = match &held_out {
             Some(validation) => (validation, "validation images of the run"),
-            None => (&scores, "scored images themselves (there are no validation images)"),
+            None => (&scores, "scored images themselves (no validation images of the run are known)"),
         };
         let threshold = quantile(reference, self.quantile).expect("there is an image");
         write_new(system(), &out, |file| table(file, &scored, &scores, threshold))?;
@@ -143,30 +144,30 @@ impl Score {
     fn validation_scores(
         &self,
         opened: &Opened,
-        data: &Dataset,
+        given: &Loaded,
         codec: &mut Codec<'_>,
         filler: &Filler,
     ) -> Result<Option<Vec<f64>>> {
         if opened.config.as_ref().is_none_or(|config| config.valid.unwrap_or(0) == 0) {
             return Ok(None);
         }
-        let own = DataOptions { max_memory: self.data.max_memory.clone(), ..Default::default() };
-        let loaded;
-        let (data, options) = match opened.split(&self.data) {
-            Some(_) => (data, &self.data),
-            None => match opened.images(&own, Part::Train) {
+        let own;
+        let loaded = if opened.is_own(&self.data) {
+            given
+        } else {
+            let options = DataOptions { max_memory: self.data.max_memory.clone(), ..Default::default() };
+            match opened.images(&options, Part::Train) {
                 Ok(images) => {
-                    loaded = images;
-                    (&loaded, &own)
+                    own = images;
+                    &own
                 }
                 Err(error) => {
                     eprintln!("note: the run's own images are needed for the threshold, and {error}");
                     return Ok(None);
                 }
-            },
+            }
         };
-        let Some(split) = opened.split(options).and_then(|run| run.of(data)) else { return Ok(None) };
-        let held_out = split.validation;
+        let (data, Some(held_out)) = (&loaded.data, loaded.held_out()) else { return Ok(None) };
         let images = opened.model.config().labelled(&data.train, data.labels.as_ref())?;
         Ok(Some(self.scores(codec, images, &held_out, filler)))
     }
