@@ -44,6 +44,11 @@ struct State {
 const FREE: [&str; 8] =
     ["epochs", "max-steps", "threads", "checkpoint-every", "data", "range", "max-memory", "skip-bad"];
 
+/// What the names of Adam's second moments begin with.
+const SECOND: &str = "adam.second.";
+/// More steps than any run takes; up to here a step's number is an exact f64, which schedules compute with.
+const MOST_STEPS: u64 = 1 << 53;
+
 /// The options that decide what a run computes, by name.
 fn settings(config: &Config) -> Map<String, Value> {
     match serde_json::to_value(config.to_options()) {
@@ -77,7 +82,7 @@ pub fn save(trainer: &Trainer, fingerprint: u64, fs: &dyn FileSystem, path: &Pat
     let (first, second) = (joined(|state| &state.first), joined(|state| &state.second));
     let mut tensors = to_tensors(table, &trainer.model.parameters, "");
     tensors.extend(to_tensors(table, &first, "adam.first."));
-    tensors.extend(to_tensors(table, &second, "adam.second."));
+    tensors.extend(to_tensors(table, &second, SECOND));
     let state = State {
         settings: settings(&trainer.config),
         data: format!("{fingerprint:016x}"),
@@ -151,21 +156,21 @@ pub fn restore_from(
         let (found, needed) = (state.adam_steps.len(), trainer.adam.len());
         return Err(wrong(format!("has {found} states of Adam, and its schedule needs {needed}")));
     }
-    let p = &state.progress;
-    let steps = trainer.steps_per_epoch();
-    if p.step_in_epoch > steps
-        || p.epoch.checked_mul(steps).and_then(|n| n.checked_add(p.step_in_epoch)) != Some(p.step)
-    {
-        let message = format!(
-            "says step {} in epoch {} of {steps} steps, which cannot be; the batch size was changed",
-            p.step, p.epoch
-        );
-        return Err(wrong(message));
+    if let Some(what) = contradiction(&state, trainer) {
+        return Err(wrong(format!("{what}, which cannot be; resume from another copy, or train again")));
+    }
+    // v is a mean of squares, and the step divides by its root.
+    let squares = file.tensors.iter().filter(|tensor| tensor.name.starts_with(SECOND));
+    for tensor in squares {
+        if let Some(value) = tensor.data.iter().find(|value| **value < 0.0) {
+            let name = printable(&tensor.name);
+            return Err(wrong(format!("{name} has the value {value}; a mean of squares is 0 or more")));
+        }
     }
     let table = trainer.model.architecture().table.clone();
     let parameters = from_tensors(&table, &mut file, "", path)?;
     let mut first = from_tensors(&table, &mut file, "adam.first.", path)?;
-    let mut second = from_tensors(&table, &mut file, "adam.second.", path)?;
+    let mut second = from_tensors(&table, &mut file, SECOND, path)?;
     file.expect_empty(path)?;
     for (adam, &steps) in trainer.adam.iter_mut().zip(&state.adam_steps) {
         let rest = (first.split_off(adam.first.len()), second.split_off(adam.second.len()));
@@ -179,4 +184,39 @@ pub fn restore_from(
     trainer.progress = state.progress;
     trainer.spikes = SpikeDetector::from_history(&state.norms);
     Ok(())
+}
+
+/// The first count of a checkpoint that does not fit the others or the trainer's images, in words: such a state cannot be continued. An
+/// epoch that has had all its steps is closed before a checkpoint is saved.
+fn contradiction(state: &State, trainer: &Trainer) -> Option<String> {
+    let (p, steps) = (&state.progress, trainer.steps_per_epoch());
+    if p.step_in_epoch >= steps {
+        return Some(format!("says that {} of {steps} steps of an epoch are taken", p.step_in_epoch));
+    }
+    let counted = p.epoch.checked_mul(steps).and_then(|n| n.checked_add(p.step_in_epoch));
+    if counted != Some(p.step) || p.step > MOST_STEPS {
+        return Some(format!(
+            "says {} steps, after {} epochs of {steps} and {} steps more",
+            p.step, p.epoch, p.step_in_epoch
+        ));
+    }
+    // Every step but those left out at a spike is one of Adam's.
+    if p.skipped > p.spikes || p.spikes > p.step {
+        return Some(format!("says {} spikes and {} steps left out, of {}", p.spikes, p.skipped, p.step));
+    }
+    if let Some(found) = state.adam_steps.iter().find(|&&found| found != p.step - p.skipped) {
+        return Some(format!("says {found} steps of Adam, of {} steps, {} left out", p.step, p.skipped));
+    }
+    // Only an epoch's last batch is smaller, and it is not among these.
+    let images = p.step_in_epoch * trainer.batch_size() as u64;
+    if p.sums.images != images {
+        return Some(format!("says {} images in {} steps", p.sums.images, p.step_in_epoch));
+    }
+    if p.stale > p.epoch || p.best.is_some_and(|best| best.epoch == 0 || best.epoch > p.epoch) {
+        return Some(format!("says a best epoch that is none of its {}", p.epoch));
+    }
+    if state.norms.iter().any(|&norm| norm < 0.0) || p.norm_sum < 0.0 {
+        return Some("says a gradient norm below 0".into());
+    }
+    None
 }

@@ -31,8 +31,9 @@ pub fn checkpoint(input: &[u8]) -> Option<usize> {
     let (trainer, fingerprint) = &mut *guard;
     let file = TensorFile::decode(input, Path::new(NAME)).ok()?;
     checkpoint::restore_from(trainer, *fingerprint, file, Path::new(NAME)).ok()?;
-    // Whatever was believed can be gone on with: saying where it stands must not fail.
-    let _ = (trainer.is_done(), trainer.epoch_is_complete(), trainer.epoch_means(), trainer.epoch_norm());
+    // Whatever was accepted can be continued: a step is taken, or refused with a sentence if a number becomes infinite.
+    assert!(!trainer.epoch_is_complete(), "an epoch with all its steps");
+    let _ = (trainer.step(), trainer.is_done(), trainer.epoch_means(), trainer.epoch_norm());
     Some(12 * trainer.model.parameters.len())
 }
 
