@@ -25,10 +25,8 @@ fn has(text: &str, words: &[&str]) {
 /// A small run in a folder on `count` images.
 fn train(folder: &Path, count: usize, more: &[&str]) -> (String, String) {
     write_images(&folder.join("data.npy"), [count, 8, 8, 1]);
-    let fixed = [
-        "train", "--data", "data.npy", "--preset", "mlp", "--hidden", "16", "--latent", "4", "--out",
-        "runs/one",
-    ];
+    let fixed =
+        ["train", "--data", "data.npy", "--preset", "mlp", "--hidden", "16", "--latent", "4", "--out", "runs/one"];
     told(folder, &[&fixed, more].concat())
 }
 
@@ -76,4 +74,29 @@ fn images_that_came_later_are_no_validation_images_of_the_run() {
     // Without its checkpoint nothing can be compared, and that is said.
     std::fs::remove_file(folder.join("runs/one/checkpoint.safetensors")).unwrap();
     has(&told(folder, &["eval"]).1, &["cannot be checked"]);
+}
+
+#[test]
+fn a_mixture_for_other_images_is_fitted_to_them_and_the_same_before_and_after_saving() {
+    let folder = work_folder();
+    let folder = folder.path();
+    train(folder, 120, &["--max-steps", "20"]);
+    write_images(&folder.join("other.npy"), [30, 8, 8, 1]);
+    let gmm = |out: &str, more: &[&str]| {
+        let (printed, _) =
+            told(folder, &[&["sample", "--prior", "gmm", "--count", "9", "--out", out], more].concat());
+        (printed, std::fs::read(folder.join(out)).unwrap())
+    };
+    let (first, bits) = gmm("a.npy", &[]);
+    has(&first, &["codes of 108 images", "kept in runs/one/prior.safetensors"]);
+    let (second, again) = gmm("b.npy", &[]);
+    has(&second, &["Gaussians kept in runs/one/prior.safetensors"]);
+    assert!(bits == again, "the kept mixture draws other bits than the fitted one");
+    let kept = std::fs::read(folder.join("runs/one/prior.safetensors")).unwrap();
+    let (other, bits) = gmm("c.npy", &["--data", "other.npy"]);
+    has(&other, &["codes of 30 images", "not kept"]);
+    assert_ne!(bits, again);
+    assert_eq!(std::fs::read(folder.join("runs/one/prior.safetensors")).unwrap(), kept);
+    // The run's own images by name are the run's own.
+    assert!(gmm("d.npy", &["--data", "data.npy"]).1 == again);
 }
