@@ -25,10 +25,8 @@ fn has(text: &str, words: &[&str]) {
 /// A small run in a folder on `count` images.
 fn train(folder: &Path, count: usize, more: &[&str]) -> (String, String) {
     write_images(&folder.join("data.npy"), [count, 8, 8, 1]);
-    let fixed = [
-        "train", "--data", "data.npy", "--preset", "mlp", "--hidden", "16", "--latent", "4", "--out",
-        "runs/one",
-    ];
+    let fixed =
+        ["train", "--data", "data.npy", "--preset", "mlp", "--hidden", "16", "--latent", "4", "--out", "runs/one"];
     told(folder, &[&fixed, more].concat())
 }
 
@@ -76,4 +74,103 @@ fn images_that_came_later_are_no_validation_images_of_the_run() {
     // Without its checkpoint nothing can be compared, and that is said.
     std::fs::remove_file(folder.join("runs/one/checkpoint.safetensors")).unwrap();
     has(&told(folder, &["eval"]).1, &["cannot be checked"]);
+}
+
+#[test]
+fn a_mixture_for_other_images_is_fitted_to_them_and_the_same_before_and_after_saving() {
+    let folder = work_folder();
+    let folder = folder.path();
+    train(folder, 120, &["--max-steps", "20"]);
+    write_images(&folder.join("other.npy"), [30, 8, 8, 1]);
+    let gmm = |out: &str, more: &[&str]| {
+        let (printed, _) =
+            told(folder, &[&["sample", "--prior", "gmm", "--count", "9", "--out", out], more].concat());
+        (printed, std::fs::read(folder.join(out)).unwrap())
+    };
+    let (first, bits) = gmm("a.npy", &[]);
+    has(&first, &["codes of 108 images", "kept in runs/one/prior.safetensors"]);
+    let (second, again) = gmm("b.npy", &[]);
+    has(&second, &["Gaussians kept in runs/one/prior.safetensors"]);
+    assert!(bits == again, "the kept mixture draws other bits than the fitted one");
+    let kept = std::fs::read(folder.join("runs/one/prior.safetensors")).unwrap();
+    let (other, bits) = gmm("c.npy", &["--data", "other.npy"]);
+    has(&other, &["codes of 30 images", "not kept"]);
+    assert_ne!(bits, again);
+    assert_eq!(std::fs::read(folder.join("runs/one/prior.safetensors")).unwrap(), kept);
+    // The run's own images by name are the run's own.
+    assert!(gmm("d.npy", &["--data", "data.npy"]).1 == again);
+}
+
+#[test]
+fn codes_and_sheets_are_of_the_images_as_the_run_binarized_them() {
+    let folder = work_folder();
+    let folder = folder.path();
+    train(folder, 40, &["--max-steps", "1", "--binarize", "static", "--seed", "5"]);
+    // What `encode` sees is what `reconstruct` shows as the original, and that is what training saw: its sheet has the same tiles.
+    told(folder, &["reconstruct", "--out", "shown.png"]);
+    let sheet = support::files(&folder.join("runs/one/reconstructions")).pop().unwrap();
+    assert!(std::fs::read(sheet).unwrap() == std::fs::read(folder.join("shown.png")).unwrap());
+    // The same weights under a configuration with another seed binarize the named images differently.
+    let encoded = |out: &str| {
+        told(folder, &["encode", "--data", "data.npy", "--out", out]);
+        std::fs::read(folder.join(out)).unwrap()
+    };
+    let five = encoded("five.npy");
+    let config = folder.join("runs/one/config.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    assert!(text.contains("seed = 5"), "{text}");
+    std::fs::write(&config, text.replace("seed = 5", "seed = 0")).unwrap();
+    assert!(five != encoded("zero.npy"));
+}
+
+#[test]
+fn fewer_images_than_were_asked_for_are_said() {
+    let folder = work_folder();
+    let folder = folder.path();
+    train(folder, 60, &["--max-steps", "4"]);
+    for (command, out) in [("reconstruct", "r.png"), ("encode", "e.npy")] {
+        let (_, note) = told(folder, &[command, "--count", "15", "--out", out]);
+        has(&note, &["--count 15 asks for more", "all 6 validation images"]);
+    }
+    let (_, note) = told(folder, &["reconstruct", "--out", "d.png"]);
+    assert!(!note.contains("--count"), "nothing was asked for: {note}");
+    has(&told(folder, &["score"]).1, &["6 images are few for the 0.99 quantile", "100 or more"]);
+    let (_, note) = told(folder, &["score", "--quantile", "0.5", "--out", "half.csv"]);
+    assert!(!note.contains("few"), "{note}");
+    let (printed, note) = told(folder, &["eval", "--samples", "500"]);
+    has(&printed, &["distance of 500 samples from the 6 images", "54 training images: the floor"]);
+    has(&note, &["54 training images, fewer than --samples 500"]);
+    assert!(!told(folder, &["eval", "--samples", "50"]).1.contains("fewer"));
+}
+
+#[test]
+fn training_that_went_nowhere_and_schedules_that_jump_are_said() {
+    let folder = work_folder();
+    let folder = folder.path();
+    let (printed, _) = train(folder, 60, &["--epochs", "3", "--lr", "1", "--clip-norm", "1000000"]);
+    has(&printed, &["training made the model no better", "--lr"]);
+    std::fs::remove_dir_all(folder.join("runs/one")).unwrap();
+    let (printed, _) = train(folder, 60, &["--epochs", "60", "--batch", "10", "--lr-schedule", "cosine"]);
+    assert!(!printed.contains("no better") && !printed.contains("steps in all"), "{printed}");
+    let (printed, _) = told(folder, &["train", "--resume", "runs/one", "--epochs", "70"]);
+    has(&printed, &["spans 70 epochs instead of 60", "would have been"]);
+    let (printed, _) = told(folder, &["train", "--resume", "runs/one"]);
+    assert!(!printed.contains("spans"), "{printed}");
+}
+
+#[test]
+fn few_images_do_not_make_a_collapse_and_few_steps_are_said() {
+    let folder = work_folder();
+    let folder = folder.path();
+    // One validation image: over it no dimension moves.
+    let (printed, _) = train(folder, 15, &["--epochs", "50", "--batch", "2", "--beta", "0.01"]);
+    assert!(!printed.contains("collapsed") && !printed.contains("steps in all"), "{printed}");
+    let (printed, _) = told(folder, &["eval"]);
+    has(&printed, &["1 validation images of the run", "over 14 training images"]);
+    assert!(!printed.contains("  0 of 4 dimensions active"), "{printed}");
+    has(&told(folder, &["interpolate"]).1, &["held out 1 image, and 2 are needed", "all 15"]);
+    std::fs::remove_dir_all(folder.join("runs/one")).unwrap();
+    let (printed, _) = train(folder, 15, &["--epochs", "1"]);
+    has(&printed, &["steps in all", "--epochs"]);
+    assert!(!printed.contains("collapsed"), "after a step or two: {printed}");
 }

@@ -44,7 +44,7 @@ impl Encode {
             }
         }
         let opened = Opened::new(self.run.as_deref(), self.data.load_options()?.max_memory)?;
-        let shown = Shown::new(&opened, &self.data, self.label.as_deref())?.take(self.count)?;
+        let shown = Shown::new(&opened, &self.data, self.label.as_deref())?.take(self.count, None)?;
         let codes = shown.encode(&mut Codec::new(&opened.model), &shown.indices);
         let shape = [shown.len(), opened.model.config().latent];
         write_numbers(&self.out, &shape, &codes.mu)?;

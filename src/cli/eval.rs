@@ -9,7 +9,7 @@ use super::common::{Ending, Loaded, Opened};
 use crate::data::{Filler, Part};
 use crate::error::{Error, Result};
 use crate::evaluate::judged::{Judged, Which};
-use crate::evaluate::judgement::{Evaluator, Judgement};
+use crate::evaluate::judgement::{ENOUGH_IMAGES, Evaluator, Judgement};
 use crate::evaluate::measures::{
     ImportanceBound, NeighbourAccuracy, SampleDistances, importance_bound, neighbour_accuracy,
     reconstruction_quality, sample_distances,
@@ -20,6 +20,9 @@ use crate::loss::Objective;
 use crate::model::Codec;
 use crate::model::codec::BATCH;
 use crate::train::DataOptions;
+
+/// Training images by which dimensions are called active, if the judged images are too few.
+const MOST_FOR_ACTIVITY: usize = 1000;
 
 /// Judge a model on test images: −ELBO, reconstructions, codes, samples
 #[derive(Debug, Args)]
@@ -93,7 +96,13 @@ impl Eval {
 
         let objective = Objective::ELBO;
         let mut evaluator = Evaluator::new(model, BATCH);
-        let judgement = evaluator.judge(model, images, indices, &filler, &objective);
+        let mut judgement = evaluator.judge(model, images, indices, &filler, &objective);
+        if indices.len() < ENOUGH_IMAGES && judged.train.len() > indices.len() {
+            let train = &judged.train[..judged.train.len().min(MOST_FOR_ACTIVITY)];
+            let train_images = judged.train_labelled(model.config())?;
+            let more = evaluator.judge(model, train_images, train, &filler, &objective);
+            judgement = judgement.with_activity_of(more);
+        }
         let mut codec = Codec::new(model);
         let codes = codec.encode_with(images, indices, &filler);
         let quality = reconstruction_quality(&mut codec, &codes, images, indices, &filler);
@@ -109,7 +118,15 @@ impl Eval {
                         "note: no mixture is fitted to this model yet; `elbo sample --prior gmm` fits one"
                     );
                 }
-                Some(sample_distances(&mut codec, &judged, &filler, mixture, samples)?)
+                let found = sample_distances(&mut codec, &judged, &filler, mixture, samples)?;
+                if found.references < samples {
+                    eprintln!(
+                        "note: there are {} training images, fewer than --samples {samples}; the distances of reconstructions and of the \
+                         floor are of {0} pictures, and a distance shrinks with their number: --samples {0} compares like with like",
+                        found.references
+                    );
+                }
+                Some(found)
             }
         };
         Ok(Findings {
@@ -148,6 +165,7 @@ impl Findings {
         let distances = self.distances.map(|d| {
             json!({
                 "samples": d.samples,
+                "references": d.references,
                 "normal": d.normal,
                 "gmm": d.mixture,
                 "reconstructions": d.reconstructions,
@@ -168,6 +186,7 @@ impl Findings {
             "psnr": q.psnr,
             "ssim": q.ssim,
             "active_units": self.judgement.active_units(),
+            "active_units_images": self.judgement.activity_images,
             "latent": opened.model.config().latent,
             "kl_per_dimension": self.judgement.kl_per_dimension,
             "knn": neighbours,
@@ -205,9 +224,14 @@ impl Findings {
         let psnr = q.psnr.map_or("∞".into(), |psnr| format!("{psnr:.2}"));
         say!("reconstructions  MSE {:.5}   PSNR {psnr} dB   SSIM {:.4}", q.mse, q.ssim);
         say!(
-            "latent           {} of {} dimensions active (variance of μ above 0.01)",
+            "latent           {} of {} dimensions active (variance of μ above 0.01{})",
             j.active_units(),
-            j.kl_per_dimension.len()
+            j.kl_per_dimension.len(),
+            if j.activity_images == j.images {
+                String::new()
+            } else {
+                format!(" over {} training images", j.activity_images)
+            }
         );
         let mut kl = j.kl_per_dimension.clone();
         kl.sort_by(|a, b| b.total_cmp(a));
@@ -225,15 +249,19 @@ impl Findings {
         }
         if let Some(d) = &self.distances {
             say!();
-            say!("distance of {} pictures from the images (a share of their variety; 0 is equal)", d.samples);
-            let line = |name: &str, value: f64| say!("  {name:<34} {value:.4}");
+            say!(
+                "distance of {} samples from the {} images (a share of their variety; 0 is equal)",
+                d.samples,
+                j.images
+            );
+            let line = |name: &str, value: f64| say!("  {name:<40} {value:.4}");
             line("samples from N(0, I)", d.normal);
             if let Some(mixture) = d.mixture {
                 line("samples from the fitted mixture", mixture);
             }
-            line("reconstructions of training images", d.reconstructions);
+            line(&format!("reconstructions, {} training images", d.references), d.reconstructions);
             if let Some(floor) = d.floor {
-                line("training images: the floor", floor);
+                line(&format!("{} training images: the floor", d.references), floor);
             }
         }
     }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::common::{Ending, Opened, load_images, newest_run};
 use super::pictures::{pictures, refuse_other};
-use crate::data::{Dataset, Images, Labels, LoadOptions, Part, Pixels};
+use crate::data::{Dataset, Filler, Images, Labels, LoadOptions, Part, Pixels, Span};
 use crate::error::{Error, Result};
 use crate::layers::{Activation, Describe};
 use crate::model::Vae;
@@ -309,5 +309,6 @@ fn contact_sheet(data: &Dataset) -> Picture {
     let turn = (images.count / shown.max(1)).max(1);
     let indices: Vec<usize> = (0..shown).map(|i| i * images.count / shown + i % turn).collect();
     let size = ImageShape::new(images.height, images.width, images.channels);
-    Picture::sheet(&pictures(images, &indices, None), size, ROW)
+    let filler = Filler { span: Span::Unit, binarize: None, seed: 0 };
+    Picture::sheet(&pictures(images, &indices, &filler), size, ROW)
 }

@@ -49,7 +49,7 @@ impl Interpolate {
         let (originals, codes, labels) = match &self.files {
             Some(files) => self.first_of_files(&opened, files, &mut codec)?,
             None => {
-                let shown = Shown::new(&opened, &self.data, self.label.as_deref())?;
+                let shown = Shown::new(&opened, &self.data, self.label.as_deref())?.or_all(2);
                 let indices = shown.at(self.images.as_deref().unwrap_or(&[0, 1]))?;
                 (shown.pictures(&indices), shown.encode(&mut codec, &indices).mu, shown.numbers(&indices))
             }

@@ -25,6 +25,7 @@ mod info;
 mod inpaint;
 mod interpolate;
 mod manifold;
+mod notes;
 mod pictures;
 mod reconstruct;
 mod sample;

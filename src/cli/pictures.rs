@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::common::{Loaded, Opened};
-use crate::data::{Binarize, Filler, Images, Labels, Part, Span, write_npy_f32, write_png};
+use crate::data::{Filler, Images, Labels, Part, Span, write_npy_f32, write_png};
 use crate::error::{Error, Result};
 use crate::evaluate::judged::{Judged, Which};
 use crate::model::codec::Codes;
@@ -26,7 +26,8 @@ pub(super) struct Shown {
     pub labels: Option<Labels>,
     /// What they are: "test images".
     pub what: &'static str,
-    binarize: Option<Binarize>,
+    /// How the network gets them: binarized with the run's seed.
+    filler: Filler,
 }
 
 impl Shown {
@@ -35,7 +36,8 @@ impl Shown {
     pub(super) fn new(opened: &Opened, options: &DataOptions, label: Option<&str>) -> Result<Self> {
         let config = opened.model.config();
         let given = label.map(|label| config.label(label)).transpose()?;
-        let binarize = opened.binarize(options)?;
+        let seed = opened.config.as_ref().map_or(0, |config| config.seed);
+        let filler = Filler { span: config.span(), binarize: opened.binarize(options)?, seed };
         let Loaded { data, split } = opened.images(options, Part::Test)?;
         // Data that are named are shown whole, also if they are the run's own.
         let run = split.filter(|_| options.data.is_none());
@@ -53,7 +55,7 @@ impl Shown {
             ids: indices.iter().map(|&at| labels.ids[at]).collect(),
             names: labels.names,
         };
-        Ok(Self { labels: labels.map(of_those), images, numbers, indices, what, binarize })
+        Ok(Self { labels: labels.map(of_those), images, numbers, indices, what, filler })
     }
 
     /// How many images are meant.
@@ -61,10 +63,18 @@ impl Shown {
         self.indices.len()
     }
 
-    /// Only the first images stay.
-    pub(super) fn take(mut self, count: Option<usize>) -> Result<Self> {
+    /// Only the first images stay: as many as `--count` asks for, else `default`, else all. A note says so if there are fewer.
+    pub(super) fn take(mut self, asked: Option<usize>, default: Option<usize>) -> Result<Self> {
+        let count = asked.or(default);
         if count == Some(0) {
             return Err(Error::config("--count 0 leaves no images; it must be at least 1"));
+        }
+        if let Some(asked) = asked.filter(|&asked| asked > self.len()) {
+            eprintln!(
+                "note: --count {asked} asks for more images than there are; used are all {} {}",
+                self.len(),
+                self.what
+            );
         }
         let count = count.unwrap_or(usize::MAX).min(self.len());
         self.indices.truncate(count);
@@ -72,6 +82,23 @@ impl Shown {
             labels.ids.truncate(count);
         }
         Ok(self)
+    }
+
+    /// All images of the data instead of the ones that the run held out, if there are fewer of these than `needed`. A note says so.
+    pub(super) fn or_all(mut self, needed: usize) -> Self {
+        if self.len() < needed && self.what == "validation images" && self.images.count >= needed {
+            eprintln!(
+                "note: the run held out {} image, and {needed} are needed; images are numbered over all {} instead, those trained on \
+                 included",
+                self.len(),
+                self.images.count
+            );
+            self.indices = (0..self.images.count).collect();
+            // Those of the held-out images only.
+            self.labels = None;
+            self.what = "images";
+        }
+        self
     }
 
     /// Indices in the data of the images at some positions.
@@ -93,7 +120,7 @@ impl Shown {
 
     /// μ and ln σ² of some images.
     pub(super) fn encode(&self, codec: &mut Codec<'_>, indices: &[usize]) -> Codes {
-        codec.encode(Labelled { images: &self.images, labels: &self.numbers }, indices, self.binarize)
+        codec.encode_with(Labelled { images: &self.images, labels: &self.numbers }, indices, &self.filler)
     }
 
     /// The labels of some images in the model's numbers; none for a model without labels.
@@ -103,14 +130,14 @@ impl Shown {
 
     /// Some images with values in [0, 1], as the network gets them.
     pub(super) fn pictures(&self, indices: &[usize]) -> Vec<f32> {
-        pictures(&self.images, indices, self.binarize)
+        pictures(&self.images, indices, &self.filler)
     }
 }
 
-/// Images with values in [0, 1].
-pub(super) fn pictures(images: &Images, indices: &[usize], binarize: Option<Binarize>) -> Vec<f32> {
+/// Images with values in [0, 1], binarized as the filler says.
+pub(super) fn pictures(images: &Images, indices: &[usize], filler: &Filler) -> Vec<f32> {
     let mut values = vec![0.0; indices.len() * images.image_len()];
-    Filler { span: Span::Unit, binarize, seed: 0 }.fill(images, indices, 0, &mut values);
+    Filler { span: Span::Unit, ..*filler }.fill(images, indices, 0, &mut values);
     values
 }
 

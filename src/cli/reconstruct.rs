@@ -52,10 +52,10 @@ impl Reconstruct {
         let output = Output::new(&self.out)?;
         let opened = Opened::new(self.run.as_deref(), self.data.load_options()?.max_memory)?;
         let first = if self.as_label.is_some() { 8 } else { 32 };
-        let count = self.count.or(matches!(output, Output::Png(_)).then_some(first));
+        let default = matches!(output, Output::Png(_)).then_some(first);
         let targets =
             self.as_label.as_deref().map(|label| opened.model.config().labels_called(label)).transpose()?;
-        let shown = Shown::new(&opened, &self.data, self.label.as_deref())?.take(count)?;
+        let shown = Shown::new(&opened, &self.data, self.label.as_deref())?.take(self.count, default)?;
         let (size, mut codec) = (opened.model.config().image(), Codec::new(&opened.model));
         let len = opened.model.config().pixels();
         match (self.noise, targets) {

@@ -113,18 +113,22 @@ impl Sample {
         }
     }
 
-    /// The prior that was asked for; a mixture is fitted where there is none of this model's yet, or one of another size was asked for.
+    /// The prior that was asked for. A mixture is fitted if none of this model is kept yet, if one of another size is asked for, or to the
+    /// images of `--data`. That of the run's own images is kept beside the model; for a model file without a run, that of any images.
     fn prior(&self, opened: &Opened, max_memory: u64) -> Result<Prior> {
         if self.prior == "normal" {
             return Ok(Prior::Normal);
         }
         let path = opened.folder().join(FILE_NAME);
-        let found = Mixture::load(&path, &opened.model, max_memory)?;
-        if found.is_none() && path.symlink_metadata().is_ok() {
+        let own = self.data.data.is_none() || opened.is_own(&self.data);
+        let keep = own || opened.config.is_none();
+        let found = if own { Mixture::load(&path, &opened.model, max_memory)? } else { None };
+        if own && found.is_none() && path.symlink_metadata().is_ok() {
             eprintln!("note: {} was fitted to another model; it is fitted anew", path.display());
         }
         let fits = |mixture: &Mixture| self.components.is_none_or(|asked| asked == mixture.components());
         if let Some(mixture) = found.filter(fits) {
+            say!("samples are from the {} Gaussians kept in {}", mixture.components(), path.display());
             return Ok(Prior::Mixture(mixture));
         }
         let Loaded { data, split } = opened.images(&self.data, Part::Train)?;
@@ -136,15 +140,19 @@ impl Sample {
         let codes = Codec::new(&opened.model).encode_with(images, &judged.train, &filler);
         let components = self.components.unwrap_or(Mixture::default_components(judged.train.len()));
         let (mixture, report) = Mixture::fit(&codes, opened.model.config().latent, components, seed)?;
-        mixture.save(&path, &opened.model)?;
+        let place = if keep {
+            mixture.save(&path, &opened.model)?;
+            format!("kept in {}", path.display())
+        } else {
+            "not kept, since these are not the run's images".into()
+        };
         say!(
             "fitted {components} Gaussians to the codes of {} images in {} steps: ln p(z) {:.2} nats per image, and {:.2} under N(0, I); \
-             kept in {}",
+             {place}",
             judged.train.len(),
             report.steps,
             report.bound,
-            report.normal,
-            path.display()
+            report.normal
         );
         Ok(Prior::Mixture(mixture))
     }

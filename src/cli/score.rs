@@ -96,6 +96,16 @@ impl Score {
             None => (&scores, "scored images themselves (no validation images of the run are known)"),
         };
         let threshold = quantile(reference, self.quantile).expect("there is an image");
+        // Fewer than one image is expected above the threshold then: it is near the largest score, and moves with a single image.
+        if self.quantile < 1.0 && reference.len() as f64 * (1.0 - self.quantile) < 1.0 - 1e-9 {
+            eprintln!(
+                "note: {} images are few for the {} quantile, which is close to their highest score; {:.0} or more, or a lower --quantile, \
+                 make a threshold that does not hang on one image",
+                reference.len(),
+                self.quantile,
+                (1.0 / (1.0 - self.quantile)).ceil()
+            );
+        }
         write_new(system(), &out, |file| table(file, &scored, &scores, threshold))?;
         let mut order = all;
         order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]).then(a.cmp(&b)));

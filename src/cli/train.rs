@@ -10,12 +10,14 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::common::{Ending, RUNS, load_images};
+use super::notes;
 use crate::error::{Error, Result};
 use crate::model::Codec;
 use crate::model::codec::BATCH;
 use crate::report::grouped;
 use crate::report::html::shell_word;
-use crate::train::run::{EpochReport, Observer, resumed_config};
+use crate::train::report::has_collapsed;
+use crate::train::run::{EpochReport, Observer, read_config, resumed_config};
 use crate::train::trainer::StepReport;
 use crate::train::{Config, Outcome, Run, TrainOptions, Trainer, Training, with_threads};
 
@@ -64,7 +66,9 @@ fn start(
     with_threads(config.threads, || {
         let data = load_images(&config.data, &config.load)?;
         say!("{}", data.description);
-        train(Training::from_config(config, data).start(&folder)?, &folder, stop)
+        let run = Training::from_config(config, data).start(&folder)?;
+        notes::few_steps(run.trainer()).into_iter().for_each(|warning| say!("{warning}"));
+        train(run, &folder, stop)
     })?
 }
 
@@ -82,7 +86,11 @@ fn resume(folder: &Path, options: TrainOptions, stop: &AtomicBool) -> Result<End
     let threads = resumed_config(folder, options.clone()).map_or(0, |config| config.threads);
     with_threads(threads, || {
         let load = |config: &Config| load_images(&config.data, &config.load);
-        train(Run::resume(folder, options, load)?, folder, stop)
+        let before = read_config(folder);
+        let run = Run::resume(folder, options, load)?;
+        let note = before.ok().and_then(|before| notes::schedule_jump(&before, run.trainer()));
+        note.into_iter().for_each(|note| say!("{note}"));
+        train(run, folder, stop)
     })?
 }
 
@@ -93,6 +101,9 @@ fn train(mut run: Run, folder: &Path, stop: &AtomicBool) -> Result<Ending> {
     watcher.finish();
     let outcome = outcome?;
     conclude(&run, folder, outcome);
+    if outcome != Outcome::Interrupted {
+        notes::learned_nothing(&mut run).into_iter().for_each(|warning| say!("{warning}"));
+    }
     Ok(if outcome == Outcome::Interrupted { Ending::Interrupted } else { Ending::Done })
 }
 
@@ -313,7 +324,7 @@ impl Observer for Watcher {
             report.images_per_second
         ));
         // Once is enough, until it is over and begins again.
-        let was_collapsed = std::mem::replace(&mut self.collapsed, report.judgement.has_collapsed());
+        let was_collapsed = std::mem::replace(&mut self.collapsed, has_collapsed(trainer, &report.judgement));
         if self.collapsed && !was_collapsed {
             let active = report.judgement.active_units();
             self.print(&format!(

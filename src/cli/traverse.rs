@@ -65,7 +65,7 @@ impl Traverse {
         let config = opened.model.config();
         let given = self.label.as_deref().map(|label| config.label(label)).transpose()?;
         let label = given.or(label).unwrap_or(0);
-        let shown = shown.take(Some(self.count))?;
+        let shown = shown.take(None, Some(self.count))?;
         let all = activity(&shown.encode(&mut codec, &shown.indices), latent, self.by);
         let chosen = &all[..self.rows.unwrap_or(latent).min(latent)];
         say!("over {} {}:", shown.len(), shown.what);

@@ -15,6 +15,10 @@ use crate::random::{Stream, fill_normal, stream};
 /// Var(μ) above which a latent dimension is called active.
 pub const ACTIVE_VARIANCE: f64 = 0.01;
 
+/// Images below which a variance of μ says little: dimensions are then called active by training images
+/// ([`Judgement::with_activity_of`]).
+pub const ENOUGH_IMAGES: usize = 50;
+
 /// What a model is worth on a set of images.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Judgement {
@@ -26,6 +30,8 @@ pub struct Judgement {
     pub mean_variance: Vec<f64>,
     /// How many images there were.
     pub images: u64,
+    /// How many images `mean_variance` is over.
+    pub activity_images: u64,
 }
 
 impl Judgement {
@@ -34,9 +40,16 @@ impl Judgement {
         self.mean_variance.iter().filter(|&&variance| variance > ACTIVE_VARIANCE).count()
     }
 
-    /// Whether fewer than a tenth of the dimensions are active: what is called posterior collapse here.
+    /// The same judgement with the variance of μ of another, on more images.
+    #[must_use]
+    pub fn with_activity_of(self, other: Self) -> Self {
+        Self { mean_variance: other.mean_variance, activity_images: other.activity_images, ..self }
+    }
+
+    /// Whether fewer than a tenth of the dimensions are active: what is called posterior collapse here. A single image has no variance, and
+    /// shows nothing.
     pub fn has_collapsed(&self) -> bool {
-        self.active_units() * 10 < self.mean_variance.len()
+        self.activity_images > 1 && self.active_units() * 10 < self.mean_variance.len()
     }
 }
 
@@ -104,6 +117,7 @@ impl Evaluator {
             kl_per_dimension: kl.iter().map(|sum| sum / count).collect(),
             mean_variance: mean.iter().zip(&square).map(variance).collect(),
             images: sums.images,
+            activity_images: sums.images,
         }
     }
 }

@@ -109,6 +109,8 @@ pub fn neighbour_accuracy(
 pub struct SampleDistances {
     /// Samples that were drawn.
     pub samples: usize,
+    /// Training images that `floor` and `reconstructions` are of: as many as samples, or all if there are fewer.
+    pub references: usize,
     /// Training images: what real pictures get. `None` where the judged images are the training images.
     pub floor: Option<f64>,
     /// Reconstructions of these training images: what samples from the best of all priors would get.
@@ -181,7 +183,7 @@ pub fn sample_distances(
     // Draws of the posteriors, as the decoder knows them.
     let codes = codec_draws(codec, labelled, filler, &spread);
     let reconstructions = if enough { of_codes(codec, &codes) } else { f64::NAN };
-    Ok(SampleDistances { samples, floor, reconstructions, normal, mixture })
+    Ok(SampleDistances { samples, references: spread.len(), floor, reconstructions, normal, mixture })
 }
 
 /// A draw of q(z|x) for each of some training images.

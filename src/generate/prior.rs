@@ -164,11 +164,19 @@ impl Mixture {
             let gain = sums.1 / images as f64 - bound;
             bound = sums.1 / images as f64;
             if gain < TOLERANCE || step == STEPS {
-                return Ok((mixture, FitReport { steps: step, bound, normal }));
+                return Ok((mixture.rounded(), FitReport { steps: step, bound, normal }));
             }
             mixture = features.maximize(&sums.0, images)?;
         }
         unreachable!("the last step returns")
+    }
+
+    /// The mixture in the precision of its file, f32: it draws the same codes before it is saved and after it is read.
+    fn rounded(mut self) -> Self {
+        for values in [&mut self.weights, &mut self.means, &mut self.scales] {
+            values.iter_mut().for_each(|value| *value = f64::from(*value as f32));
+        }
+        self
     }
 
     /// K.

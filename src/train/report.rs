@@ -42,7 +42,7 @@ pub fn gather(trainer: &Trainer, judgement: &Judgement, folder: &Path) -> RunRep
         best_epoch: p.best.map(|best| best.epoch),
         likelihood: c.likelihood.name().into(),
         divergence: t.config.divergence.name().into(),
-        judged_on: format!("{} {judged} images", grouped(judgement.images as usize)),
+        judged_on: judged_on(judgement, judged),
         kl_per_dimension: judgement.kl_per_dimension.clone(),
         mean_variance: judgement.mean_variance.clone(),
         active_variance: ACTIVE_VARIANCE,
@@ -50,6 +50,16 @@ pub fn gather(trainer: &Trainer, judgement: &Judgement, folder: &Path) -> RunRep
         reconstructions: sheets("reconstructions"),
         config: read("config.toml"),
     }
+}
+
+/// The images of a judgement in words.
+fn judged_on(judgement: &Judgement, judged: &str) -> String {
+    let images = format!("{} {judged} images", grouped(judgement.images as usize));
+    if judgement.activity_images == judgement.images {
+        return images;
+    }
+    let activity = grouped(judgement.activity_images as usize);
+    format!("{images}, and the variance of μ on {activity} training images")
 }
 
 fn network(t: &Trainer) -> String {
@@ -102,11 +112,19 @@ fn status(t: &Trainer) -> String {
     }
 }
 
+/// Steps before which codes that do not move yet are no collapse: the network has not learnt to use them.
+const COLLAPSE_STEPS: u64 = 100;
+
+/// Whether the posterior has collapsed, after enough steps to tell.
+pub fn has_collapsed(t: &Trainer, judgement: &Judgement) -> bool {
+    t.progress.step >= COLLAPSE_STEPS && judgement.has_collapsed()
+}
+
 /// What a person should know about a run.
 pub fn warnings(t: &Trainer, judgement: &Judgement) -> Vec<String> {
     let (p, latent) = (&t.progress, t.model.config().latent);
     let mut warnings = Vec::new();
-    if judgement.has_collapsed() {
+    if has_collapsed(t, judgement) {
         warnings.push(format!(
             "only {} of {latent} latent dimensions are active (variance of μ above {ACTIVE_VARIANCE}): the posterior has collapsed to \
              the prior. --beta-warmup or --free-bits often help.",

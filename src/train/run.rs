@@ -31,8 +31,9 @@ use super::options::TrainOptions;
 use super::trainer::{Best, StepReport, Trainer};
 use crate::data::{Dataset, Split};
 use crate::error::{Error, Result};
-use crate::evaluate::judgement::{Evaluator, Judgement};
+use crate::evaluate::judgement::{ENOUGH_IMAGES, Evaluator, Judgement};
 use crate::loss::LossValues;
+use crate::model::Vae;
 use crate::model::codec::{BATCH, Codec};
 use crate::random::{Stream, fill_normal, stream};
 use crate::report::metrics::{COLUMNS, EpochMetrics};
@@ -296,7 +297,26 @@ impl Run {
     fn judge_model(&mut self) -> Judgement {
         let t = &self.trainer;
         let (filler, objective) = (t.filler(), t.config.final_objective());
-        self.evaluator.judge(&t.model, t.labelled(), watched(&t.split), &filler, &objective)
+        let watched = watched(&t.split);
+        let judgement = self.evaluator.judge(&t.model, t.labelled(), watched, &filler, &objective);
+        let more = &t.split.train[..t.split.train.len().min(WATCHED)];
+        if watched.len() >= ENOUGH_IMAGES || watched.len() >= more.len() {
+            return judgement;
+        }
+        // Few validation images: the variance of μ is that over training images.
+        let more = self.evaluator.judge(&t.model, t.labelled(), more, &filler, &objective);
+        judgement.with_activity_of(more)
+    }
+
+    /// The loss of an untrained model of this configuration and that of the trained one, and on how many images: some that are watched.
+    pub fn untrained_and_trained(&mut self) -> Option<(f64, f64, usize)> {
+        let t = &self.trainer;
+        let untrained = Vae::new(t.model.config().clone(), t.config.seed).ok()?;
+        let (filler, objective) = (t.filler(), t.config.final_objective());
+        let images = &watched(&t.split)[..watched(&t.split).len().min(ENOUGH_IMAGES)];
+        let mut loss =
+            |model| self.evaluator.judge(model, t.labelled(), images, &filler, &objective).values.loss;
+        Some((loss(&untrained), loss(&t.model), images.len()))
     }
 
     /// The model as it stands, on the images that are watched.
@@ -366,7 +386,7 @@ impl Run {
         // Folders of pictures come class by class: some of all, not the first.
         let count = watched.len().min(PAIRS);
         let shown: Vec<usize> = (0..count).map(|i| watched[i * watched.len() / count]).collect();
-        let codes = codec.encode(t.labelled(), &shown, t.config.binarize);
+        let codes = codec.encode_with(t.labelled(), &shown, &t.filler());
         let mut originals = vec![0.0; shown.len() * c.pixels()];
         let filler = crate::data::Filler { span: crate::data::Span::Unit, ..t.filler() };
         filler.fill(&t.data.train, &shown, 0, &mut originals);

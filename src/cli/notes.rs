@@ -1,0 +1,46 @@
+//! What `elbo train` says about a run that will hardly learn, did not learn, or changed its schedule.
+
+use crate::train::{Config, Run, Trainer};
+
+/// Steps below which a run rarely gets further than the mean image.
+const FEW_STEPS: u64 = 300;
+
+/// A warning if the whole run has few steps. One whose `--max-steps` was given has as many as were asked for.
+pub(super) fn few_steps(trainer: &Trainer) -> Option<String> {
+    let (config, per_epoch) = (&trainer.config, trainer.steps_per_epoch());
+    let steps = config.epochs.saturating_mul(per_epoch);
+    (steps < FEW_STEPS && config.max_steps.is_none()).then(|| {
+        format!(
+            "warning: the run has {steps} steps in all, and a model rarely learns more than the mean image in fewer than {FEW_STEPS}: \
+             --epochs {} makes {} steps, and a smaller --batch makes an epoch longer",
+            FEW_STEPS.div_ceil(per_epoch),
+            FEW_STEPS.div_ceil(per_epoch) * per_epoch
+        )
+    })
+}
+
+/// A note if another number of epochs moves the learning rate at the step where a run is resumed: a schedule that falls to 0 spans all epochs.
+pub(super) fn schedule_jump(before: &Config, trainer: &Trainer) -> Option<String> {
+    let (steps, step) = (trainer.steps_per_epoch(), trainer.progress.step);
+    let [old, new] = [before, &trainer.config].map(|config| config.learning_rate(steps).at(step));
+    (old != new).then(|| {
+        format!(
+            "note: the learning-rate schedule now spans {} epochs instead of {}: at step {step} the rate is {new:.3e}, and would have been \
+             {old:.3e}",
+            trainer.config.epochs, before.epochs
+        )
+    })
+}
+
+/// A warning if the trained model is no better than an untrained one, both judged on the same few images.
+pub(super) fn learned_nothing(run: &mut Run) -> Option<String> {
+    let (before, after, images) = run.untrained_and_trained()?;
+    // Written so that a loss that is not a number is reported too.
+    let better = after < before;
+    (!better).then(|| {
+        format!(
+            "warning: training made the model no better: the loss on {images} images is {after:.2}, and {before:.2} before the first step. \
+             A smaller --lr or --clip-norm often helps"
+        )
+    })
+}
