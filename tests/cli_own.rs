@@ -25,8 +25,10 @@ fn has(text: &str, words: &[&str]) {
 /// A small run in a folder on `count` images.
 fn train(folder: &Path, count: usize, more: &[&str]) -> (String, String) {
     write_images(&folder.join("data.npy"), [count, 8, 8, 1]);
-    let fixed =
-        ["train", "--data", "data.npy", "--preset", "mlp", "--hidden", "16", "--latent", "4", "--out", "runs/one"];
+    let fixed = [
+        "train", "--data", "data.npy", "--preset", "mlp", "--hidden", "16", "--latent", "4", "--out",
+        "runs/one",
+    ];
     told(folder, &[&fixed, more].concat())
 }
 
