@@ -6,6 +6,7 @@ mod support;
 use std::borrow::Cow;
 use std::path::Path;
 
+use elbo::model::{ModelConfig, Preset, Vae};
 use elbo::storage::tensor_file::TensorFile;
 use serde_json::json;
 use support::*;
@@ -88,4 +89,89 @@ fn a_checkpoint_whose_counts_cannot_be_is_refused() {
     );
     std::fs::write(&checkpoint, &good).unwrap();
     succeed(&["train", "--resume", text(&run)]);
+}
+
+/// A model of few numbers that is for huge images: convolutions of one channel that halve them down to 8×8.
+fn small_file_huge_network(path: &Path, side: usize, widths: Vec<usize>) {
+    let config =
+        ModelConfig { widths, hidden: vec![4], latent: 2, ..ModelConfig::new(Preset::Conv, (side, side, 1)) };
+    Vae::<f32>::new(config, 0).unwrap().save(path).unwrap();
+    assert!(path.metadata().unwrap().len() < 30_000);
+}
+
+#[test]
+fn a_small_model_file_that_asks_for_a_huge_network_is_refused() {
+    let folder = work_folder();
+    let [large, deep, codes, out] =
+        ["large.safetensors", "deep.safetensors", "codes.npy", "out"].map(|name| folder.path().join(name));
+    small_file_huge_network(&large, 65_536, vec![1; 13]);
+    small_file_huge_network(&deep, 16_384, [&[64][..], &[1; 10]].concat());
+    write_floats(&codes, &[1, 2], &[0.0, 0.0]);
+    for (model, expected) in [
+        (&large, "asks for images of 65536×65536×1; at most 2³⁰ numbers each are accepted"),
+        (&deep, "of memory, more than the 8.0 GiB that --max-memory allows"),
+    ] {
+        for arguments in [
+            vec!["decode", text(model), text(&codes), "--out", text(&out)],
+            vec!["export", text(model), "--out", text(&out)],
+            vec!["sample", text(model), "--count", "1", "--out", text(&out)],
+            vec!["info", text(model)],
+        ] {
+            let message = refused(&arguments);
+            assert!(message.contains(text(model)) && message.contains(expected), "{arguments:?}: {message}");
+        }
+    }
+    assert!(!out.exists());
+}
+
+#[test]
+fn more_pictures_than_memory_are_refused_before_they_are_made() {
+    let folder = work_folder();
+    let run = short(folder.path());
+    let [codes, out] = ["codes.npy", "out.png"].map(|name| folder.path().join(name));
+    write_floats(&codes, &[400_000, 2], &vec![0.5; 800_000]);
+    let (run, codes) = (text(&run), text(&codes));
+    for (command, expected) in [
+        (format!("decode {run} {codes} --max-memory 1GiB"), "400000 pictures of 8×8×1 take 1.0 GiB"),
+        (format!("manifold {run} --side 1000 --max-memory 1GiB"), "1000000 pictures of 8×8×1 take 2.6 GiB"),
+        (format!("traverse {run} --steps 100000000"), "200000000 pictures of 8×8×1 take"),
+        (format!("interpolate {run} --steps 1000000000"), "1000000000 pictures of 8×8×1 take"),
+        (format!("sample {run} --count 100000000"), "100000000 pictures of 8×8×1 take"),
+        (format!("traverse {run} --steps 18446744073709551615"), "pictures of 8×8×1 take"),
+    ] {
+        let arguments: Vec<&str> = command.split(' ').chain(["--out", text(&out)]).collect();
+        let message = refused(&arguments);
+        assert!(
+            message.contains(expected) && message.contains("that --max-memory allows"),
+            "{command}: {message}"
+        );
+    }
+    assert!(!out.exists());
+    succeed(&["traverse", run, "--steps", "3", "--out", text(&out)]);
+}
+
+#[test]
+fn training_keeps_to_its_memory_and_resumes_with_the_same() {
+    let folder = work_folder();
+    let [data, out] = ["images.npy", "run"].map(|name| folder.path().join(name));
+    write_images(&data, [46, 8, 8, 1]);
+    let train = |memory: &str, hidden: &str| {
+        let options = format!(
+            "--preset mlp --hidden {hidden} --latent 2 --batch 6 --max-steps 2 --max-memory {memory}"
+        );
+        let command = format!("train --data {} --out {} {options}", text(&data), text(&out));
+        run(&command.split(' ').collect::<Vec<_>>())
+    };
+    // 64·4096·2 weights and some more, each as twelve numbers or so: 26 MiB. The last are refused before their 17 GB are made.
+    for (memory, hidden) in [("10MB", "4096"), ("20MB", "4096"), ("8GiB", "65536,65536")] {
+        let message = message(&train(memory, hidden));
+        assert!(
+            message.contains("this training takes") && message.contains("--max-memory allows"),
+            "{message}"
+        );
+        assert!(!out.exists(), "nothing was written");
+    }
+    let trained = train("40MB", "4096");
+    assert!(trained.status.success(), "{}", stderr(&trained));
+    succeed(&["train", "--resume", text(&out), "--max-steps", "3"]);
 }

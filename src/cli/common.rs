@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::data::{Binarize, Dataset, LoadOptions, Part, Range};
+use crate::data::{Binarize, Dataset, LoadOptions, Part, Range, excess};
 use crate::error::{Error, Result};
 use crate::evaluate::RunSplit;
 use crate::model::Vae;
 use crate::model::codec::check_size;
+use crate::report::Picture;
 use crate::storage::tensor_file::TensorFile;
 use crate::text::names::Named;
 use crate::train::run::read_config;
@@ -59,6 +60,8 @@ pub(super) struct Opened {
     pub path: PathBuf,
     /// The run's configuration, where the model lies in a run folder.
     pub config: Option<Config>,
+    /// What `--max-memory` allows, in bytes.
+    max_memory: u64,
 }
 
 impl Opened {
@@ -81,7 +84,23 @@ impl Opened {
         let model = Vae::load_within(&path, max_memory)?;
         let folder = path.parent().unwrap_or(Path::new("."));
         let config = if folder.join("config.toml").is_file() { Some(read_config(folder)?) } else { None };
-        Ok(Self { model, path, config })
+        Ok(Self { model, path, config, max_memory })
+    }
+
+    /// Whether `--max-memory` allows `pictures` of the model's size, held as numbers `copies` times and drawn on a sheet, beside the model
+    /// itself. `help` says what asks for fewer.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub(super) fn room_for(&self, pictures: usize, copies: usize, help: &str) -> Result<()> {
+        let c = self.model.config();
+        let each = 4 * (c.latent + copies * c.pixels()) + Picture::bytes_of(c.image());
+        let needed = (pictures as u64).saturating_mul(each as u64).saturating_add(self.model.memory());
+        let what = format!("{pictures} pictures of {} take", c.image());
+        match excess(&what, needed, self.max_memory) {
+            Some(message) => Err(Error::config(format!("{message}; {help} helps"))),
+            None => Ok(()),
+        }
     }
 
     /// The folder that the model lies in, for files that belong beside it.

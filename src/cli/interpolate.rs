@@ -61,6 +61,8 @@ impl Interpolate {
                 "an interpolation needs two images or more; --images I,J or --files A B name them",
             ));
         }
+        // Each path is drawn, laid out on the sheet and collected.
+        opened.room_for(self.steps.saturating_mul(count - 1), 3, "a smaller --steps")?;
         let (mut paths, mut sheet) = (Vec::new(), Vec::new());
         for pair in 0..count - 1 {
             let (a, b) = (&codes[pair * latent..][..latent], &codes[(pair + 1) * latent..][..latent]);

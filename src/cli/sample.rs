@@ -6,7 +6,6 @@ use clap::Args;
 
 use super::common::{Ending, Loaded, Opened};
 use super::pictures::Output;
-use crate::data::human_bytes;
 use crate::data::{Filler, Part};
 use crate::error::{Error, Result};
 use crate::evaluate::judged::Judged;
@@ -71,19 +70,8 @@ impl Sample {
         let max_memory = self.data.load_options()?.max_memory;
         let opened = Opened::new(self.run.as_deref(), max_memory)?;
         let c = opened.model.config();
-        let count = self.count * if self.every_label(c) { c.classes() } else { 1 };
-        let needed = (count as u64).saturating_mul(4 * (c.pixels() + c.latent) as u64);
-        if needed > max_memory {
-            return Err(Error::config(format!(
-                "{} pictures of {}×{}×{} take {} of memory, and the limit is {}; a smaller --count, or --max-memory, helps",
-                count,
-                c.height,
-                c.width,
-                c.channels,
-                human_bytes(needed),
-                human_bytes(max_memory)
-            )));
-        }
+        let count = self.count.saturating_mul(if self.every_label(c) { c.classes() } else { 1 });
+        opened.room_for(count, 1, "a smaller --count")?;
         let (labels, columns) = self.labels(c)?;
         let prior = self.prior(&opened, max_memory)?;
         let codes = prior.draw(self.count, c.latent, self.seed, self.temperature);

@@ -12,10 +12,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::common::{Ending, RUNS, load_images};
 use super::notes;
 use crate::error::{Error, Result};
-use crate::model::Codec;
-use crate::model::codec::BATCH;
 use crate::report::grouped;
 use crate::report::html::shell_word;
+use crate::train::memory::needed;
 use crate::train::report::has_collapsed;
 use crate::train::run::{EpochReport, Observer, read_config, resumed_config};
 use crate::train::trainer::StepReport;
@@ -145,7 +144,7 @@ fn announce(run: &Run, folder: &Path) {
         c.likelihood.name(),
         t.config.divergence.name()
     );
-    let memory = needed_memory(t);
+    let memory = needed(&t.model, t.batch_size());
     if memory > 1 << 30 {
         say!(
             "note: this network grows with the image; training it takes about {:.1} GiB of memory",
@@ -172,17 +171,6 @@ fn announce(run: &Run, folder: &Path) {
         );
     }
     say!("run folder: {}", folder.display());
-}
-
-/// Parameters and moments, a training step's workspace, and what judging and drawing sheets take besides.
-fn needed_memory(trainer: &Trainer) -> u64 {
-    let (model, batch) = (&trainer.model, trainer.batch_size());
-    let parameters = model.parameters.len();
-    let numbers = 3 * parameters + model.training_len(batch, rayon::current_num_threads());
-    let judging = model.activations_len(BATCH.min(batch));
-    // A checkpoint is put together in memory: parameters and moments once more, and as bytes.
-    let saving = 6 * parameters;
-    4 * (numbers + judging + saving) as u64 + Codec::memory(model)
 }
 
 fn conclude(run: &Run, folder: &Path, outcome: Outcome) {

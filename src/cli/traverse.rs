@@ -48,11 +48,15 @@ pub(super) struct Traverse {
 impl Traverse {
     pub(super) fn run(self) -> Result<Ending> {
         let output = Output::new(&self.out)?;
-        let values = values(self.reach, self.steps)?;
+        // Steps and reach alone: how many values there is room for is known with the model.
+        values(self.reach, self.steps.min(2))?;
         if self.rows == Some(0) {
             return Err(Error::config("--rows 0 shows nothing; it must be at least 1"));
         }
         let opened = Opened::new(self.run.as_deref(), self.data.load_options()?.max_memory)?;
+        let rows_shown = self.rows.unwrap_or(usize::MAX).min(opened.model.config().latent);
+        opened.room_for(self.steps.saturating_mul(rows_shown), 1, "a smaller --steps or --rows")?;
+        let values = values(self.reach, self.steps)?;
         let shown = Shown::new(&opened, &self.data, self.label.as_deref())?;
         let (latent, mut codec) = (opened.model.config().latent, Codec::new(&opened.model));
         let (start, label) = match self.image {
@@ -67,7 +71,7 @@ impl Traverse {
         let label = given.or(label).unwrap_or(0);
         let shown = shown.take(None, Some(self.count))?;
         let all = activity(&shown.encode(&mut codec, &shown.indices), latent, self.by);
-        let chosen = &all[..self.rows.unwrap_or(latent).min(latent)];
+        let chosen = &all[..rows_shown];
         say!("over {} {}:", shown.len(), shown.what);
         say!("row  dimension  KL (nats)  variance of μ");
         for (row, a) in chosen.iter().enumerate() {

@@ -1,7 +1,7 @@
-//! Memory: one budget for everything that loading allocates, and the limits on what a file may ask for.
+//! Memory: one budget for everything that is allocated by the size of an input, and the limits on what a file may ask for.
 //!
 //! A file names its own size, so no buffer is made before its size is claimed from the [`Budget`] (`--max-memory`). Claims are made
-//! in one place, [`hold`](super::hold).
+//! in one place, [`hold`](super::hold). What models and commands take besides is estimated and compared by [`excess`].
 
 use crate::tensor::ImageShape;
 use crate::{Error, Result};
@@ -25,12 +25,7 @@ impl Budget {
     pub(crate) fn take(&mut self, bytes: u64, path: &Path) -> Result<()> {
         let wanted = self.used.saturating_add(bytes);
         if wanted > self.limit {
-            let message = format!(
-                "its images take {} of memory, more than the {} that --max-memory allows",
-                human_bytes(wanted),
-                human_bytes(self.limit)
-            );
-            return Err(Error::data(path, message));
+            return Err(Error::data(path, too_much("its images take", wanted, self.limit)));
         }
         self.used = wanted;
         Ok(())
@@ -39,6 +34,16 @@ impl Budget {
     pub(crate) fn give_back(&mut self, bytes: u64) {
         self.used = self.used.saturating_sub(bytes);
     }
+}
+
+/// What to say if `bytes` are more than `limit`; `what` begins the sentence, as "its images take".
+pub(crate) fn excess(what: &str, bytes: u64, limit: u64) -> Option<String> {
+    (bytes > limit).then(|| too_much(what, bytes, limit))
+}
+
+fn too_much(what: &str, bytes: u64, limit: u64) -> String {
+    let (bytes, limit) = (human_bytes(bytes), human_bytes(limit));
+    format!("{what} {bytes} of memory, more than the {limit} that --max-memory allows")
 }
 
 /// 3 decimal digits and a binary unit.

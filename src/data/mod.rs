@@ -59,8 +59,7 @@ mod zip;
 
 pub use augment::Augment;
 pub use batches::{Filler, Split, epoch_order};
-#[cfg(feature = "cli")]
-pub(crate) use budget::human_bytes;
+pub(crate) use budget::excess;
 pub use dataset::{Dataset, load, parse};
 pub use find::find_bundled;
 pub(crate) use fingerprint::Fingerprint;

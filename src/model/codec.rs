@@ -55,10 +55,12 @@ impl<'m> Codec<'m> {
         (NUMBERS / model.activations_len(1)).clamp(1, BATCH)
     }
 
-    /// The bytes that a codec of a model allocates.
+    /// The bytes that a codec of a model allocates: activations, a batch of images with their conditions, and each thread's columns.
     pub fn memory(model: &Vae<f32>) -> u64 {
-        let images = Self::batch(model);
-        4 * (model.activations_len(images) + images * model.config().pixels()) as u64
+        let (images, work) = (Self::batch(model), model.architecture().work_len());
+        let batch = images * (model.config().pixels() + model.config().classes());
+        let shared = work.transposed + (rayon::current_num_threads() + 1) * work.scratch;
+        4 * (model.activations_len(images) + batch + shared) as u64
     }
 
     /// The model.

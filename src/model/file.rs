@@ -10,9 +10,11 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::architecture::Architecture;
+use super::codec::Codec;
 use super::config::ModelConfig;
 use super::parameters::Table;
 use super::vae::Vae;
+use crate::data::excess;
 use crate::error::{Error, Result};
 use crate::storage::filesystem::FileSystem;
 use crate::storage::system::system;
@@ -20,6 +22,9 @@ use crate::storage::tensor_file::{NamedTensor, TensorFile};
 
 /// The version of the description. It grows where an older program would misread a newer file.
 pub const FORMAT_VERSION: u64 = 1;
+
+/// The most numbers for an image that a file may ask for, 4 GiB. Up to here no size of a network overflows.
+const LARGEST_IMAGE: usize = 1 << 30;
 
 /// A flat vector of parameters (or of what has their shape, as Adam's moments) as named tensors in PyTorch's layout.
 pub fn to_tensors<'a>(table: &Table, values: &'a [f32], prefix: &str) -> Vec<NamedTensor<'a>> {
@@ -82,6 +87,10 @@ pub fn parse_description(description: &Value, kind: &str, path: &Path) -> Result
     let config: ModelConfig = serde_json::from_value(description["model"].clone())
         .map_err(|error| Error::data(path, format!("its model configuration cannot be read: {error}")))?;
     config.validate().map_err(|error| Error::data(path, error.to_string()))?;
+    if config.pixels().saturating_mul(config.likelihood.numbers()) > LARGEST_IMAGE {
+        let message = format!("asks for images of {}; at most 2³⁰ numbers each are accepted", config.image());
+        return Err(Error::data(path, message));
+    }
     Ok(config)
 }
 
@@ -110,13 +119,23 @@ impl Vae<f32> {
         Self::load_within(path, 8 << 30)
     }
 
-    /// [`load`](Self::load) with a limit of `max_memory` bytes, which a file from a stranger cannot exceed.
+    /// [`load`](Self::load) with a limit of `max_memory` bytes for the file, and for the parameters and a [`Codec`]'s memory together: few
+    /// parameters can be a network of huge activations.
     ///
     /// # Errors
     /// As [`load`](Self::load).
     pub fn load_within(path: impl AsRef<Path>, max_memory: u64) -> Result<Self> {
         let path = path.as_ref();
-        Self::from_file(TensorFile::load(path, max_memory)?, path)
+        let model = Self::from_file(TensorFile::load(path, max_memory)?, path)?;
+        match excess("its network takes", model.memory(), max_memory) {
+            Some(message) => Err(Error::data(path, message)),
+            None => Ok(model),
+        }
+    }
+
+    /// The bytes that using the model takes: its parameters, and a [`Codec`]'s memory.
+    pub fn memory(&self) -> u64 {
+        4 * self.parameters.len() as u64 + Codec::memory(self)
     }
 
     /// A model from the contents of its file; `path` is for messages.

@@ -79,6 +79,13 @@ impl Picture {
         height * zoom(height, width) + GAP
     }
 
+    /// The bytes of a sheet for one picture of this shape, with the gaps.
+    #[cfg(feature = "cli")]
+    pub(crate) fn bytes_of(image: ImageShape) -> usize {
+        let zoom = zoom(image.height, image.width);
+        (image.height * zoom + GAP) * (image.width * zoom + GAP) * image.channels
+    }
+
     /// The first `rows` rows of a sheet of pictures of this size.
     pub fn first_rows(&self, image: (usize, usize), rows: usize) -> Self {
         let height = (rows * Self::row_height(image) + GAP).min(self.height);

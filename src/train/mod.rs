@@ -7,6 +7,7 @@
 #[doc(hidden)]
 pub mod checkpoint;
 pub mod config;
+pub(crate) mod memory;
 pub mod options;
 pub(crate) mod report;
 pub mod run;

@@ -17,6 +17,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::config::{Config, Schedule};
+use super::memory;
 use crate::data::{Dataset, Filler, Labels, Pixels, Range, Split, epoch_order};
 use crate::error::{Error, Result};
 use crate::loss::{Likelihood, LossSums, LossValues};
@@ -126,7 +127,10 @@ impl Trainer {
         }
         let labels = labels(&config, &data, &split)?;
         let shape = ImageShape::new(images.height, images.width, images.channels);
-        let model = Vae::new(ModelConfig { labels: labels.names, ..config.model(shape) }, config.seed)?;
+        let network = ModelConfig { labels: labels.names, ..config.model(shape) };
+        memory::check_parameters(&config, &network)?;
+        let model = Vae::new(network, config.seed)?;
+        memory::check(&config, &data, &model, batch)?;
         config.widths = Some(model.config().widths.clone());
         config.hidden = Some(model.config().hidden.clone());
         let n = model.parameters.len();
