@@ -253,7 +253,11 @@ fn what_cannot_be_is_refused_in_a_sentence() {
     refused_in(folder, &["eval", "--data", "text.npy"], &["text.npy"]);
     refused_in(folder, &["eval", "model.png"], &["model.png"]);
     refused_in(folder, &["sample", "--count", "0"], &["--count 0"]);
-    refused_in(folder, &["sample", "--count", "99999999999"], &["27.3 TiB of memory", "--count"]);
+    refused_in(
+        folder,
+        &["sample", "--count", "99999999999"],
+        &["TiB of memory, more than the 8.0 GiB", "--count"],
+    );
     refused_in(folder, &["sample", "--temperature", "NaN"], &["--temperature", "NaN"]);
     refused_in(folder, &["sample", "--temperature", "-1"], &["--temperature", "-1"]);
     refused_in(folder, &["sample", "--components", "3"], &["--prior gmm"]);

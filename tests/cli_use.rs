@@ -340,7 +340,7 @@ fn what_cannot_be_is_refused_in_a_sentence() {
     refused(at, &["info", "images", "--sheet", "sheet.txt"], "as .png, not as .txt");
     refused(at, &["decode", "wide.npy", "--columns", "0"], "--columns 0");
     refused(at, &["sample", "--out", "nowhere/x.png"], "cannot create nowhere/x.png:");
-    refused(at, &["sample", "--count", "1000000000000"], "TiB");
+    refused(at, &["sample", "--count", "1000000000000"], "PiB of memory, more than the 8.0 GiB");
     let run = std::fs::read_dir(at.join("runs")).unwrap().next().unwrap().unwrap().path();
     refused(at, &["sample", run.join("checkpoint.safetensors").to_str().unwrap()], "model.safetensors");
 
