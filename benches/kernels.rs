@@ -87,7 +87,7 @@ fn table(options: &Options, all: &ThreadPool) -> io::Result<()> {
         let many = if options.threads > 1 { on(all) } else { single.clone() };
         summary.push((group(config), single, many));
     }
-    for config in &usual {
+    for config in usual.iter().filter(|c| !options.quick || c.preset != Preset::Residual) {
         all.install(|| {
             bench.begin("generation", all.current_num_threads());
             steps::sample_row(&mut bench, config);

@@ -58,10 +58,12 @@ fn six_steps_of_each_preset_have_the_same_bits_on_another_processor() {
         assert!(model("here") == model("there"), "{name}: other bits on an emulated Haswell");
 
         // Three steps here, the others there.
-        train("begun", false, "3");
-        elbo(folder.path(), true, &["train", "--resume", "begun", "--max-steps", "6"]);
-        assert!(model("here") == model("begun"), "{name}: other bits if a Haswell resumes the run");
-        for run in ["here", "there", "begun"] {
+        if *preset == Preset::Conv {
+            train("begun", false, "3");
+            elbo(folder.path(), true, &["train", "--resume", "begun", "--max-steps", "6"]);
+            assert!(model("here") == model("begun"), "{name}: other bits if a Haswell resumes the run");
+        }
+        for run in ["here", "there"] {
             std::fs::remove_dir_all(folder.path().join(run)).unwrap();
         }
     }
