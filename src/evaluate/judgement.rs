@@ -46,8 +46,7 @@ impl Judgement {
         Self { mean_variance: other.mean_variance, activity_images: other.activity_images, ..self }
     }
 
-    /// Whether fewer than a tenth of the dimensions are active: what is called posterior collapse here. A single image has no variance, and
-    /// shows nothing.
+    /// Whether the posterior has collapsed: fewer than a tenth of the dimensions are active. One image has no variance and decides nothing.
     pub fn has_collapsed(&self) -> bool {
         self.activity_images > 1 && self.active_units() * 10 < self.mean_variance.len()
     }

@@ -9,10 +9,11 @@
 use std::any::TypeId;
 use std::mem::MaybeUninit;
 
+use super::factors::{Left, Part, Right, Rows};
 use super::grid::Grid;
 use super::matrix::{Matrix, MatrixMut, check_shapes};
 use super::simd::{Array, Level};
-use super::unpacked::{Left, Part, Product, Right, Rows};
+use super::unpacked::Product;
 use crate::tensor::Element;
 
 /// C ← A·B + β·C on the calling thread.

@@ -3,8 +3,7 @@
 //! # Two ways, and what they cost
 //!
 //! [`packed`] is `matrixmultiply`'s, which copies both factors first; [`unpacked`](super::unpacked) is ours, which copies B alone. [`gemm`]
-//! takes the one that is faster for the shape: unpacked for what convolutions multiply, packed where both factors are large, and for
-//! the weight gradients of linear layers.
+//! takes the one that is faster for the shape: packed for the weight gradients of wide layers, unpacked for everything else.
 //!
 //! `matrixmultiply` copies ("packs") blocks of A and B into panels of eight rows or columns before it multiplies them.
 //! That copy runs at full width where A's rows lie next to each other (row stride 1) or B's columns do (column

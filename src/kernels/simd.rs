@@ -1,7 +1,8 @@
 //! Which vector instructions this processor has: asked once, at run time, and used from here.
 //!
 //! One build runs everywhere, whatever flags it was compiled with. What is hot is compiled several times, once for each [`Level`], and the
-//! right copy is called: matrix products ([`dispatch`](super::dispatch)), with explicit `Vector`s; loops over slices by `vectorized!`, of which the compiler makes vectors.
+//! right copy is called: matrix products, with explicit `Vector`s ([`dispatch`](super::dispatch)); loops over slices, of which the compiler
+//! makes vectors, by `vectorized!`.
 //!
 //! # The same bits at every level
 //!
@@ -219,77 +220,55 @@ pub(super) mod x86 {
 
     use super::Vector;
 
-    /// AVX2's vector.
-    #[derive(Clone, Copy)]
-    pub struct Eight(__m256);
+    /// A vector of instructions that were found: its names are the type, its register, lanes and rows, and four intrinsics.
+    macro_rules! vector {
+        ($(#[$doc:meta])* $name:ident($register:ty), $lanes:literal, $rows:literal, $splat:ident, $load:ident, $store:ident, $fused:ident) => {
+            $(#[$doc])*
+            #[derive(Clone, Copy)]
+            pub struct $name($register);
 
-    impl Vector for Eight {
-        type Number = f32;
-        const LANES: usize = 8;
-        const ROWS: usize = 6;
+            impl Vector for $name {
+                type Number = f32;
+                const LANES: usize = $lanes;
+                const ROWS: usize = $rows;
 
-        #[inline(always)]
-        fn splat(number: f32) -> Self {
-            // SAFETY: a value of this type is made only on a processor with AVX2 and FMA (see the trait).
-            Self(unsafe { _mm256_set1_ps(number) })
-        }
+                #[inline(always)]
+                fn splat(number: f32) -> Self {
+                    // SAFETY: a value of this type is made only on a processor that has the instructions (see the trait).
+                    Self(unsafe { $splat(number) })
+                }
 
-        #[inline(always)]
-        fn load(from: &[f32]) -> Self {
-            let from: &[f32; 8] = from.first_chunk().expect("a vector");
-            // SAFETY: as in `splat`; the pointer is to eight numbers, and need not be aligned.
-            Self(unsafe { _mm256_loadu_ps(from.as_ptr()) })
-        }
+                #[inline(always)]
+                fn load(from: &[f32]) -> Self {
+                    let from: &[f32; $lanes] = from.first_chunk().expect("a vector");
+                    // SAFETY: as in `splat`; the pointer is to as many numbers as there are lanes, and need not be aligned.
+                    Self(unsafe { $load(from.as_ptr()) })
+                }
 
-        #[inline(always)]
-        fn store(self, to: &mut [f32]) {
-            let to: &mut [f32; 8] = to.first_chunk_mut().expect("a vector");
-            // SAFETY: as in `splat`; the pointer is to eight numbers that are borrowed exclusively, and need not be aligned.
-            unsafe { _mm256_storeu_ps(to.as_mut_ptr(), self.0) }
-        }
+                #[inline(always)]
+                fn store(self, to: &mut [f32]) {
+                    let to: &mut [f32; $lanes] = to.first_chunk_mut().expect("a vector");
+                    // SAFETY: as in `load`, and the numbers are borrowed exclusively.
+                    unsafe { $store(to.as_mut_ptr(), self.0) }
+                }
 
-        #[inline(always)]
-        fn mul_add(self, factor: Self, addend: Self) -> Self {
-            // SAFETY: as in `splat`.
-            Self(unsafe { _mm256_fmadd_ps(self.0, factor.0, addend.0) })
-        }
+                #[inline(always)]
+                fn mul_add(self, factor: Self, addend: Self) -> Self {
+                    // SAFETY: as in `splat`.
+                    Self(unsafe { $fused(self.0, factor.0, addend.0) })
+                }
+            }
+        };
     }
 
-    /// AVX-512's vector.
-    #[derive(Clone, Copy)]
-    pub struct Sixteen(__m512);
-
-    impl Vector for Sixteen {
-        type Number = f32;
-        const LANES: usize = 16;
-        const ROWS: usize = 8;
-
-        #[inline(always)]
-        fn splat(number: f32) -> Self {
-            // SAFETY: a value of this type is made only on a processor with AVX-512 (see the trait).
-            Self(unsafe { _mm512_set1_ps(number) })
-        }
-
-        #[inline(always)]
-        fn load(from: &[f32]) -> Self {
-            let from: &[f32; 16] = from.first_chunk().expect("a vector");
-            // SAFETY: as in `splat`; the pointer is to sixteen numbers, and need not be aligned.
-            Self(unsafe { _mm512_loadu_ps(from.as_ptr()) })
-        }
-
-        #[inline(always)]
-        fn store(self, to: &mut [f32]) {
-            let to: &mut [f32; 16] = to.first_chunk_mut().expect("a vector");
-            // SAFETY: as in `splat`; the pointer is to sixteen numbers that are borrowed exclusively, and need not be aligned.
-            unsafe { _mm512_storeu_ps(to.as_mut_ptr(), self.0) }
-        }
-
-        #[inline(always)]
-        fn mul_add(self, factor: Self, addend: Self) -> Self {
-            // SAFETY: as in `splat`.
-            Self(unsafe { _mm512_fmadd_ps(self.0, factor.0, addend.0) })
-        }
-    }
+    vector!(
+        /// AVX2's vector.
+        Eight(__m256), 8, 6, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps
+    );
+    vector!(
+        /// AVX-512's vector.
+        Sixteen(__m512), 16, 8, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps
+    );
 }
 
 /// Rows of two vectors each: a block of B. It is not cleared when it is made, since most products fill only a part of it.

@@ -22,11 +22,11 @@ use std::ops::Range;
 use super::work::{MOST_TASKS, WorkLen};
 use crate::kernels::columns::{col2im, im2col};
 use crate::kernels::dispatch::product_of_parts;
+use crate::kernels::factors::{Left, Part, Right, Rows};
 use crate::kernels::gemm::{Matrix, MatrixMut, gemm, padded_stride, transpose};
 use crate::kernels::geometry::Geometry;
 use crate::kernels::grid::Grid;
 use crate::kernels::scratch::Scratch;
-use crate::kernels::unpacked::{Left, Part, Right, Rows};
 use crate::kernels::windows::{Phase, Region, regions};
 use crate::tensor::Element;
 

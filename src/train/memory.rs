@@ -28,13 +28,13 @@ pub(crate) fn needed(model: &Vae<f32>, batch: usize) -> u64 {
 /// Refuses a network whose parameters, gradient and moments alone are too many: before the first of them is made.
 pub(super) fn check_parameters(config: &Config, model: &ModelConfig) -> Result<()> {
     let parameters = Architecture::<f32>::new(model)?.table.len() as u64;
-    within(config, parameters.saturating_mul(4 * size_of::<f32>() as u64))
+    within(config, "this training takes at least", parameters.saturating_mul(4 * size_of::<f32>() as u64))
 }
 
 /// Refuses a training that takes more than `--max-memory`, images included.
 pub(super) fn check(config: &Config, data: &Dataset, model: &Vae<f32>, batch: usize) -> Result<()> {
     let images: usize = data.test.iter().chain([&data.train]).map(bytes).sum();
-    within(config, needed(model, batch).saturating_add(images as u64))
+    within(config, "this training takes", needed(model, batch).saturating_add(images as u64))
 }
 
 fn bytes(images: &Images) -> usize {
@@ -44,8 +44,8 @@ fn bytes(images: &Images) -> usize {
     }
 }
 
-fn within(config: &Config, bytes: u64) -> Result<()> {
-    match excess("this training takes", bytes, config.load.max_memory) {
+fn within(config: &Config, what: &str, bytes: u64) -> Result<()> {
+    match excess(what, bytes, config.load.max_memory) {
         Some(message) => {
             Err(Error::config(format!("{message}; a smaller --batch, --size, --channels or --hidden helps")))
         }
