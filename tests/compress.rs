@@ -76,6 +76,50 @@ fn every_image_comes_back_from_every_model() {
     }
 }
 
+/// A small untrained model with a context network.
+fn with_context(preset: Preset, image: ImageShape, likelihood: Likelihood) -> Vae<f32> {
+    let config = ModelConfig { context: Some(8), ..model(preset, image, likelihood, &[]).config().clone() };
+    Vae::new(config, 2).unwrap()
+}
+
+#[test]
+fn every_image_comes_back_from_every_model_with_context() {
+    for preset in [Preset::Conv, Preset::Mlp, Preset::Article, Preset::Residual] {
+        for image in [ImageShape::new(8, 8, 1), ImageShape::new(9, 13, 3)] {
+            for likelihood in LIKELIHOODS {
+                let model = with_context(preset, image, likelihood);
+                let images = images(7, image);
+                let options = CompressOptions { block: Some(4), ..CompressOptions::default() };
+                let file = compress(&model, &plain(&images), &options, &|_| ()).unwrap();
+                let found =
+                    back(&file, &model).unwrap_or_else(|e| panic!("{preset} {image} {likelihood}: {e}"));
+                assert!(found == images, "{preset} {image} {likelihood}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_with_context_is_the_same_for_any_number_of_threads() {
+    let image = ImageShape::new(8, 10, 1);
+    let model = with_context(Preset::Conv, image, Likelihood::BetaBinomial);
+    let images = images(30, image);
+    let options = CompressOptions { block: Some(2), ..CompressOptions::default() };
+    let file = compress(&model, &plain(&images), &options, &|_| ()).unwrap();
+    for threads in [1, 3] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let again = compress(&model, &plain(&images), &options, &|_| ()).unwrap();
+            assert!(again == file, "{threads} threads");
+            assert!(back(&file, &model).unwrap() == images, "{threads} threads");
+        });
+    }
+    // Blocks alone, in a batch of one image.
+    let part = DecompressOptions { images: Some(7..8), ..DecompressOptions::default() };
+    let found = Compressed::from_bytes(file, "file.elbo").decompress(&model, &part, &|_| ()).unwrap();
+    assert!(found.images == images.select(&[7]));
+}
+
 #[test]
 fn a_file_is_the_same_for_any_number_of_threads_and_reads_in_parts() {
     let image = ImageShape::new(8, 10, 1);

@@ -20,6 +20,8 @@
 use super::levels;
 use super::normal::{BITS, Buckets, Posterior};
 use super::rans::Coder;
+use crate::layers::Describe;
+use crate::model::context::Exact;
 use crate::model::{Batch, Vae, Workspace};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -36,6 +38,8 @@ pub(super) fn side_by_side(model: &Vae<f32>, blocks: usize) -> usize {
 /// A model with buckets for its latent variable, and the memory of its passes.
 pub(super) struct BitsBack<'m> {
     model: &'m Vae<f32>,
+    /// The context network, value by value, if the model has one.
+    exact: Option<Exact<'m, f32>>,
     side_by_side: usize,
     buckets: Buckets,
     workspace: Workspace<f32>,
@@ -51,6 +55,7 @@ impl<'m> BitsBack<'m> {
     pub(super) fn new(model: &'m Vae<f32>, latent_bits: u32, side_by_side: usize) -> Self {
         Self {
             model,
+            exact: model.exact(),
             side_by_side,
             buckets: Buckets::new(latent_bits),
             workspace: model.inference_workspace(side_by_side),
@@ -87,7 +92,13 @@ impl<'m> BitsBack<'m> {
                 let (parts, output) = self.output(active.len());
                 active.par_iter_mut().enumerate().for_each(|(at, coder)| {
                     let output = &output[at * parts.outputs..(at + 1) * parts.outputs];
-                    levels::push(&parts.likelihood, output, parts.channels, pictures[at], coder);
+                    match &self.exact {
+                        None => levels::push(&parts.likelihood, output, parts.channels, pictures[at], coder),
+                        Some(exact) => {
+                            let numbers = numbers_given(exact, output, pictures[at]);
+                            levels::push(&parts.likelihood, &numbers, 1, pictures[at], coder);
+                        }
+                    }
                     for &bucket in chosen[at * parts.latent..(at + 1) * parts.latent].iter().rev() {
                         coder.push(Buckets::prior(bucket), parts.latent_bits);
                     }
@@ -142,7 +153,10 @@ impl<'m> BitsBack<'m> {
                 let (parts, output) = self.output(active.len());
                 active.par_iter_mut().enumerate().for_each(|(at, (coder, image))| {
                     let output = &output[at * parts.outputs..(at + 1) * parts.outputs];
-                    levels::pop(&parts.likelihood, output, parts.channels, image, coder);
+                    match &self.exact {
+                        None => levels::pop(&parts.likelihood, output, parts.channels, image, coder),
+                        Some(exact) => pop_in_order(exact, &parts.likelihood, output, image, coder),
+                    }
                 });
                 let pictures: Vec<&[u8]> = active.iter().map(|(_, image)| &**image).collect();
                 self.encode(&pictures, labels.into_iter());
@@ -183,6 +197,11 @@ impl<'m> BitsBack<'m> {
         for number in self.output(1).1 {
             checksum.update(&number.to_bits().to_le_bytes());
         }
+        if let Some(exact) = &self.exact {
+            for number in numbers_given(exact, self.output(1).1, &picture) {
+                checksum.update(&number.to_bits().to_le_bytes());
+            }
+        }
         self.buckets.numbers().for_each(|number| checksum.update(&number.to_le_bytes()));
         let tables = super::normal::table().iter().chain(levels::table());
         tables.for_each(|entry| checksum.update(&entry.to_le_bytes()));
@@ -194,17 +213,18 @@ impl<'m> BitsBack<'m> {
         Parts {
             likelihood: config.likelihood,
             channels: config.channels,
-            outputs: config.pixels() * config.likelihood.numbers(),
+            outputs: self.model.architecture().decoder.output().len(),
             latent: config.latent,
             latent_bits: self.buckets.bits(),
         }
     }
 
-    /// The decoder's numbers of the first `count` codes that were decoded last.
+    /// The decoder's numbers (features, if the model has a context network) of the first `count` codes that were decoded last.
     fn output(&self, count: usize) -> (Parts, &[f32]) {
         let parts = self.parts();
         let len = count * parts.outputs;
-        (parts, &self.workspace.output()[..len])
+        let output = if self.exact.is_some() { self.workspace.decoded() } else { self.workspace.output() };
+        (parts, &output[..len])
     }
 
     fn set_labels(&mut self, labels: impl Iterator<Item = Option<u32>>) {
@@ -219,10 +239,8 @@ impl<'m> BitsBack<'m> {
         self.labels.extend(labels.flatten());
         let pixels = self.model.config().pixels();
         let images = &mut self.images[..pictures.len() * pixels];
-        // The same numbers as `Images::gather` gives for bytes.
-        let unit: [f32; 256] = std::array::from_fn(|byte| (byte as f64 * (1.0 / 255.0)) as f32);
         for (image, picture) in images.chunks_exact_mut(pixels).zip(pictures) {
-            image.iter_mut().zip(*picture).for_each(|(value, &byte)| *value = unit[usize::from(byte)]);
+            image.iter_mut().zip(*picture).for_each(|(value, &byte)| *value = unit(byte));
         }
         self.model.encode(Batch { images, labels: &self.labels }, &mut self.workspace);
     }
@@ -251,6 +269,35 @@ impl<'m> BitsBack<'m> {
         }
         self.model.decode(chosen.len() / self.model.config().latent, &mut self.workspace);
     }
+}
+
+/// The same number as `Images::gather` gives for a byte.
+fn unit(byte: u8) -> f32 {
+    (f64::from(byte) * (1.0 / 255.0)) as f32
+}
+
+/// The m numbers of each value of a picture, given the values before it.
+fn numbers_given(exact: &Exact<'_, f32>, features: &[f32], picture: &[u8]) -> Vec<f32> {
+    let mut all = Vec::new();
+    exact.visit(features, &mut vec![0.0; picture.len()], |at, numbers| {
+        all.extend_from_slice(numbers);
+        unit(picture[at])
+    });
+    all
+}
+
+/// Pops a picture that was pushed with the numbers of [`numbers_given`]: each value before the numbers of the next one are known.
+fn pop_in_order(
+    exact: &Exact<'_, f32>,
+    likelihood: &crate::loss::Likelihood,
+    features: &[f32],
+    picture: &mut [u8],
+    coder: &mut Coder,
+) {
+    exact.visit(features, &mut vec![0.0; picture.len()], |at, numbers| {
+        levels::pop(likelihood, numbers, 1, &mut picture[at..=at], coder);
+        unit(picture[at])
+    });
 }
 
 /// Sizes that both directions need.

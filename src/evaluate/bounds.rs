@@ -74,7 +74,7 @@ impl LogLikelihood for VaeLikelihood<'_> {
         self.labels.extend(self.images.of(images));
         self.model.set_condition(&self.labels, &mut self.workspace);
         self.workspace.latent.z[..codes.len()].copy_from_slice(codes);
-        let output = self.model.decode(images.len(), &mut self.workspace);
+        let output = self.model.decode_given(targets, &mut self.workspace);
         config.likelihood.forward(output, targets, config.image(), out);
         let offset = config.likelihood.standard_offset(config.pixels());
         out.iter_mut().for_each(|nats| *nats = -(*nats + offset));

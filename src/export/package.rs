@@ -15,7 +15,7 @@ use std::path::Path;
 use rand::RngExt;
 
 use crate::data::{Images, Pixels, Range};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::codec::Codec;
 use crate::model::file::{description, to_tensors};
 use crate::model::{Labelled, Vae};
@@ -32,6 +32,11 @@ const CHECKED: usize = 2;
 /// # Errors
 /// Where it is, a parameter is not finite, or the system refuses.
 pub fn export(model: &Vae<f32>, folder: &Path) -> Result<()> {
+    if model.config().context.is_some() {
+        return Err(Error::config(
+            "a model with --context gives pixels one after the other, which the PyTorch module does not; export takes models without",
+        ));
+    }
     let fs = system();
     refuse_existing(folder)?;
     // Everything is made before anything is written.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::config::ModelConfig;
+use super::context::Context;
 use super::parameters::Table;
 use super::presets::Plan;
 use crate::error::Result;
@@ -23,10 +24,14 @@ pub struct Architecture<T> {
     pub mu: Vec<Slot>,
     /// Where those of ln σ² lie.
     pub log_variance: Vec<Slot>,
-    /// From codes to the likelihood's numbers. In `article` its first layer is the shared layer's way back.
+    /// From codes to the likelihood's numbers, or to the context network's features. In `article` its first layer is the shared layer's way back.
     pub decoder: Sequence<T>,
     /// Where its parameters lie.
     pub decoder_slots: Vec<Slot>,
+    /// From finished pixels and the decoder's features to the likelihood's numbers, if pixels are given those before them.
+    pub context: Option<Context<T>>,
+    /// Where its parameters lie.
+    pub context_slots: Vec<Slot>,
     /// Which parameters are others: name, and whose it is.
     pub ties: BTreeMap<String, String>,
     /// All parameters.
@@ -48,16 +53,35 @@ impl<T: Element> Architecture<T> {
         let [mut mu, log_variance] =
             ["shared.mu", "shared.log_variance"].map(|name| table.add(named(name, head.parameters()), &ties));
         let decoder_slots = table.add(biases_of_tied_from_zero(decoder.parameters(), &ties), &ties);
+        let context = match config.context {
+            Some(hidden) => Some(Context::new(config.image(), hidden, config.likelihood.numbers())?),
+            None => None,
+        };
+        let context_slots =
+            context.as_ref().map_or(Vec::new(), |context| table.add(context.network.parameters(), &ties));
         // The decoder comes first in the backward pass, so its use of a tied weight writes and the encoder's adds.
         for slot in encoder_slots.iter_mut().chain(&mut mu) {
             slot.accumulate = decoder_slots.iter().any(|other| other.range == slot.range);
         }
-        Ok(Self { encoder, encoder_slots, shared, mu, log_variance, decoder, decoder_slots, ties, table })
+        Ok(Self {
+            encoder,
+            encoder_slots,
+            shared,
+            mu,
+            log_variance,
+            decoder,
+            decoder_slots,
+            context,
+            context_slots,
+            ties,
+            table,
+        })
     }
 
     /// Encoder, heads and decoder: the operations of one forward pass on one image (see [`Describe::flops`]).
     pub fn forward_flops(&self) -> usize {
-        self.encoder.flops() + 2 * self.shared.head.flops() + self.decoder.flops()
+        let context = self.context.as_ref().map_or(0, |context| context.network.flops());
+        self.encoder.flops() + 2 * self.shared.head.flops() + self.decoder.flops() + context
     }
 
     /// The operations of a training step on one image: forward, and for each layer a weight gradient and an input gradient, which
@@ -68,7 +92,8 @@ impl<T: Element> Architecture<T> {
 
     /// The working memory that the largest layer needs.
     pub fn work_len(&self) -> WorkLen {
-        self.encoder.work_len().max(self.decoder.work_len())
+        let context = self.context.as_ref().map_or(WorkLen::default(), |context| context.network.work_len());
+        self.encoder.work_len().max(self.decoder.work_len()).max(context)
     }
 
     /// Every layer that is not a container, from images to images, with its full name and its slots. The heads are among them, as
@@ -78,6 +103,9 @@ impl<T: Element> Architecture<T> {
         visit("shared.mu", &self.shared.head, &self.mu);
         visit("shared.log_variance", &self.shared.head, &self.log_variance);
         leaves("", self.decoder.children(), &self.decoder_slots, &mut visit);
+        if let Some(context) = &self.context {
+            leaves("", context.network.children(), &self.context_slots, &mut visit);
+        }
     }
 
     /// Whether a slot is a parameter that the layer `name` shares with another.

@@ -78,6 +78,10 @@ pub struct ModelConfig {
     /// The names of the labels that encoder and decoder are given; empty in a model without labels.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
+    /// The hidden numbers of the context network, which gives each pixel's distribution from the pixels before it; none in a model whose
+    /// pixels are independent given the code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<usize>,
 }
 
 /// The smallest side of an image.
@@ -102,6 +106,7 @@ impl ModelConfig {
             likelihood: preset.default_likelihood(),
             blocks: None,
             labels: Vec::new(),
+            context: None,
         }
     }
 
@@ -188,6 +193,17 @@ impl ModelConfig {
         }
         if self.blocks.is_some() && self.preset != Preset::Residual {
             return fail("--blocks is for the preset residual".into());
+        }
+        if self.context.is_some() && !self.likelihood.is_exact_for_bytes() {
+            return fail(format!(
+                "--context needs a likelihood of bytes (discretized-logistic, logistic-mixture or beta-binomial), and this is {}",
+                self.likelihood.name()
+            ));
+        }
+        if let Some(hidden) = self.context.filter(|hidden| !(1..=1024).contains(hidden)) {
+            return fail(format!(
+                "--context {hidden}; the context network may have 1 to 1024 hidden numbers"
+            ));
         }
         (self.preset.rules().check)(self)?;
         self.likelihood.validate()

@@ -1,12 +1,13 @@
 //! The network: which layers, in which order, with which parameters.
 //!
 //! Reading order: [`config`] (what has to be known to build a model), [`presets`] (the networks), [`architecture`] (a network put together),
-//! [`parameters`] (one flat vector, with a table of names and layouts), [`vae`] (encoder, shared layer, decoder and objective, forward and
+//! [`context`] (pixels given the pixels before them), [`parameters`] (one flat vector, with a table of names and layouts), [`vae`] (encoder, shared layer, decoder and objective, forward and
 //! backward), [`file`](mod@file) (a model on disk), [`labels`] (images with their labels), [`codec`] (images to codes and back, in batches).
 
 pub mod architecture;
 pub mod codec;
 pub mod config;
+pub mod context;
 pub mod file;
 #[cfg(test)]
 pub(crate) mod gradients;

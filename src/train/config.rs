@@ -53,6 +53,8 @@ pub struct Config {
     pub hidden: Option<Vec<usize>>,
     /// Residual blocks after each halving; `None` for the preset's own.
     pub blocks: Option<usize>,
+    /// The hidden numbers of the context network; `None` for pixels that are independent given the code.
+    pub context: Option<usize>,
     /// Whether the decoder uses the encoder's weights.
     pub tie_weights: bool,
     /// Whether encoder and decoder are given the label of each image.
@@ -113,6 +115,7 @@ impl Default for Config {
             widths: None,
             hidden: None,
             blocks: None,
+            context: None,
             tie_weights: false,
             conditional: false,
             likelihood: preset.default_likelihood(),
@@ -159,6 +162,7 @@ impl Config {
             widths: o.channels.clone(),
             hidden: o.hidden.clone(),
             blocks: o.blocks,
+            context: o.context,
             tie_weights: o.tie_weights.unwrap_or(defaults.tie_weights),
             conditional: o.conditional.unwrap_or(defaults.conditional),
             likelihood: likelihood(o, preset)?,
@@ -254,6 +258,7 @@ impl Config {
             widths: self.widths.clone().unwrap_or(preset.widths),
             hidden: self.hidden.clone().unwrap_or(preset.hidden),
             blocks: self.blocks,
+            context: self.context,
             tie_weights: self.tie_weights,
             likelihood: self.likelihood,
             ..preset
@@ -332,6 +337,7 @@ impl Config {
                 scale: likelihood.setting("scale"),
                 components: likelihood.setting("components").map(|components| components as usize),
                 blocks: self.blocks,
+                context: self.context,
                 divergence: Some(self.divergence.name().into()),
                 beta: Some(self.beta.to),
                 beta_warmup: Some(self.beta.epochs),

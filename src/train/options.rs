@@ -104,6 +104,9 @@ options! {
         /// Residual blocks after each halving, only in residual [default: 1]
         #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
         blocks: usize,
+        /// Pixels are given the pixels before them, by a network with N hidden numbers; only for likelihoods of bytes [default: none; N: 64]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "64"))]
+        context: usize,
         /// Widths of the hidden linear layers of conv and mlp [default: 256; mlp: 400]
         #[cfg_attr(feature = "cli", arg(long, value_name = "N,N", value_delimiter = ','))]
         hidden: Vec<usize>,

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::layers::{Activation, Concat, Layer, Linear, Sequence};
 use crate::loss::Likelihood;
 use crate::model::config::ModelConfig;
+use crate::model::context::FEATURES;
 use crate::tensor::{Element, ImageShape};
 
 /// A network before its parameters have places.
@@ -63,10 +64,11 @@ impl<T: Element> Chain<T> {
 }
 
 impl ModelConfig {
-    /// The shape of the decoder's output: m numbers for each of the image's.
+    /// The shape of the decoder's output: m numbers for each of the image's, or the features of each pixel for the context network.
     pub(super) fn output(&self) -> ImageShape {
         let image = self.image();
-        ImageShape { channels: image.channels * self.likelihood.numbers(), ..image }
+        let numbers = image.channels * self.likelihood.numbers();
+        ImageShape { channels: if self.context.is_some() { FEATURES } else { numbers }, ..image }
     }
 
     /// The activation of the decoder's last layer, if a mean is made by `squash`.
