@@ -2,7 +2,7 @@
 
 use elbo::layers::Describe;
 use elbo::loss::Objective;
-use elbo::model::vae::Workspace;
+use elbo::model::Workspace;
 use elbo::model::{Batch, ModelConfig, Preset, Vae};
 use elbo::optim::adam::{Adam, AdamState, gradient_norm, norm_partials};
 

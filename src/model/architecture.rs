@@ -30,8 +30,6 @@ pub struct Architecture<T> {
     pub decoder_slots: Vec<Slot>,
     /// From finished pixels and the decoder's features to the likelihood's numbers, if pixels are given those before them.
     pub context: Option<Context<T>>,
-    /// Where its parameters lie.
-    pub context_slots: Vec<Slot>,
     /// Which parameters are others: name, and whose it is.
     pub ties: BTreeMap<String, String>,
     /// All parameters.
@@ -54,11 +52,11 @@ impl<T: Element> Architecture<T> {
             ["shared.mu", "shared.log_variance"].map(|name| table.add(named(name, head.parameters()), &ties));
         let decoder_slots = table.add(biases_of_tied_from_zero(decoder.parameters(), &ties), &ties);
         let context = match config.context {
-            Some(hidden) => Some(Context::new(config.image(), hidden, config.likelihood.numbers())?),
+            Some(hidden) => {
+                Some(Context::new(config.image(), hidden, config.likelihood.numbers(), &mut table)?)
+            }
             None => None,
         };
-        let context_slots =
-            context.as_ref().map_or(Vec::new(), |context| table.add(context.network.parameters(), &ties));
         // The decoder comes first in the backward pass, so its use of a tied weight writes and the encoder's adds.
         for slot in encoder_slots.iter_mut().chain(&mut mu) {
             slot.accumulate = decoder_slots.iter().any(|other| other.range == slot.range);
@@ -72,7 +70,6 @@ impl<T: Element> Architecture<T> {
             decoder,
             decoder_slots,
             context,
-            context_slots,
             ties,
             table,
         })
@@ -90,6 +87,17 @@ impl<T: Element> Architecture<T> {
         3 * self.forward_flops() - self.encoder.children()[0].layer.flops()
     }
 
+    /// H·W·F, the numbers that the decoder gives of an image for the context network; 0 without one.
+    pub fn context_features_len(&self) -> usize {
+        self.context.as_ref().map_or(0, Context::features_len)
+    }
+
+    /// The numbers that the backward passes need between layers, for `batch` images: they run one after the other.
+    pub fn spare_len(&self, batch: usize) -> usize {
+        let context = self.context.as_ref().map_or(0, |context| context.network.spare_len(batch));
+        self.encoder.spare_len(batch).max(self.decoder.spare_len(batch)).max(context)
+    }
+
     /// The working memory that the largest layer needs.
     pub fn work_len(&self) -> WorkLen {
         let context = self.context.as_ref().map_or(WorkLen::default(), |context| context.network.work_len());
@@ -104,7 +112,7 @@ impl<T: Element> Architecture<T> {
         visit("shared.log_variance", &self.shared.head, &self.log_variance);
         leaves("", self.decoder.children(), &self.decoder_slots, &mut visit);
         if let Some(context) = &self.context {
-            leaves("", context.network.children(), &self.context_slots, &mut visit);
+            leaves("", context.network.children(), &context.slots, &mut visit);
         }
     }
 

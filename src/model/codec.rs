@@ -4,7 +4,8 @@
 //! values in [0, 1], and is deterministic: encoding gives μ and ln σ², and draws nothing.
 
 use super::labels::Labelled;
-use super::vae::{Batch, Vae, Workspace};
+use super::vae::{Batch, Vae};
+use super::workspace::Workspace;
 use crate::data::{Binarize, Filler, Images, Span};
 use crate::error::{Error, Result};
 

@@ -125,6 +125,11 @@ impl ModelConfig {
         self.labels.len()
     }
 
+    /// H·W·m·C, the likelihood's numbers for an image.
+    pub fn output_len(&self) -> usize {
+        self.pixels() * self.likelihood.numbers()
+    }
+
     /// D = H·W·C, the numbers of an image.
     pub fn pixels(&self) -> usize {
         self.height * self.width * self.channels

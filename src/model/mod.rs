@@ -1,8 +1,8 @@
 //! The network: which layers, in which order, with which parameters.
 //!
 //! Reading order: [`config`] (what has to be known to build a model), [`presets`] (the networks), [`architecture`] (a network put together),
-//! [`context`] (pixels given the pixels before them), [`parameters`] (one flat vector, with a table of names and layouts), [`vae`] (encoder, shared layer, decoder and objective, forward and
-//! backward), [`file`](mod@file) (a model on disk), [`labels`] (images with their labels), [`codec`] (images to codes and back, in batches).
+//! [`context`](mod@context) (pixels given the pixels before them), [`parameters`] (one flat vector, with a table of names and layouts),
+//! [`vae`] (encoder, shared layer, decoder and objective, forward and backward), [`workspace`] (the memory of these passes), [`file`](mod@file) (a model on disk), [`labels`] (images with their labels), [`codec`] (images to codes and back, in batches).
 
 pub mod architecture;
 pub mod codec;
@@ -15,9 +15,11 @@ pub mod labels;
 pub mod parameters;
 pub mod presets;
 pub mod vae;
+pub mod workspace;
 
 pub use architecture::Architecture;
 pub use codec::{Codec, Codes};
 pub use config::{ModelConfig, Preset};
 pub use labels::Labelled;
-pub use vae::{Batch, Vae, Workspace};
+pub use vae::{Batch, Vae};
+pub use workspace::Workspace;

@@ -19,13 +19,13 @@
 
 use super::architecture::Architecture;
 use super::config::ModelConfig;
-use super::context::{Context, Exact};
+use super::context::Exact;
+use super::workspace::{self, Workspace};
 use crate::error::Result;
 use crate::layers::shared::{Latent, reparameterize, reparameterize_backward};
-use crate::layers::{Backward, Describe, Forward, Layer, ParameterGradients, Parameters, Work, WorkLen};
+use crate::layers::{Backward, Describe, Forward, Layer, ParameterGradients, Parameters};
 use crate::loss::objective::{LossInputs, LossValues, Objective, ObjectiveWorkspace};
-use crate::tensor::{Element, ImageShape};
-use rayon::prelude::*;
+use crate::tensor::Element;
 
 /// A model: its configuration, its layers, its parameters.
 #[derive(Debug)]
@@ -50,42 +50,6 @@ impl<'a, T> Batch<'a, T> {
     pub fn new(images: &'a [T]) -> Self {
         Self { images, labels: &[] }
     }
-}
-
-/// Everything that a pass over a batch reads and writes besides parameters and images.
-#[derive(Debug)]
-pub struct Workspace<T> {
-    /// The most images that fit.
-    pub max_batch: usize,
-    /// The labels' numbers, B × L.
-    condition: Vec<T>,
-    encoder_kept: Vec<T>,
-    features: Vec<T>,
-    /// μ, ln σ², z, and their gradients.
-    pub latent: Latent<T>,
-    decoder_kept: Vec<T>,
-    output: Vec<T>,
-    means: Vec<T>,
-    /// The context network's rows, what it keeps, its numbers, and the decoder's features; empty without one.
-    rows: Vec<T>,
-    context_kept: Vec<T>,
-    numbers: Vec<T>,
-    decoded: Vec<T>,
-    work: Work<T>,
-    training: Option<TrainingSpace<T>>,
-}
-
-/// What only a backward pass needs.
-#[derive(Debug)]
-struct TrainingSpace<T> {
-    gradient: Vec<T>,
-    d_output: Vec<T>,
-    d_features: Vec<T>,
-    d_rows: Vec<T>,
-    d_numbers: Vec<T>,
-    d_decoded: Vec<T>,
-    spare: Vec<T>,
-    objective: ObjectiveWorkspace<T>,
 }
 
 impl<T: Element> Vae<T> {
@@ -121,79 +85,24 @@ impl<T: Element> Vae<T> {
         }
     }
 
-    /// Room for passes without a gradient over at most `max_batch` images.
+    /// Memory for passes without a gradient over at most `max_batch` images.
     pub fn inference_workspace(&self, max_batch: usize) -> Workspace<T> {
-        let (a, c) = (&self.architecture, &self.config);
-        let numbers = |len: usize| vec![T::ZERO; len];
-        Workspace {
-            max_batch,
-            condition: numbers(max_batch * c.classes()),
-            encoder_kept: numbers(a.encoder.kept_len(max_batch)),
-            features: numbers(max_batch * a.encoder.output().len()),
-            latent: Latent::new(max_batch, c.latent),
-            decoder_kept: numbers(a.decoder.kept_len(max_batch)),
-            output: numbers(max_batch * self.output_len()),
-            rows: Vec::new(),
-            context_kept: Vec::new(),
-            numbers: Vec::new(),
-            decoded: a.context.as_ref().map_or(Vec::new(), |c| numbers(max_batch * c.features_len())),
-            means: numbers(if c.likelihood.output_is_mean() { 0 } else { max_batch * c.pixels() }),
-            work: Work::new(WorkLen { partials: 0, ..a.work_len() }),
-            training: None,
-        }
+        Workspace::for_inference(&self.architecture, &self.config, max_batch)
+    }
+
+    /// Memory for training steps on at most `max_batch` images.
+    pub fn training_workspace(&self, max_batch: usize) -> Workspace<T> {
+        Workspace::for_training(&self.architecture, &self.config, max_batch)
     }
 
     /// The numbers that [`inference_workspace`](Self::inference_workspace) keeps of `images` images: what each layer gives, and codes.
     pub fn activations_len(&self, images: usize) -> usize {
-        let (a, c) = (&self.architecture, &self.config);
-        let (kept, ends) =
-            (a.encoder.kept_len(images) + a.decoder.kept_len(images), a.encoder.output().len());
-        let context = a.context.as_ref().map_or(0, |context| {
-            let network = &context.network;
-            network.kept_len(images)
-                + images * (network.input().len() + network.output().len() + context.features_len())
-        });
-        kept + context + images * (ends + self.output_len() + c.pixels() + 6 * c.latent)
+        workspace::activations_len(&self.architecture, &self.config, images)
     }
 
     /// The numbers that [`training_workspace`](Self::training_workspace) needs for `images` images on `threads` threads.
     pub fn training_len(&self, images: usize, threads: usize) -> usize {
-        let (a, work) = (&self.architecture, self.architecture.work_len());
-        let spare = a.encoder.spare_len(images).max(a.decoder.spare_len(images));
-        let (mut spare, mut ends) = (spare, images * (self.output_len() + a.encoder.output().len()));
-        if let Some(context) = &a.context {
-            let network = &context.network;
-            spare = spare.max(network.spare_len(images));
-            ends += images * (network.input().len() + network.output().len() + context.features_len());
-        }
-        let shared = work.partials + work.transposed + (threads + 1) * work.scratch;
-        self.activations_len(images) + self.parameters.len() + spare + ends + shared
-    }
-
-    /// Room for training steps on at most `max_batch` images.
-    pub fn training_workspace(&self, max_batch: usize) -> Workspace<T> {
-        let a = &self.architecture;
-        let numbers = |len: usize| vec![T::ZERO; len];
-        let of_context = |len: &dyn Fn(&Context<T>) -> usize| {
-            a.context.as_ref().map_or(Vec::new(), |context| numbers(max_batch * len(context)))
-        };
-        let context_spare = a.context.as_ref().map_or(0, |context| context.network.spare_len(max_batch));
-        Workspace {
-            work: Work::new(a.work_len()),
-            training: Some(TrainingSpace {
-                gradient: numbers(self.parameters.len()),
-                d_output: numbers(max_batch * self.output_len()),
-                d_rows: of_context(&|c| c.rows_len()),
-                d_numbers: of_context(&|c| c.network.output().len()),
-                d_decoded: of_context(&|c| c.features_len()),
-                d_features: numbers(max_batch * a.encoder.output().len()),
-                spare: numbers(
-                    a.encoder.spare_len(max_batch).max(a.decoder.spare_len(max_batch)).max(context_spare),
-                ),
-                objective: ObjectiveWorkspace::new(max_batch, self.config.latent),
-            }),
-            ..self.inference_workspace(max_batch)
-        }
+        workspace::training_len(&self.architecture, &self.config, images, threads)
     }
 
     /// μ and ln σ² of a batch; they are then in `workspace.latent`.
@@ -259,11 +168,13 @@ impl<T: Element> Vae<T> {
     /// The expected images for the first `batch` codes in `workspace.latent.z`: B × H·W·C, in the model's span.
     pub fn decode_means<'w>(&self, batch: usize, workspace: &'w mut Workspace<T>) -> &'w mut [T] {
         self.decode(batch, workspace);
-        if self.architecture.context.is_some() {
-            return self.context_means(batch, workspace);
-        }
         let (likelihood, image) = (&self.config.likelihood, self.config.image());
-        let Workspace { output, means, .. } = workspace;
+        let Workspace { output, means, decoded, .. } = workspace;
+        if let Some(exact) = self.exact() {
+            let means = &mut means[..batch * image.len()];
+            exact.means(likelihood, decoded, means);
+            return means;
+        }
         let output = &mut output[..batch * image.len() * likelihood.numbers()];
         if likelihood.output_is_mean() {
             return output;
@@ -279,56 +190,17 @@ impl<T: Element> Vae<T> {
         let batch = images.len() / self.config.pixels();
         self.decode(batch, workspace);
         let (a, w) = (&self.architecture, workspace);
-        let output = &mut w.output[..batch * self.output_len()];
+        let output = &mut w.output[..batch * self.config.output_len()];
         if let Some(context) = &a.context {
-            // Made at the first use: only training, evaluation and scores need them.
-            let grow = |buffer: &mut Vec<T>, len: usize| buffer.resize(len.max(buffer.len()), T::ZERO);
-            grow(&mut w.rows, w.max_batch * context.rows_len());
-            grow(&mut w.context_kept, context.network.kept_len(w.max_batch));
-            grow(&mut w.numbers, w.max_batch * context.network.output().len());
-            let rows = &mut w.rows[..batch * context.rows_len()];
-            context.fill_rows(images, &w.decoded[..batch * context.features_len()], rows);
-            let numbers = &mut w.numbers[..output.len()];
-            let pass = Forward {
-                batch,
-                parameters: Parameters { all: &self.parameters, slots: &a.context_slots },
-                condition: &[],
-                kept: &mut w.context_kept[..context.network.kept_len(batch)],
-                work: &mut w.work,
-            };
-            context.network.forward(rows, numbers, pass);
-            context.to_output(numbers, output);
+            let features = &w.decoded[..batch * context.features_len()];
+            context.forward(images, features, output, &self.parameters, &mut w.context, &mut w.work);
         }
         output
     }
 
     /// The context network, value by value; `None` in a model without one.
     pub(crate) fn exact(&self) -> Option<Exact<'_, T>> {
-        let a = &self.architecture;
-        a.context.as_ref().map(|context| context.exact(&self.parameters, &a.context_slots))
-    }
-
-    /// Pixel by pixel, each the mean of its distribution, rounded to a byte, given those before it.
-    fn context_means<'w>(&self, batch: usize, workspace: &'w mut Workspace<T>) -> &'w mut [T] {
-        let (a, likelihood) = (&self.architecture, &self.config.likelihood);
-        let context = a.context.as_ref().expect("a model with a context network");
-        let exact = context.exact(&self.parameters, &a.context_slots);
-        let Workspace { decoded, means, .. } = workspace;
-        let means = &mut means[..batch * self.config.pixels()];
-        let images = means.par_chunks_exact_mut(self.config.pixels());
-        images.zip(decoded.par_chunks_exact(context.features_len())).for_each(|(image, features)| {
-            exact.visit(features, image, |_, numbers| {
-                let mut mean = [T::ZERO];
-                likelihood.means(numbers, ImageShape::new(1, 1, 1), &mut mean);
-                T::from_f64((mean[0].to_f64() * 255.0).round() / 255.0)
-            });
-        });
-        means
-    }
-
-    /// H·W·m·C, the likelihood's numbers for an image.
-    fn output_len(&self) -> usize {
-        self.config.pixels() * self.config.likelihood.numbers()
+        self.architecture.context.as_ref().map(|context| context.exact(&self.parameters))
     }
 
     /// z ← μ + σ·ε for the batch that was encoded last; `noise` is B × Z.
@@ -384,7 +256,7 @@ impl<T: Element> Vae<T> {
         let w = workspace;
         let t = w.training.as_mut().expect("a workspace for training");
         let latent = count * self.config.latent;
-        let output = &w.output[..count * self.output_len()];
+        let output = &w.output[..count * self.config.output_len()];
         let Latent { mu, log_variance, d_mu, d_log_variance, .. } = &mut w.latent;
         let inputs = LossInputs {
             image: self.config.image(),
@@ -405,25 +277,10 @@ impl<T: Element> Vae<T> {
         let (a, w) = (&self.architecture, workspace);
         let t = w.training.as_mut().expect("a workspace for training");
         if let Some(context) = &a.context {
-            let (rows, numbers) = (batch * context.rows_len(), batch * context.network.output().len());
-            context.from_output(&t.d_output[..numbers], &mut t.d_numbers[..numbers]);
-            let pass = Backward {
-                batch,
-                parameters: Parameters { all: &self.parameters, slots: &a.context_slots },
-                gradients: ParameterGradients { all: &mut t.gradient, slots: &a.context_slots },
-                kept: &w.context_kept[..context.network.kept_len(batch)],
-                spare: &mut t.spare,
-                work: &mut w.work,
-            };
-            let (d_numbers, d_rows) = (&mut t.d_numbers[..numbers], &mut t.d_rows[..rows]);
-            context.network.backward(
-                &w.rows[..rows],
-                &w.numbers[..numbers],
-                d_numbers,
-                Some(&mut *d_rows),
-                pass,
-            );
-            context.features_gradient(d_rows, &mut t.d_decoded[..batch * context.features_len()]);
+            let d_output = &t.d_output[..batch * self.config.output_len()];
+            let d_features = &mut t.d_decoded[..batch * context.features_len()];
+            let (p, d_p) = (&self.parameters[..], &mut t.gradient[..]);
+            context.backward(d_output, d_features, p, d_p, &mut w.context, &mut t.spare, &mut w.work);
         }
         let (latent, len) = (batch * self.config.latent, batch * a.decoder.output().len());
         let pass = Backward {
@@ -496,7 +353,7 @@ impl<T: Element> Vae<T> {
         let n = count * self.config.latent;
         let inputs = LossInputs {
             image: self.config.image(),
-            output: &workspace.output[..count * self.output_len()],
+            output: &workspace.output[..count * self.config.output_len()],
             target: batch.images,
             mu: &workspace.latent.mu[..n],
             log_variance: &workspace.latent.log_variance[..n],
@@ -526,41 +383,5 @@ impl<T: Element> Clone for Vae<T> {
 impl<T: PartialEq> PartialEq for Vae<T> {
     fn eq(&self, other: &Self) -> bool {
         self.config == other.config && self.parameters == other.parameters
-    }
-}
-
-impl<T> Workspace<T> {
-    /// The gradient of the last [`Vae::gradients`], in the order of the parameters.
-    ///
-    /// # Panics
-    /// If the workspace is for inference.
-    pub fn gradient(&self) -> &[T] {
-        &self.training.as_ref().expect("a workspace for training").gradient
-    }
-
-    /// What the last [`Vae::decode`] gave, for the largest batch: B × H·W·(m·C).
-    pub(crate) fn output(&self) -> &[T] {
-        &self.output
-    }
-
-    /// The decoder's features for the context network, for the largest batch; empty without one.
-    pub(crate) fn decoded(&self) -> &[T] {
-        &self.decoded
-    }
-
-    /// ∂L/∂output, from which [`Vae::decoder_backward`] starts, for the largest batch: others may add to it.
-    ///
-    /// # Panics
-    /// If the workspace is for inference.
-    pub fn d_output(&mut self) -> &mut [T] {
-        &mut self.training.as_mut().expect("a workspace for training").d_output
-    }
-
-    /// What the last training step left about its divergences.
-    ///
-    /// # Panics
-    /// If the workspace is for inference.
-    pub fn objective(&self) -> &ObjectiveWorkspace<T> {
-        &self.training.as_ref().expect("a workspace for training").objective
     }
 }

@@ -67,7 +67,7 @@ fn a_value_sees_only_those_before_it() {
     for channels in [1, 3] {
         let model = Vae::<f64>::new(config(channels, Likelihood::BetaBinomial), 7).unwrap();
         let (context, pixels) = (model.architecture().context.as_ref().unwrap(), model.config().pixels());
-        let exact = context.exact(&model.parameters, &model.architecture().context_slots);
+        let exact = context.exact(&model.parameters);
         let features = random_vec(8, context.features_len());
         let numbers = |image: &[f64]| {
             let (mut all, mut seen) = (Vec::new(), vec![f64::NAN; pixels]);
@@ -102,7 +102,7 @@ fn both_ways_give_the_same_numbers() {
         space.latent.z.copy_from_slice(&random_vec(13, 9));
         let all = model.decode_given(&images, &mut space).to_vec();
         let context = model.architecture().context.as_ref().unwrap();
-        let exact = context.exact(&model.parameters, &model.architecture().context_slots);
+        let exact = context.exact(&model.parameters);
         for (n, image) in images.chunks(pixels).enumerate() {
             let features = &space.decoded()[n * context.features_len()..][..context.features_len()];
             exact.visit(features, &mut vec![0.0; pixels], |at, numbers| {
