@@ -123,3 +123,62 @@ fn what_cannot_be_is_said() {
     assert!(said.contains("not as .jpg"), "{said}");
     assert_eq!(run(&["decompress", file, "--images", "4", "--out", "x"]).status.code(), Some(2));
 }
+
+#[test]
+fn names_that_differ_in_their_endings_stay_apart() {
+    let work = support::work_folder();
+    let at = |name: &str| work.path().join(name);
+    let run = trained(work.path(), "discretized-logistic");
+    let images = at("pair");
+    // Pictures are known by their content: this one is a PNG too.
+    let pictures = [picture(&images, "x.jpg", 3), picture(&images, "x.png", 5), picture(&images, "y.png", 7)];
+    let (file, folder) = (at("a.elbo"), at("back"));
+    succeed(&["compress", text(&run), "--data", text(&images), "--out", text(&file)]);
+    succeed(&["decompress", text(&file), "--model", text(&run), "--out", text(&folder)]);
+    for (name, bytes) in ["x.jpg.png", "x.png.png", "y.png"].into_iter().zip(&pictures) {
+        let alone = at("alone");
+        std::fs::create_dir(&alone).unwrap();
+        std::fs::rename(folder.join(name), alone.join("x.png")).unwrap();
+        let data = elbo::data::load(&alone, &elbo::data::LoadOptions::default(), &|_, _| ()).unwrap();
+        assert!(data.train.pixels == elbo::data::Pixels::U8(bytes.clone()), "{name}");
+        std::fs::remove_dir_all(&alone).unwrap();
+    }
+}
+
+/// Every call to the disk fails once for lack of space: the message says so, and there is no file of that name afterwards, or a right one.
+#[test]
+fn a_full_disk_leaves_no_part_of_a_file() {
+    let work = support::work_folder();
+    let at = |name: &str| work.path().join(name);
+    let run = trained(work.path(), "beta-binomial");
+    let (images, file, whole, back) = (at("images"), at("a.elbo"), at("whole.elbo"), at("back.npy"));
+    let named = |out: &Path| {
+        let compress = ["compress", text(&run), "--data", text(&images), "--out", text(out)];
+        let decompress = ["decompress", text(&whole), "--model", text(&run), "--out", text(out)];
+        [compress, decompress].map(|arguments| arguments.map(String::from))
+    };
+    succeed(&named(&whole)[0].each_ref().map(String::as_str));
+    succeed(&named(&at("right.npy"))[1].each_ref().map(String::as_str));
+    let tries = [(&named(&file)[0], &file, &whole), (&named(&back)[1], &back, &at("right.npy"))];
+    for (arguments, out, right) in tries {
+        let (right, mut stopped) = (std::fs::read(right).unwrap(), 0);
+        for call in 1.. {
+            let output = support::elbo(&arguments.each_ref().map(String::as_str))
+                .env("ELBO_FAULT", format!("{call}+:nospace"))
+                .output()
+                .unwrap();
+            // The last call syncs the folder, when the file has its name.
+            assert!(
+                !out.exists() || std::fs::read(out).unwrap() == right,
+                "call {call} left a part of a file"
+            );
+            if output.status.success() {
+                break;
+            }
+            stopped += 1;
+            assert!(support::stderr(&output).contains("no storage space"), "{}", support::stderr(&output));
+            let _ = std::fs::remove_file(out);
+        }
+        assert!(stopped >= 3, "only {stopped} calls failed");
+    }
+}

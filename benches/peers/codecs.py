@@ -51,7 +51,7 @@ def jpeg_xl(picture):
     with tempfile.TemporaryDirectory() as folder:
         source, target = os.path.join(folder, "a.png"), os.path.join(folder, "a.jxl")
         Image.fromarray(picture).save(source)
-        subprocess.run(["cjxl", source, target, "-d", "0", "-e", "9", "--quiet"], check=True)
+        subprocess.run(["cjxl", source, target, "-d", "0", "-e", "9", "--quiet"], check=True, stderr=subprocess.DEVNULL)
         return os.path.getsize(target)
 
 

@@ -1,5 +1,6 @@
 //! `elbo decompress`: the images of a file that `elbo compress` wrote.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -131,12 +132,18 @@ fn write_array(path: &Path, back: &Decompressed) -> Result<()> {
     write_new(system(), path, |out| write_npy_u8(out, &shape, values))
 }
 
-/// The file of an image in the output folder: its own name with the ending .png, or its number.
-fn file_name(back: &Decompressed, at: usize) -> PathBuf {
-    match back.names.get(at) {
+/// The files of some images in the output folder: their own names with the ending .png, or their numbers. Names that differ only in their
+/// endings keep them: x.jpg and x.png become x.jpg.png and x.png.png.
+fn file_names(back: &Decompressed, images: &[usize]) -> Vec<PathBuf> {
+    let own = |&at: &usize| match back.names.get(at) {
         Some(name) => Path::new(name).with_extension("png"),
         None => PathBuf::from(format!("{:05}.png", back.first + at)),
-    }
+    };
+    let mut uses = HashMap::new();
+    images.iter().for_each(|at| *uses.entry(own(at)).or_insert(0) += 1);
+    let name =
+        |at| if uses[&own(at)] > 1 { PathBuf::from(format!("{}.png", back.names[*at])) } else { own(at) };
+    images.iter().map(name).collect()
 }
 
 fn write_folder(folder: &Path, back: &Decompressed) -> Result<()> {
@@ -149,17 +156,18 @@ fn write_folder(folder: &Path, back: &Decompressed) -> Result<()> {
     }
     let is_lost = |at: usize| back.missing.iter().any(|(lost, _)| lost.contains(&(back.first + at)));
     let kept: Vec<usize> = (0..images.count).filter(|&at| !is_lost(at)).collect();
-    let mut names: Vec<PathBuf> = kept.iter().map(|&at| file_name(back, at)).collect();
-    names.sort();
-    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+    let names = file_names(back, &kept);
+    let mut sorted: Vec<&PathBuf> = names.iter().collect();
+    sorted.sort();
+    if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
         return Err(Error::config(format!(
             "two images would become the file {}; --out FILE.npy takes them",
             pair[0].display()
         )));
     }
     create_folder(system(), folder)?;
-    for at in kept {
-        let path = folder.join(file_name(back, at));
+    for (at, name) in kept.into_iter().zip(&names) {
+        let path = folder.join(name);
         create_folder(system(), path.parent().unwrap_or(folder))?;
         let image = bytes(images.image(at));
         write_new(system(), &path, |out| {
