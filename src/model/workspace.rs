@@ -102,7 +102,7 @@ pub(super) fn training_len<T: Element>(
 }
 
 impl<T> Workspace<T> {
-    /// The gradient of the last [`Vae::gradients`], in the order of the parameters.
+    /// The gradient of the last [`gradients`](super::Vae::gradients), in the order of the parameters.
     ///
     /// # Panics
     /// If the workspace is for inference.
@@ -110,7 +110,7 @@ impl<T> Workspace<T> {
         &self.training.as_ref().expect("a workspace for training").gradient
     }
 
-    /// What the last [`Vae::decode`] gave, for the largest batch: B × H·W·(m·C).
+    /// What the last [`decode`](super::Vae::decode) gave, for the largest batch: B × H·W·(m·C).
     pub(crate) fn output(&self) -> &[T] {
         &self.output
     }
@@ -120,7 +120,7 @@ impl<T> Workspace<T> {
         &self.decoded
     }
 
-    /// ∂L/∂output, from which [`Vae::decoder_backward`] starts, for the largest batch: others may add to it.
+    /// ∂L/∂output, from which [`decoder_backward`](super::Vae::decoder_backward) starts, for the largest batch: others may add to it.
     ///
     /// # Panics
     /// If the workspace is for inference.

@@ -79,7 +79,7 @@ impl<T: Element> Context<T> {
     }
 
     /// The gradients of the network's parameters, into `gradient`, and of the features, from that of the output, after
-    /// [`forward`](Self::forward) of the same batch. `spare` has the network's [`spare_len`](Layer::spare_len).
+    /// [`forward`](Self::forward) of the same batch. `spare` is memory between the layers ([`spare_len`](Describe::spare_len)).
     #[allow(clippy::too_many_arguments)]
     pub fn backward(
         &self,
