@@ -104,8 +104,8 @@ pub fn product<T: Element>(
     c: MatrixMut<'_, T>,
     finish: &(impl Fn(MatrixMut<'_, T>, usize) + Sync),
 ) {
-    let width = piece_width(c.columns);
-    for_column_pieces(c, width, 0, &|mut piece, first| {
+    let pieces = pieces(c.columns);
+    for_column_pieces(c, pieces, 0, &|mut piece, first| {
         gemm(a, b.column_range(first..first + piece.columns), beta, &mut piece);
         finish(piece, first);
     });
@@ -134,28 +134,33 @@ pub fn transpose<'a, T: Element>(matrix: Matrix<'_, T>, memory: &'a mut [T]) -> 
 /// What [`product`] takes where there is nothing left to do on a piece.
 pub fn nothing<T>(_: MatrixMut<'_, T>, _: usize) {}
 
-/// Eight pieces, of a multiple of 8 columns (the width of a packed panel) and at least 128 (each piece reads all of A
-/// anew: packed, 64 columns ran at 71 GFLOP/s, 128 at 76, 392 at 84).
-pub fn piece_width(columns: usize) -> usize {
-    columns.div_ceil(8).next_multiple_of(8).max(128)
+/// Columns are cut between vectors of 16.
+const UNIT: usize = 16;
+
+/// Into how many pieces columns are cut: at most eight, of about 128 columns or more, since each piece reads all of A again (packed, 64 columns
+/// ran at 71 GFLOP/s, 128 at 76, 392 at 84).
+pub fn pieces(columns: usize) -> usize {
+    columns.div_ceil(columns.div_ceil(8).max(128)).max(1)
 }
 
-/// Calls `task(piece, first_column)` in parallel for each range of `width` columns.
+/// Calls `task(piece, first_column)` in parallel for so many pieces of the columns, as equal as units of 16 columns allow: two threads that
+/// get 256 and 144 of 400 columns take as long as one takes for 512.
 pub fn for_column_pieces<T: Element>(
     matrix: MatrixMut<'_, T>,
-    width: usize,
+    pieces: usize,
     first: usize,
     task: &(impl Fn(MatrixMut<'_, T>, usize) + Sync),
 ) {
-    if matrix.columns <= width {
+    let (units, left_pieces) = (matrix.columns.div_ceil(UNIT), pieces.div_ceil(2));
+    let middle = UNIT * (units * left_pieces).div_ceil(pieces);
+    if pieces == 1 || middle >= matrix.columns {
         task(matrix, first);
         return;
     }
-    let middle = matrix.columns.div_ceil(width) / 2 * width;
     let (left, right) = matrix.split_at_column(middle);
     rayon::join(
-        || for_column_pieces(left, width, first, task),
-        || for_column_pieces(right, width, first + middle, task),
+        || for_column_pieces(left, left_pieces, first, task),
+        || for_column_pieces(right, pieces - left_pieces, first + middle, task),
     );
 }
 

@@ -200,19 +200,36 @@ fn shapes_that_do_not_fit_are_refused() {
 fn pieces_cover_every_column_once() {
     for columns in [1, 63, 64, 65, 127, 400, 513, 3136, 6272] {
         let mut data = vec![0.0_f32; 2 * columns];
-        for_column_pieces(
-            MatrixMut::new(&mut data, 2, columns),
-            piece_width(columns),
-            0,
-            &|mut piece, first| {
-                for row in 0..piece.rows() {
-                    for (j, value) in piece.row(row).iter_mut().enumerate() {
-                        *value += (first + j) as f32 + 1.0;
-                    }
+        for_column_pieces(MatrixMut::new(&mut data, 2, columns), pieces(columns), 0, &|mut piece, first| {
+            for row in 0..piece.rows() {
+                for (j, value) in piece.row(row).iter_mut().enumerate() {
+                    *value += (first + j) as f32 + 1.0;
                 }
-            },
-        );
+            }
+        });
         let right: Vec<f32> = (0..2).flat_map(|_| (0..columns).map(|j| j as f32 + 1.0)).collect();
         assert_eq!(data, right);
+    }
+}
+
+/// Two threads have equal work: the halves of the columns differ by a unit at most, and no piece is three units wider than another.
+#[test]
+fn pieces_are_of_one_size() {
+    for columns in (1..4000).step_by(7) {
+        let mut data = vec![0.0_f32; columns];
+        let widths = std::sync::Mutex::new(Vec::new());
+        for_column_pieces(MatrixMut::new(&mut data, 1, columns), pieces(columns), 0, &|piece, first| {
+            widths.lock().unwrap().push((first, piece.columns));
+        });
+        let mut widths = widths.into_inner().unwrap();
+        widths.sort_unstable();
+        assert_eq!(widths.len(), pieces(columns), "{columns} columns");
+        let half = widths.len().div_ceil(2);
+        let wide: usize = widths[..half].iter().map(|w| w.1).sum();
+        let expected = columns * half / widths.len();
+        assert!(wide.abs_diff(expected) <= 2 * UNIT, "{columns} columns: {widths:?}");
+        let (least, most) =
+            (widths.iter().map(|w| w.1).min().unwrap(), widths.iter().map(|w| w.1).max().unwrap());
+        assert!(most <= least + 3 * UNIT, "{columns} columns: {widths:?}");
     }
 }
