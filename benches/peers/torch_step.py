@@ -2,7 +2,8 @@
 
     python torch_step.py PRESET MODE [--threads N]
 
-PRESET is conv, mlp, article or residual, MODE eager, channels_last, compile or compile+channels_last, or sample+ and one of these. The networks
+PRESET is conv, mlp, article or residual, MODE eager, channels_last, compile or compile+channels_last, each also with +bf16 (automatic mixed
+precision: products and convolutions in bfloat16), or sample+ and one of these. The networks
 are those of tests/fixtures/presets_torch.py, which `cargo test --test torch_fixture` holds elbo's to. The process
 gets ready (compiles, warms up), prints `ready`, and then answers every line `N SECONDS` on its standard input with one line of
 JSON: the seconds of at most N runs, at least one, in about as much time as that. Between requests it sleeps, so that others can be timed.
@@ -43,11 +44,14 @@ def training(model, modes):
     if "channels_last" in modes:
         model, x = model.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
     objective = torch.compile(loss) if "compile" in modes else loss
+    precision = torch.autocast("cpu", torch.bfloat16, enabled="bf16" in modes)
     adam = torch.optim.Adam(model.parameters(), 1e-3, fused=True)
 
     def step():
         adam.zero_grad(set_to_none=True)
-        objective(model, x).backward()
+        with precision:
+            value = objective(model, x)
+        value.backward()
         adam.step()
 
     return step
