@@ -73,7 +73,7 @@ function cases() {
     for (const channels of [1, 3]) list.push({ preset, likelihood: "bernoulli", channels, height: 12, width: 13, options: ["--tie-weights"] });
   }
   list.push({ preset: "mlp", likelihood: "gaussian", channels: 1, height: 9, width: 9, options: ["--latent", 1] });
-  list.push({ preset: "conv", likelihood: "gaussian", channels: 2, height: 9, width: 9, options: ["--latent", 2] });
+  list.push({ preset: "conv", likelihood: "gaussian", channels: 2, height: 9, width: 9, options: ["--latent", 2, "--layout", "nhwc"] });
   return list;
 }
 
