@@ -89,7 +89,7 @@
 //! 4. [`model`]: the networks as plans ([`presets`](model::presets)), a network put together ([`architecture`](model::architecture)), forward and backward
 //!    through all of it ([`vae`](model::vae)), and a trained model in use ([`codec`](model::codec)).
 //! 5. [`optim`] and [`train`]: Adam, the step, the epoch, the run folder.
-//! 6. [`data`] (images in), [`generate`] (new images out), [`evaluate`] (how good they are), [`export`] (a model for PyTorch),
+//! 6. [`data`] (images in), [`generate`] (new images out), [`evaluate`] (how good they are), [`export`] (a model for PyTorch), [`explore`] (a model in the browser),
 //!    [`compress`](mod@compress) (images into small files), [`report`] (a run on a page), [`storage`] (atomic file writes).
 //! 7. `cli`: the program, which only calls all this.
 //!
@@ -97,7 +97,7 @@
 //!
 //! A module imports only modules to the right of it, and no two files import each other (`tests/structure.rs` checks both):
 //!
-//! `cli` → `train` → `report` → `export` → `evaluate` → `compress` → `generate` → `model` → `layers` → `loss` → `optim` → `data` → `storage` → `random` → `kernels` → `tensor` → `text` → `error`
+//! `cli` → `train` → `explore` → `report` → `export` → `evaluate` → `compress` → `generate` → `model` → `layers` → `loss` → `optim` → `data` → `storage` → `random` → `kernels` → `tensor` → `text` → `error`
 //!
 //! # Letters
 //!
@@ -134,6 +134,7 @@ pub mod compress;
 pub mod data;
 pub mod error;
 pub mod evaluate;
+pub mod explore;
 pub mod export;
 pub mod generate;
 #[cfg(test)]

@@ -13,6 +13,7 @@ macro_rules! say {
 
 mod classify;
 mod common;
+mod compare;
 mod compress;
 mod decode;
 mod decompress;
@@ -20,6 +21,7 @@ mod detect;
 mod edit;
 mod encode;
 mod eval;
+mod explore;
 mod export;
 mod info;
 mod inpaint;
@@ -68,8 +70,10 @@ enum Command {
     Decompress(decompress::Decompress),
     Classify(classify::Classify),
     Detect(detect::Detect),
+    Compare(compare::Compare),
     Info(info::Info),
     Export(export::Export),
+    Explore(explore::Explore),
 }
 
 /// Runs the program with the arguments that it was started with.
@@ -92,8 +96,10 @@ pub fn main() -> ExitCode {
         Command::Decompress(command) => command.run(),
         Command::Classify(command) => command.run(),
         Command::Detect(command) => command.run(),
+        Command::Compare(command) => command.run(),
         Command::Info(command) => command.run(),
         Command::Export(command) => command.run(),
+        Command::Explore(command) => command.run(),
     };
     match ending {
         Ok(Ending::Done) => ExitCode::SUCCESS,

@@ -28,6 +28,16 @@ pub enum Activation {
 }
 
 impl Activation {
+    /// Its name in the steps of a network: "relu".
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Relu => "relu",
+            Self::Sigmoid => "sigmoid",
+            Self::Tanh => "tanh",
+        }
+    }
+
     /// values ← f(values).
     pub fn forward<T: Element>(self, values: &mut [T]) {
         vectorized!(match self {

@@ -9,7 +9,7 @@
 
 use rayon::prelude::*;
 
-use super::{Backward, Describe, Forward, Layer, Torch};
+use super::{Backward, Describe, Forward, Layer, Steps, Torch};
 use crate::tensor::{Element, ImageShape};
 
 /// Appends a condition of `labels` numbers to every pixel.
@@ -63,6 +63,11 @@ impl Describe for Concat {
             let planes = "c[:, :, None, None].expand(-1, -1, *x.shape[2:])";
             torch.lines.push(format!("x = torch.cat([x, {planes}], 1)"));
         }
+    }
+
+    fn steps(&self, _name: &str, steps: &mut Steps<'_>) {
+        let sizes = [("len", self.input.len()), ("before", self.before()), ("labels", self.labels)];
+        steps.push("concat", &sizes);
     }
 }
 

@@ -24,7 +24,7 @@ use super::patches::Patches;
 use super::torch::pair;
 use super::work::{add_partials, add_rows, task_images};
 use super::{
-    Activation, Backward, Describe, Forward, Init, Layer, Layout, ParameterSpec, Torch, Work, WorkLen,
+    Activation, Backward, Describe, Forward, Init, Layer, Layout, ParameterSpec, Steps, Torch, Work, WorkLen,
 };
 use crate::kernels::gemm::MatrixMut;
 use crate::kernels::geometry::Geometry;
@@ -96,6 +96,12 @@ impl Describe for Conv2d {
         let call = torch.module(name, constructor, self.filters, &function);
         torch.apply(call, self.activation, self.output());
     }
+
+    fn steps(&self, name: &str, steps: &mut Steps<'_>) {
+        let mut sizes = geometry_sizes(&self.geometry);
+        sizes.push(("filters", self.filters));
+        steps.push_weighted("conv2d", &sizes, name, self.activation);
+    }
 }
 
 /// Weight and bias of a convolution or a transposed one, whose weight is `[outer, C, KH, KW]` in PyTorch.
@@ -117,6 +123,22 @@ pub(super) fn convolution_arguments(geometry: &Geometry) -> String {
         if value == default { String::new() } else { format!(", {name}={value}") }
     };
     argument("stride", geometry.stride, 1) + &argument("padding", geometry.padding, 0)
+}
+
+/// The sizes of a geometry by their names in the steps of a network.
+pub(super) fn geometry_sizes(geometry: &Geometry) -> Vec<(&'static str, usize)> {
+    let g = geometry;
+    vec![
+        ("height", g.height),
+        ("width", g.width),
+        ("channels", g.channels),
+        ("kernel_height", g.kernel_height),
+        ("kernel_width", g.kernel_width),
+        ("stride", g.stride),
+        ("padding", g.padding),
+        ("small_height", g.small_height),
+        ("small_width", g.small_width),
+    ]
 }
 
 impl<T: Element> Layer<T> for Conv2d {

@@ -23,11 +23,13 @@
 
 use rayon::prelude::*;
 
-use super::conv2d::{convolution_arguments, kernel_parameters};
+use super::conv2d::{convolution_arguments, geometry_sizes, kernel_parameters};
 use super::patches::Patches;
 use super::torch::pair;
 use super::work::{add_partials, add_rows, task_images};
-use super::{Activation, Backward, Describe, Forward, Gradients, Layer, ParameterSpec, Torch, Work, WorkLen};
+use super::{
+    Activation, Backward, Describe, Forward, Gradients, Layer, ParameterSpec, Steps, Torch, Work, WorkLen,
+};
 use crate::kernels::gemm::{Matrix, MatrixMut, nothing, product};
 use crate::kernels::geometry::Geometry;
 use crate::tensor::{Element, ImageShape};
@@ -118,6 +120,12 @@ impl Describe for ConvTranspose2d {
         let function = format!("F.conv_transpose2d({{x}}, {{weight}}, {{bias}}{arguments})");
         let call = torch.module(name, constructor, g.channels, &function);
         torch.apply(call, self.activation, self.output());
+    }
+
+    fn steps(&self, name: &str, steps: &mut Steps<'_>) {
+        let mut sizes = geometry_sizes(&self.geometry);
+        sizes.push(("small_channels", self.small_channels));
+        steps.push_weighted("conv_transpose2d", &sizes, name, self.activation);
     }
 }
 

@@ -20,7 +20,7 @@
 use rayon::prelude::*;
 
 use super::work::{MOST_TASKS, add_partials, task_images};
-use super::{Backward, Describe, Forward, Init, Layer, ParameterSpec, Torch, WorkLen};
+use super::{Backward, Describe, Forward, Init, Layer, ParameterSpec, Steps, Torch, WorkLen};
 use crate::kernels::simd::vectorized;
 use crate::tensor::{Element, ImageShape};
 
@@ -99,6 +99,12 @@ impl Describe for GroupNorm {
         let constructor = format!("nn.GroupNorm({}, {})", self.groups, self.shape.channels);
         let call = torch.module(name, constructor, self.shape.channels, "");
         torch.apply(call, self.activation(), self.shape);
+    }
+
+    fn steps(&self, name: &str, steps: &mut Steps<'_>) {
+        let sizes =
+            [("pixels", self.shape.pixels()), ("channels", self.shape.channels), ("groups", self.groups)];
+        steps.push_weighted("group_norm", &sizes, name, self.activation());
     }
 }
 

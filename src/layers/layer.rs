@@ -1,6 +1,7 @@
 //! What a layer is: two traits through which the rest of the program learns everything about it.
 //!
-//! [`Describe`] is what can be said without numbers: shapes, parameters, memory, operations, a line for `info`, the spelling in PyTorch.
+//! [`Describe`] is what can be said without numbers: shapes, parameters, memory, operations, a line for `info`, the spelling in PyTorch,
+//! the steps for the page of `elbo explore`.
 //! [`Layer`] adds the two passes, for a number type. A new layer is one file with both and one line in [`layers`](super); nothing else in the
 //! program knows which layers there are.
 //!
@@ -17,6 +18,7 @@ use std::ops::Range;
 
 use super::Activation;
 use super::parameter::{ParameterGradients, ParameterSpec, Parameters};
+use super::steps::Steps;
 use super::torch::Torch;
 use super::work::{Work, WorkLen};
 use crate::kernels::geometry::Geometry;
@@ -72,6 +74,9 @@ pub trait Describe: Debug + Send + Sync {
 
     /// Writes it in PyTorch: the modules that hold its parameters and the lines that apply them. `name` is its name in the network.
     fn torch(&self, name: &str, torch: &mut Torch<'_>);
+
+    /// Writes it as steps for an engine in another language. `name` is its name in the network.
+    fn steps(&self, name: &str, steps: &mut Steps<'_>);
 }
 
 /// A layer of a network that computes with `T`.

@@ -19,7 +19,9 @@
 use rayon::prelude::*;
 
 use super::work::add_rows;
-use super::{Activation, Backward, Describe, Forward, Gradients, Init, Layer, Layout, ParameterSpec, Torch};
+use super::{
+    Activation, Backward, Describe, Forward, Gradients, Init, Layer, Layout, ParameterSpec, Steps, Torch,
+};
 use crate::kernels::gemm::{Matrix, MatrixMut, nothing, product};
 use crate::tensor::{Element, ImageShape};
 
@@ -192,6 +194,12 @@ impl Describe for Linear {
         let constructor = format!("nn.Linear({}, {})", self.inputs, self.outputs);
         let call = torch.module(name, constructor, self.outputs, "F.linear({x}, {weight}.t(), {bias})");
         torch.apply(call, self.activation, Describe::output(self));
+    }
+
+    fn steps(&self, name: &str, steps: &mut Steps<'_>) {
+        let transposed = usize::from(self.transposed);
+        let sizes = [("inputs", self.inputs), ("outputs", self.outputs), ("transposed", transposed)];
+        steps.push_weighted("linear", &sizes, name, self.activation);
     }
 }
 

@@ -8,7 +8,7 @@
 
 use rayon::prelude::*;
 
-use super::{Backward, Describe, Forward, Layer, Torch};
+use super::{Backward, Describe, Forward, Layer, Steps, Torch};
 use crate::kernels::simd::vectorized;
 use crate::tensor::{Element, ImageShape};
 
@@ -53,6 +53,12 @@ impl Describe for MaxPool2d {
     fn torch(&self, _name: &str, torch: &mut Torch<'_>) {
         torch.need_image(self.input);
         torch.apply(format!("F.max_pool2d(x, {})", self.window), self.activation(), Describe::output(self));
+    }
+
+    fn steps(&self, _name: &str, steps: &mut Steps<'_>) {
+        let ImageShape { height, width, channels } = self.input;
+        let sizes = [("height", height), ("width", width), ("channels", channels), ("window", self.window)];
+        steps.push("max_pool2d", &sizes);
     }
 }
 

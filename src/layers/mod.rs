@@ -25,6 +25,7 @@ mod patches;
 #[cfg(test)]
 pub(crate) mod proof;
 pub mod shared;
+pub mod steps;
 pub mod torch;
 pub mod work;
 
@@ -32,6 +33,7 @@ pub use activation::Activation;
 pub use layer::{Backward, Child, Describe, Forward, Layer};
 pub use parameter::{Gradients, Init, Layout, ParameterGradients, ParameterSpec, Parameters, Slot};
 pub use shared::Shared;
+pub use steps::{Step, Steps};
 pub use torch::Torch;
 pub use work::{MOST_TASKS, Work, WorkLen};
 

@@ -10,7 +10,7 @@
 use rayon::prelude::*;
 
 use super::work::{PIECE, add, padded};
-use super::{Backward, Child, Describe, Forward, Layer, ParameterSpec, Sequence, Torch, WorkLen};
+use super::{Backward, Child, Describe, Forward, Layer, ParameterSpec, Sequence, Steps, Torch, WorkLen};
 use crate::tensor::{Element, ImageShape};
 
 /// x + f(x), for an f that keeps the shape.
@@ -75,6 +75,13 @@ impl<T: Element> Describe for Residual<T> {
         let x = torch.save();
         self.inner.torch(name, torch);
         torch.lines.push(format!("x = {x} + x"));
+    }
+
+    fn steps(&self, name: &str, steps: &mut Steps<'_>) {
+        let sizes = [("len", self.input().len())];
+        steps.push("keep", &sizes);
+        self.inner.steps(name, steps);
+        steps.push("add_kept", &sizes);
     }
 }
 

@@ -9,7 +9,9 @@
 //! the gradient between two children.
 
 use super::work::padded;
-use super::{Backward, Child, Describe, Forward, Layer, ParameterGradients, ParameterSpec, Torch, WorkLen};
+use super::{
+    Backward, Child, Describe, Forward, Layer, ParameterGradients, ParameterSpec, Steps, Torch, WorkLen,
+};
 use crate::tensor::{Element, ImageShape};
 
 /// Layers in a row, at least one.
@@ -102,6 +104,13 @@ impl<T: Element> Describe for Sequence<T> {
         let prefix = if name.is_empty() { String::new() } else { format!("{name}.") };
         for child in &self.children {
             child.layer.torch(&format!("{prefix}{}", child.name), torch);
+        }
+    }
+
+    fn steps(&self, name: &str, steps: &mut Steps<'_>) {
+        let prefix = if name.is_empty() { String::new() } else { format!("{name}.") };
+        for child in &self.children {
+            child.layer.steps(&format!("{prefix}{}", child.name), steps);
         }
     }
 }

@@ -11,7 +11,7 @@
 use rayon::prelude::*;
 
 use super::work::PIECE;
-use super::{Backward, Describe, Forward, Layer, Torch};
+use super::{Backward, Describe, Forward, Layer, Steps, Torch};
 use crate::kernels::simd::vectorized;
 use crate::tensor::{Element, ImageShape};
 
@@ -37,6 +37,10 @@ impl Describe for Silu {
 
     fn torch(&self, _name: &str, torch: &mut Torch<'_>) {
         torch.apply("F.silu(x)".into(), self.activation(), self.shape);
+    }
+
+    fn steps(&self, _name: &str, steps: &mut Steps<'_>) {
+        steps.push("silu", &[("len", self.shape.len())]);
     }
 }
 

@@ -10,7 +10,7 @@
 
 use rayon::prelude::*;
 
-use super::{Backward, Describe, Forward, Layer, Torch};
+use super::{Backward, Describe, Forward, Layer, Steps, Torch};
 use crate::kernels::simd::vectorized;
 use crate::tensor::{Element, ImageShape};
 
@@ -54,6 +54,18 @@ impl Describe for Upsample {
         torch.need_image(self.input);
         let call = format!("F.interpolate(x, size=({}, {}), mode=\"nearest\")", self.height, self.width);
         torch.apply(call, self.activation(), self.output());
+    }
+
+    fn steps(&self, _name: &str, steps: &mut Steps<'_>) {
+        let ImageShape { height, width, channels } = self.input;
+        let sizes = [
+            ("height", height),
+            ("width", width),
+            ("channels", channels),
+            ("to_height", self.height),
+            ("to_width", self.width),
+        ];
+        steps.push("upsample", &sizes);
     }
 }
 

@@ -12,7 +12,7 @@ use super::html::escape;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Curve {
     /// What it is, for the legend.
-    pub name: &'static str,
+    pub name: String,
     /// The class that gives it its colour.
     pub class: &'static str,
     /// (x, y), from left to right; a point that is not finite is left out.
@@ -121,7 +121,7 @@ pub fn figure(title: &str, curves: &[Curve], mark: Option<f64>) -> String {
             curve.points.iter().map(|&(x, y)| format!("{:.1},{:.1}", x_at(x), y_at(y))).collect();
         let _ = write!(svg, "<polyline class=\"{}\" points=\"{}\"/>", curve.class, path.join(" "));
         for &(x, y) in curve.points.iter().filter(|_| curve.points.len() <= MOST_DOTS) {
-            let (cx, cy, name) = (x_at(x), y_at(y), escape(curve.name));
+            let (cx, cy, name) = (x_at(x), y_at(y), escape(&curve.name));
             let _ = write!(
                 svg,
                 "<circle class=\"{}\" cx=\"{cx:.1}\" cy=\"{cy:.1}\" r=\"3\"><title>{name}, epoch {}: {y:.2}</title></circle>",
@@ -134,7 +134,7 @@ pub fn figure(title: &str, curves: &[Curve], mark: Option<f64>) -> String {
     for curve in &curves {
         let last = curve.points[curve.points.len() - 1].1;
         let _ =
-            write!(legend, "<span class=\"key {}\">{} {last:.2}</span> ", curve.class, escape(curve.name));
+            write!(legend, "<span class=\"key {}\">{} {last:.2}</span> ", curve.class, escape(&curve.name));
     }
     format!(
         "<figure><figcaption><strong>{}</strong> {legend}</figcaption>{svg}</svg></figure>\n",
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn points_that_are_no_numbers_are_left_out() {
-        let curve = |points: &[(f64, f64)]| Curve { name: "a", class: "train", points: points.into() };
+        let curve = |points: &[(f64, f64)]| Curve { name: "a".into(), class: "train", points: points.into() };
         assert_eq!(figure("t", &[curve(&[(1.0, f64::NAN)])], None), "");
         assert_eq!(figure("t", &[], None), "");
         let drawn = figure("t", &[curve(&[(1.0, 2.0), (2.0, f64::INFINITY), (3.0, 4.0)])], Some(3.0));

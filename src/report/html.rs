@@ -24,7 +24,7 @@ pub fn png_uri(png: &[u8]) -> String {
 }
 
 /// Base64 with padding (RFC 4648, section 4): three bytes are four letters of six bits.
-fn base64(bytes: &[u8]) -> String {
+pub fn base64(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for group in bytes.chunks(3) {

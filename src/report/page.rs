@@ -5,7 +5,10 @@
 
 use std::fmt::Write;
 
+use super::cost::{self, LayerCost};
 use super::curves::{self, Curve};
+use super::explained::explained;
+use super::grouped;
 use super::html::{escape, png_uri, shell_word};
 use super::latent;
 use super::metrics::{EpochMetrics, Losses, Metrics};
@@ -48,11 +51,20 @@ pub struct RunReport {
     pub samples: Progress,
     /// Sheets of reconstructions.
     pub reconstructions: Progress,
+    /// What each layer costs.
+    pub layers: Vec<LayerCost>,
+    /// Whether training is over.
+    pub is_done: bool,
+    /// Whether the folder has the page of `elbo explore`.
+    pub has_explorer: bool,
     /// config.toml.
     pub config: String,
 }
 
-const STYLE: &str = include_str!("page.css");
+/// The time left is judged by so many rows.
+const RECENT: usize = 5;
+
+pub(crate) const STYLE: &str = include_str!("page.css");
 
 impl RunReport {
     /// The page.
@@ -75,6 +87,7 @@ impl RunReport {
         self.curves(&mut page);
         self.latent(&mut page);
         self.pictures(&mut page);
+        self.layers(&mut page);
         self.epochs(&mut page);
         self.repeat(&mut page);
         page.push_str(
@@ -91,6 +104,25 @@ impl RunReport {
 
     fn active(&self) -> usize {
         self.mean_variance.iter().filter(|variance| **variance > self.active_variance).count()
+    }
+
+    /// The epochs that are over, with the part of the one that is not.
+    fn epochs_done(&self) -> String {
+        let steps = self.metrics.last().map_or(0, |row| row.step);
+        let epochs = steps as f64 / self.steps_per_epoch.max(1) as f64;
+        if epochs.fract() == 0.0 { format!("{epochs}") } else { format!("{epochs:.1}") }
+    }
+
+    /// The time that the steps to go take, if they take as long as those of the newest rows; `None` after the end.
+    fn seconds_left(&self) -> Option<f64> {
+        let rows = &self.metrics.rows;
+        let all = self.epochs.saturating_mul(self.steps_per_epoch);
+        let last = self.metrics.last().filter(|row| !self.is_done && row.step < all)?;
+        let from = rows.len().saturating_sub(RECENT);
+        let before = if from == 0 { 0 } else { rows[from - 1].step };
+        let seconds: f64 = rows[from..].iter().map(|row| row.seconds).sum();
+        let steps = last.step.checked_sub(before).filter(|&steps| steps > 0)?;
+        Some(seconds / steps as f64 * (all - last.step) as f64)
     }
 
     fn tiles(&self, page: &mut String) {
@@ -117,6 +149,10 @@ impl RunReport {
             let below = format!("{} in training steps", duration(seconds));
             all.push(("Images per second", format!("{:.0}", last.images_per_second), below));
         }
+        if let Some(seconds) = self.seconds_left() {
+            let below = format!("{} of {} epochs are done", self.epochs_done(), self.epochs);
+            all.push(("Time left, about", duration(seconds), below));
+        }
         page.push_str("<div class=\"tiles\">\n");
         for (title, value, below) in all {
             let _ = writeln!(
@@ -139,8 +175,8 @@ impl RunReport {
             let train = rows.iter().map(|row| point(row, &row.train)).collect();
             let valid = rows.iter().filter_map(|row| Some(point(row, row.valid.as_ref()?))).collect();
             let curves = [
-                Curve { name: "training", class: "train", points: train },
-                Curve { name: "validation", class: "valid", points: valid },
+                Curve { name: "training".into(), class: "train", points: train },
+                Curve { name: "validation".into(), class: "valid", points: valid },
             ];
             curves::figure(title, &curves, self.best_epoch.map(|epoch| epoch as f64))
         };
@@ -165,6 +201,7 @@ impl RunReport {
              are means over an epoch, while the model moved; validation follows at its end, which is why it can be the lower \
              one.{mark}</p>"
         );
+        page.push_str(&explained("Curves"));
     }
 
     fn latent(&self, page: &mut String) {
@@ -190,6 +227,7 @@ impl RunReport {
             escape(&self.judged_on),
             self.active_variance
         );
+        page.push_str(&explained("Latent dimensions"));
     }
 
     fn pictures(&self, page: &mut String) {
@@ -225,6 +263,37 @@ impl RunReport {
                  all along.</p>\n",
             );
         }
+        page.push_str(&explained("Pictures"));
+        let explore = if self.has_explorer {
+            "<a href=\"explore.html\">Explore the latent space</a> of this run: a page that decodes while one drags.".to_owned()
+        } else {
+            let run = escape(&shell_word(&self.folder));
+            format!("<code>elbo explore {run}</code> makes a page to explore the latent space with.")
+        };
+        let _ = writeln!(page, "<p>{explore}</p>");
+    }
+
+    fn layers(&self, page: &mut String) {
+        let drawn = cost::figure(&self.layers);
+        if drawn.is_empty() {
+            return;
+        }
+        let sum = |of: fn(&LayerCost) -> usize| self.layers.iter().map(of).sum::<usize>();
+        let cut = if self.layers.iter().filter(|layer| layer.operations > 0).count() > cost::MOST {
+            format!(" The {} with the most operations are drawn.", cost::MOST)
+        } else {
+            String::new()
+        };
+        let _ = writeln!(
+            page,
+            "<h2>What each layer costs</h2>\n<figure><figcaption><strong>Operations</strong> <span class=\"key active\">encoder and \
+             heads</span> <span class=\"key train\">decoder</span> {:.1} million for an image, {} parameters</figcaption><div \
+             class=\"wide\">{drawn}</div></figure>\n<p class=\"note\">Multiplications and additions of the products of one forward \
+             pass; layers without products are left out.{cut}</p>\n{}",
+            sum(|layer| layer.operations) as f64 / 1e6,
+            grouped(sum(|layer| layer.parameters)),
+            explained("Layers")
+        );
     }
 
     fn epochs(&self, page: &mut String) {

@@ -9,7 +9,6 @@
 use std::path::{Path, PathBuf};
 
 use super::Picture;
-use crate::data::write_png;
 
 /// The most epochs that are shown beside each other.
 pub const MOST: usize = 10;
@@ -44,7 +43,7 @@ impl Progress {
             sheets.into_iter().filter_map(|(label, path)| Some((label, read_picture(&path)?))).collect();
         let rows = |picture: &Picture| (picture.height / Picture::row_height(image)).max(1);
         let shown = |label: &str, picture: &Picture, mut most: usize| loop {
-            let png = encode(&picture.first_rows(image, most));
+            let png = picture.first_rows(image, most).to_png();
             if png.len() <= LONGEST || most <= 1 {
                 return Shown { label: label.into(), png };
             }
@@ -110,13 +109,6 @@ fn read_picture(path: &Path) -> Option<Picture> {
     let frame = reader.next_frame(&mut bytes).ok()?;
     let (height, width) = (frame.height as usize, frame.width as usize);
     (bytes.len() == height * width * channels).then_some(Picture { bytes, height, width, channels })
-}
-
-fn encode(picture: &Picture) -> Vec<u8> {
-    let mut png = Vec::new();
-    write_png(&mut png, &picture.bytes, picture.height, picture.width, picture.channels)
-        .expect("memory takes what is written to it, and a sheet came from a PNG");
-    png
 }
 
 #[cfg(test)]

@@ -114,6 +114,17 @@ impl Picture {
         Self { bytes, height, width, channels }
     }
 
+    /// The bytes of a PNG.
+    ///
+    /// # Panics
+    /// If the channels are not 1, 3 or 4.
+    pub fn to_png(&self) -> Vec<u8> {
+        let mut png = Vec::new();
+        write_png(&mut png, &self.bytes, self.height, self.width, self.channels)
+            .expect("memory takes what is written to it");
+        png
+    }
+
     /// Writes a PNG, replacing a file of that name only when the new one is safe.
     ///
     /// # Errors

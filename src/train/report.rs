@@ -8,7 +8,7 @@ use std::path::Path;
 use super::trainer::Trainer;
 use crate::error::Result;
 use crate::evaluate::judgement::{ACTIVE_VARIANCE, Judgement};
-use crate::report::{Metrics, Progress, RunReport, grouped};
+use crate::report::{LayerCost, Metrics, Progress, RunReport, grouped};
 use crate::storage::atomic::write_atomically;
 use crate::storage::filesystem::FileSystem;
 
@@ -48,6 +48,9 @@ pub fn gather(trainer: &Trainer, judgement: &Judgement, folder: &Path) -> RunRep
         active_variance: ACTIVE_VARIANCE,
         samples: sheets("samples"),
         reconstructions: sheets("reconstructions"),
+        layers: layers(t),
+        is_done: p.ended_early || t.is_done(),
+        has_explorer: folder.join("explore.html").is_file(),
         config: read("config.toml"),
     }
 }
@@ -60,6 +63,16 @@ fn judged_on(judgement: &Judgement, judged: &str) -> String {
     }
     let activity = grouped(judgement.activity_images as usize);
     format!("{images}, and the variance of μ on {activity} training images")
+}
+
+/// What each layer costs.
+fn layers(t: &Trainer) -> Vec<LayerCost> {
+    let (a, mut layers) = (t.model.architecture(), Vec::new());
+    a.for_each_layer(|name, layer, slots| {
+        let parameters = a.len_of(slots, a.is_tied(name));
+        layers.push(LayerCost { name: name.to_owned(), operations: layer.flops(), parameters });
+    });
+    layers
 }
 
 fn network(t: &Trainer) -> String {
@@ -106,7 +119,7 @@ fn status(t: &Trainer) -> String {
         format!("Finished: the {} steps that were asked for, of {epochs} epochs.", p.step)
     } else {
         format!(
-            "{} of {epochs} epochs are done, {} steps. While training runs, this page is written anew after each epoch: reload it.",
+            "{} of {epochs} epochs are done, {} steps. While training runs, this page is written again after each epoch: reload it.",
             p.epoch, p.step
         )
     }

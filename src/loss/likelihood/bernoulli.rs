@@ -9,7 +9,7 @@
 //! Computed from the logit, it never takes the logarithm of a rounded 0. Grey pixels, x in [0, 1], are the usual reading
 //! of it as a cross-entropy.
 
-use super::family::Family;
+use super::family::{Family, MeanRule};
 use super::single::{self, Scale};
 use crate::error::{Error, Result};
 use crate::kernels::simd::vectorized;
@@ -59,6 +59,10 @@ impl Family for Bernoulli {
 
     fn output_meaning(&self) -> String {
         "the logit".into()
+    }
+
+    fn mean_rule(&self) -> MeanRule {
+        MeanRule { name: "sigmoid", settings: Vec::new() }
     }
 
     fn torch_mean(&self) -> String {

@@ -16,6 +16,7 @@
 //! All is computed in `f64` (see [`super::special`]): R reaches 2,000 nats where −ln p is 3.
 
 use super::bytes::{ByteFamily, Rows, clamped, clamped_slope};
+use super::family::MeanRule;
 use super::single::LANES;
 use super::special::{exp, ln_rising};
 use crate::tensor::Element;
@@ -61,6 +62,10 @@ impl ByteFamily for BetaBinomial {
 
     fn output_meaning(&self) -> String {
         "ln(alpha) and ln(beta)".into()
+    }
+
+    fn mean_rule(&self) -> MeanRule {
+        MeanRule { name: "beta", settings: vec![BOUNDS.0, BOUNDS.1] }
     }
 
     fn torch_mean(&self) -> String {

@@ -11,7 +11,7 @@
 //! Values that are neighbours in `target` go through the formulas [`LANES`] at a time: their numbers are gathered into
 //! one row per number, so that the formulas are loops over a row, which become vector instructions whatever m and C are.
 
-use super::family::Family;
+use super::family::{Family, MeanRule};
 use super::single::{BLOCK, LANES};
 use crate::kernels::simd::vectorized;
 use crate::tensor::{Element, ImageShape};
@@ -54,6 +54,9 @@ pub(super) trait ByteFamily: Copy + Sync {
 
     /// See [`Family::output_meaning`].
     fn output_meaning(&self) -> String;
+
+    /// See [`Family::mean_rule`].
+    fn mean_rule(&self) -> MeanRule;
 
     /// See [`Family::torch_mean`].
     fn torch_mean(&self) -> String;
@@ -172,6 +175,10 @@ impl<F: ByteFamily> Family for Bytes<F> {
 
     fn output_meaning(&self) -> String {
         self.0.output_meaning()
+    }
+
+    fn mean_rule(&self) -> MeanRule {
+        self.0.mean_rule()
     }
 
     fn torch_mean(&self) -> String {

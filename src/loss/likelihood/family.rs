@@ -74,10 +74,25 @@ pub(super) trait Family: Copy {
     /// What the numbers are, in words: "the logit", "the mean and the log-scale".
     fn output_meaning(&self) -> String;
 
+    /// The rule that makes the means of the output, for an engine in another language.
+    fn mean_rule(&self) -> MeanRule {
+        MeanRule { name: "identity", settings: Vec::new() }
+    }
+
     /// PyTorch's expression for the means, in `output` (N × m·C × H × W).
     fn torch_mean(&self) -> String {
         "output".into()
     }
+}
+
+/// How a decoder's output becomes the mean image, for an engine in another language: the page of `elbo explore` has a function for each name
+/// (`src/explore/engine.js`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct MeanRule {
+    /// The function's name.
+    pub name: &'static str,
+    /// Its numbers.
+    pub settings: Vec<f64>,
 }
 
 /// Checks that a setting is a positive, finite number. `what` is "gaussian: sigma".

@@ -37,6 +37,7 @@
 //! Its numbers are K logits, K means, K log-scales.
 
 use super::bytes::{ByteFamily, Rows, clamped, clamped_slope};
+use super::family::MeanRule;
 use super::single::LANES;
 use crate::error::{Error, Result};
 use crate::tensor::Element;
@@ -71,6 +72,10 @@ impl ByteFamily for DiscretizedLogistic {
 
     fn output_meaning(&self) -> String {
         "the mean in [-1, 1] and the log-scale".into()
+    }
+
+    fn mean_rule(&self) -> MeanRule {
+        MeanRule { name: "first_number", settings: Vec::new() }
     }
 
     fn torch_mean(&self) -> String {
@@ -163,6 +168,10 @@ impl ByteFamily for LogisticMixture {
 
     fn output_meaning(&self) -> String {
         format!("the logits, means in [-1, 1] and log-scales of {} components", self.components)
+    }
+
+    fn mean_rule(&self) -> MeanRule {
+        MeanRule { name: "mixture", settings: vec![self.components as f64] }
     }
 
     fn torch_mean(&self) -> String {

@@ -47,6 +47,7 @@ use std::f64::consts::LN_2;
 use std::fmt;
 use std::str::FromStr;
 
+pub use family::MeanRule;
 pub use gaussian::VARIANCE_FLOOR;
 
 /// What the decoder's output says about a pixel. In configuration files: `kind = "gaussian"`, `sigma = 0.1`.
@@ -305,6 +306,11 @@ impl Likelihood {
     /// What the m numbers are, in words: "the logit", "the mean in [-1, 1] and the log-scale".
     pub fn output_meaning(&self) -> String {
         with_family!(self, family => family.output_meaning())
+    }
+
+    /// The rule that makes the [`means`](Self::means), for an engine in another language.
+    pub fn mean_rule(&self) -> MeanRule {
+        with_family!(self, family => family.mean_rule())
     }
 
     /// PyTorch's expression for the [`means`](Self::means), in `output`, which is N × m·C × H × W.

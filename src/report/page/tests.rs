@@ -86,6 +86,9 @@ fn hostile() -> RunReport {
         active_variance: 0.01,
         samples: progress("samples"),
         reconstructions: progress("reconstructions"),
+        layers: vec![LayerCost { name: nasty("layer"), operations: 5000, parameters: 70 }],
+        is_done: false,
+        has_explorer: true,
         config: format!("data = \"{}\"\n", nasty("data")),
     }
 }
@@ -142,6 +145,34 @@ fn the_summary_has_the_newest_and_the_best() {
     assert!(page.contains("4 min 6 s in training steps"));
     assert_eq!(page.matches("<tr class=\"best\">").count(), 1);
     assert_eq!(page.matches("<polyline").count(), 6, "three diagrams of two curves: the loss is the −ELBO");
+}
+
+#[test]
+fn the_time_left_is_that_of_the_newest_rows_for_the_steps_to_go() {
+    let row =
+        |epoch: u64, seconds: f64| EpochMetrics { step: 430 * epoch, epoch, seconds, ..Default::default() };
+    let rows: Vec<EpochMetrics> =
+        (1..=8).map(|epoch| row(epoch, if epoch <= 3 { 900.0 } else { 30.0 })).collect();
+    let report =
+        RunReport { metrics: Metrics { rows }, steps_per_epoch: 430, epochs: 12, ..Default::default() };
+    let page = report.to_html();
+    assert!(page.contains("Time left, about</span><b>2 min 0 s</b><small>8 of 12 epochs are done"), "{page}");
+    let over = RunReport { is_done: true, ..report.clone() };
+    assert!(!over.to_html().contains("Time left"));
+    assert!(!RunReport { epochs: 8, ..report }.to_html().contains("Time left"));
+}
+
+#[test]
+fn layers_and_the_explorer_are_named() {
+    let page = hostile().to_html();
+    assert!(page.contains("What each layer costs") && page.contains("href=\"explore.html\""));
+    let without = RunReport {
+        has_explorer: false,
+        samples: hostile().samples,
+        folder: "runs/a".into(),
+        ..Default::default()
+    };
+    assert!(without.to_html().contains("<code>elbo explore runs/a</code>"));
 }
 
 #[test]
