@@ -161,9 +161,10 @@ fn write_folder(folder: &Path, back: &Decompressed) -> Result<()> {
     for at in kept {
         let path = folder.join(file_name(back, at));
         create_folder(system(), path.parent().unwrap_or(folder))?;
-        let image = bytes(images.image(at));
-        write_new(system(), &path, |out| {
-            write_png(out, image, images.height, images.width, images.channels)
+        images.with_image(at, |image| {
+            write_new(system(), &path, |out| {
+                write_png(out, bytes(image), images.height, images.width, images.channels)
+            })
         })?;
     }
     Ok(())

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::options::{DataOptions, ModelOptions, TrainOptions};
-use crate::data::{Augment, Binarize, Color, Fit, LoadOptions, Part};
+use crate::data::{Augment, Binarize, Color, Fit, LoadOptions, Part, cache_folder};
 use crate::error::{Error, Result};
 use crate::loss::{Divergence, Likelihood, Objective, ObjectiveTerms};
 use crate::model::{ModelConfig, Preset};
@@ -394,6 +394,7 @@ impl DataOptions {
             range: read(&self.range, values::parse_range)?,
             trained_range: None,
             array: self.array.clone(),
+            cache: cache_folder(),
             max_memory: read(&self.max_memory, values::parse_memory)?.unwrap_or(defaults.max_memory),
             skip_bad: self.skip_bad.unwrap_or(false),
             part: Part::Train,
