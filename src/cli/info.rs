@@ -221,7 +221,7 @@ fn run_facts(folder: &Path, config: &Config) -> Value {
     let best = metrics.best();
     json!({
         "data": config.data.display().to_string(),
-        "epochs": config.epochs,
+        "epochs": config.epochs(),
         "seed": config.seed,
         "last": last,
         "best_valid_loss": best.map(|(_, losses)| losses.loss),

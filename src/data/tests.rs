@@ -2,6 +2,7 @@
 
 mod arrays;
 mod batches;
+mod cached;
 mod folders;
 mod pictures;
 mod refused;

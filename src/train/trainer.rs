@@ -119,8 +119,9 @@ impl Trainer {
                 "--patience judges by validation images, and there are too few to hold any out",
             ));
         }
-        let batch = config.batch_for(split.train.len())?;
-        (config.valid, config.batch) = (Some(valid), Some(batch));
+        config.settle(split.train.len())?;
+        config.valid = Some(valid);
+        let batch = config.batch.expect("just settled");
         // The range that was found belongs to the model: test images have the same.
         if !images.pixels.is_bytes() || images.range != Range::BYTES {
             config.load.range.get_or_insert((images.range.low, images.range.high));
@@ -171,7 +172,7 @@ impl Trainer {
     /// Whether all that was asked for is done.
     pub fn is_done(&self) -> bool {
         let p = &self.progress;
-        p.epoch >= self.config.epochs
+        p.epoch >= self.config.epochs()
             || p.ended_early
             || self.config.max_steps.is_some_and(|most| p.step >= most)
     }

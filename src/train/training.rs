@@ -16,7 +16,7 @@ use crate::optim::Ramp;
 
 /// A training that has not begun: images, and how a model learns from them.
 ///
-/// What is not set has the defaults of `elbo train`: the preset `conv`, ten epochs, batches of 128, Adam at 10⁻³, a tenth of the images
+/// What is not set has the defaults of `elbo train`: the preset `conv`, ten epochs, batches of 128 (few images: more epochs and smaller batches), Adam at 10⁻³, a tenth of the images
 /// (at most 5000) held out for validation.
 ///
 /// ```
@@ -91,7 +91,7 @@ impl Training {
 
     /// Passes over the training images.
     pub fn epochs(self, epochs: u64) -> Self {
-        self.configure(|config| config.epochs = epochs)
+        self.configure(|config| config.epochs = Some(epochs))
     }
 
     /// An end after so many steps, within an epoch or not.
