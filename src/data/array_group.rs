@@ -107,8 +107,13 @@ impl<'s> ArrayGroup<'s> {
     ///
     /// # Errors
     /// Those of `task`; or if they are damaged, or an array is stored column by column, so that each image is all over it.
-    pub(crate) fn pieces(&self, path: &Path, mut task: impl FnMut(Images) -> Result<()>) -> Result<()> {
-        let at_once = images_at_once(self.shape.len() * self.each());
+    pub(crate) fn pieces(
+        &self,
+        path: &Path,
+        max_memory: u64,
+        mut task: impl FnMut(Images) -> Result<()>,
+    ) -> Result<()> {
+        let at_once = images_at_once(self.shape.len() * self.each(), max_memory);
         for one in &self.arrays {
             if one.header.fortran {
                 let message = "it is stored column by column, and is more than half of --max-memory; store it row by row (in NumPy: \

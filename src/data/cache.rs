@@ -33,12 +33,12 @@ const OURS: &[u8] = b"elbo pixels ";
 /// A JSON longer than this is none: it names the pictures that could not be decoded.
 const LONGEST: u64 = 64 << 20;
 
-/// Pixels that are converted and written at once, in bytes.
-const PIECE: usize = 8 << 20;
+/// Pixels that are converted and written at once, in bytes; fewer where memory is little.
+const PIECE: u64 = 8 << 20;
 
-/// How many images are converted and written at once, if each has so many bytes.
-pub(crate) fn images_at_once(bytes_of_one: usize) -> usize {
-    (PIECE / bytes_of_one.max(1)).max(1)
+/// How many images are converted and written at once, if each has so many bytes and there is so much memory.
+pub(crate) fn images_at_once(bytes_of_one: usize, max_memory: u64) -> usize {
+    (PIECE.min(max_memory / 8) as usize / bytes_of_one.max(1)).max(1)
 }
 
 /// What the JSON says.
@@ -215,8 +215,10 @@ impl Cache {
         range: Range,
         fill: impl FnOnce(&mut Writer<'_>) -> Result<()>,
     ) -> Result<Cached> {
+        // Those above the folder are made as well; other files are the source's.
+        let is_ours = |path: &Path| path.starts_with(self.folder()) || self.folder().starts_with(path);
         let no_room = |error: Error| match error {
-            Error::Io { action, path, source } if path.starts_with(self.folder()) => Error::data(
+            Error::Io { action, path, source } if is_ours(&path) => Error::data(
                 &path,
                 format!(
                     "cannot {action} it: {source}; the pixels take {bytes} bytes ({}) of disk. XDG_CACHE_HOME names another folder for caches, \

@@ -150,7 +150,7 @@ impl Arrays<'_> {
             let cached = cache.open()?.filter(|cached| self.is_whole(group, cached.file.numbers()));
             let mut own = cached.as_ref().map_or(NOTHING, |cached| cached.source);
             if cached.is_none() {
-                group.pieces(path, |images| {
+                group.pieces(path, options.max_memory, |images| {
                     own = wider(own, images.pixels.extent());
                     Ok(())
                 })?;
@@ -170,7 +170,7 @@ impl Arrays<'_> {
                 Some(cached) => cached,
                 None => cache.build((group.count * shape.len() * each) as u64, values.range, |writer| {
                     writer.source(own);
-                    group.pieces(path, |images| {
+                    group.pieces(path, options.max_memory, |images| {
                         let images =
                             values.apply(images, path, options, &mut Budget::new(options.max_memory))?;
                         writer.add(&images.pixels)

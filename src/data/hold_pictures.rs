@@ -40,7 +40,7 @@ pub(crate) fn hold(
     let PictureSource { path, kind, pictures, classes, shape, deep, mut bad, mut notes } = source;
     let bytes = checked_size(pictures.len(), shape).map_or(u64::MAX, |n| n as u64 * if deep { 4 } else { 1 });
     let folder = options.cache.as_ref().filter(|_| !budget.holds(bytes));
-    let held = if folder.is_some() { piece_bytes(shape, deep).min(bytes) } else { bytes };
+    let held = if folder.is_some() { piece_bytes(shape, deep, options.max_memory).min(bytes) } else { bytes };
     reserve(&pictures, held, deep, &path, budget)?;
     let full = if deep { DEEP } else { Range::BYTES };
     let values = options.range.map_or(full, |(low, high)| Range { low, high });
@@ -72,7 +72,8 @@ pub(crate) fn hold(
                 let cache = Cache::new(folder, cache::name(&path, part, options), key.finish(), shape.len());
                 // The background is one of these values.
                 let range = if deep { full } else { values };
-                let decoded = Decoded::cached(&group, shape, deep, range, &cache, decode)?;
+                let decoded =
+                    Decoded::cached(&group, shape, deep, range, options.max_memory, &cache, decode)?;
                 notes.push(budget.cached(decoded.images.bytes(), cache.path()));
                 decoded
             }
@@ -115,9 +116,9 @@ pub(crate) fn hold(
 }
 
 /// Bytes of the pixels that are decoded before they are written to a cache.
-fn piece_bytes(shape: ImageShape, deep: bool) -> u64 {
+fn piece_bytes(shape: ImageShape, deep: bool, max_memory: u64) -> u64 {
     let one = shape.len() * if deep { 4 } else { 1 };
-    (images_at_once(one) * one) as u64
+    (images_at_once(one, max_memory) * one) as u64
 }
 
 /// Claims the memory for the pixels, and makes sure that there is enough to decode them.
@@ -157,6 +158,7 @@ impl<'a, 'p> Decoded<'a, 'p> {
         shape: ImageShape,
         deep: bool,
         range: Range,
+        max_memory: u64,
         cache: &Cache,
         decode: impl Fn(&[&'a Picture<'p>]) -> Result<Decoded<'a, 'p>>,
     ) -> Result<Self> {
@@ -174,7 +176,7 @@ impl<'a, 'p> Decoded<'a, 'p> {
         let cached = match cache.open()?.filter(fits) {
             Some(cached) => cached,
             None => cache.build((one * pictures.len()) as u64, range, |writer| {
-                let at_once = images_at_once(one);
+                let at_once = images_at_once(one, max_memory);
                 for (piece, pictures) in pictures.chunks(at_once).enumerate() {
                     let decoded = decode(pictures)?;
                     writer.add(&decoded.images.pixels)?;

@@ -217,7 +217,9 @@ impl Config {
                 self.lr_warmup, epochs
             )));
         }
-        self.learning_rate(1).validate()?;
+        // Epochs that are still to be chosen are as many as a warm-up takes.
+        let epochs = self.epochs.or((self.lr_warmup > 0.0).then_some(u64::MAX));
+        Self { epochs, ..self.clone() }.learning_rate(1).validate()?;
         // Everything about the network that does not depend on the images is known now.
         self.model(ImageShape::new(64, 64, 1)).validate()?;
         if self.batch == Some(0) {

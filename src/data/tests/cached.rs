@@ -33,7 +33,7 @@ fn assert_same(a: &Dataset, b: &Dataset) {
         let indices: Vec<usize> = (0..a.count).rev().collect();
         assert_eq!(a.select(&indices), b.select(&indices));
         assert_eq!(a.to_bytes(0), b.to_bytes(0));
-        for binarize in [None, Some(crate::data::Binarize::Static)] {
+        for binarize in [None, Some(Binarize::Static)] {
             let filler = Filler { span: Span::Symmetric, binarize, seed: 3 };
             let mut batches = [vec![0.0_f32; a.count * a.image_len()], vec![0.0; a.count * a.image_len()]];
             filler.fill(a, &indices, 0, &mut batches[0]);
@@ -124,14 +124,14 @@ fn arrays_with_parts_and_labels_have_a_file_for_each_part() {
     assert_eq!(files(cache.path()).len(), 2);
 }
 
-/// 24 PNG files of 6×6, in two folders that are classes; every fifth is no picture after its header if `damaged`.
+/// 100 PNG files of 6×6, in two folders that are classes; every fifth is no picture after its header if `damaged`.
 fn pictures(folder: &Path, damaged: bool) {
-    for number in 0..24_u8 {
+    for number in 0..100_u8 {
         let class = folder.join(if number % 2 == 0 { "even" } else { "odd" });
         std::fs::create_dir_all(&class).unwrap();
         let mut file = Vec::new();
-        let pixels: Vec<u8> = (0..108).map(|at| at * 2 + number).collect();
-        crate::data::write_png(&mut file, &pixels, 6, 6, 3).unwrap();
+        let pixels: Vec<u8> = (0..108_u8).map(|at: u8| (at * 2).wrapping_add(number)).collect();
+        write_png(&mut file, &pixels, 6, 6, 3).unwrap();
         if damaged && number % 5 == 2 {
             file.truncate(file.len() / 2);
         }
@@ -145,33 +145,34 @@ fn pictures_are_the_same_from_a_file_and_damaged_ones_are_left_out() {
         let folder = tempfile::tempdir().unwrap();
         pictures(folder.path(), damaged);
         let options = LoadOptions {
-            size: Some((5, 4)),
+            size: Some((7, 6)),
             skip_bad: damaged,
             max_memory: 1 << 30,
             ..LoadOptions::default()
         };
-        // Decoding itself takes more than 900 bytes.
         let cache = tempfile::tempdir().unwrap();
         let held = load(folder.path(), &options, &|_, _| ()).unwrap();
         for turn in 0..2 {
             let options = LoadOptions { cache: Some(cache.path().into()), ..options.clone() };
-            let data = hold_with_limit(folder.path(), &options, 2000);
+            let data = hold_with_limit(folder.path(), &options, 8000);
             assert!(is_in_file(&data.train), "{turn}");
             assert_same(&held, &data);
-            assert_eq!((data.skipped.len(), &data.skipped), (if damaged { 5 } else { 0 }, &held.skipped));
+            assert_eq!((data.skipped.len(), &data.skipped), (if damaged { 20 } else { 0 }, &held.skipped));
         }
         if damaged {
             let options = LoadOptions { cache: Some(cache.path().into()), skip_bad: false, ..options };
             let strict =
-                message(load(folder.path(), &LoadOptions { max_memory: 2000, ..options }, &|_, _| ()));
-            assert!(strict.contains("5 of 24 pictures"), "{strict}");
+                message(load(folder.path(), &LoadOptions { max_memory: 8000, ..options }, &|_, _| ()));
+            assert!(strict.contains("20 of 100 pictures"), "{strict}");
         }
     }
 }
 
-/// Loads within `limit` bytes.
+/// Loads within `limit` bytes, on two threads: each has buffers of its own.
 fn hold_with_limit(path: &Path, options: &LoadOptions, limit: u64) -> Dataset {
-    load(path, &LoadOptions { max_memory: limit, ..options.clone() }, &|_, _| ()).unwrap()
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    let options = LoadOptions { max_memory: limit, ..options.clone() };
+    pool.install(|| load(path, &options, &|_, _| ())).unwrap()
 }
 
 #[test]
