@@ -60,6 +60,27 @@ impl Error {
     }
 }
 
+/// Leaves a computation that has no room for an error in its results, as the filling of a batch: the stack unwinds, nothing is printed, and
+/// [`caught`] makes a result of it.
+pub(crate) fn unwind(error: Error) -> ! {
+    std::panic::resume_unwind(Box::new(error))
+}
+
+/// Does some work; an error that unwound out of it comes back as a result. A panic goes on.
+///
+/// # Errors
+/// That of the work, or the one that unwound.
+pub(crate) fn caught<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
+    // What the work was changing is dropped with it, or is not used after an error.
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)) {
+        Ok(result) => result,
+        Err(payload) => match payload.downcast::<Error>() {
+            Ok(error) => Err(*error),
+            Err(panic) => std::panic::resume_unwind(panic),
+        },
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -76,5 +97,28 @@ impl std::error::Error for Error {
             Self::Io { source, .. } => Some(source),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rayon::prelude::*;
+
+    #[test]
+    fn an_error_comes_out_of_work_without_results() {
+        let work = || {
+            (0..100).into_par_iter().for_each(|i| {
+                if i == 70 {
+                    unwind(Error::config("seventy"))
+                }
+            })
+        };
+        let found = caught(|| {
+            work();
+            Ok(())
+        });
+        assert_eq!(found.unwrap_err().to_string(), "seventy");
+        assert_eq!(caught(|| Ok(3)).unwrap(), 3);
     }
 }

@@ -16,7 +16,7 @@ use std::cell::Cell;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use elbo::data::{Dataset, Images};
+use elbo::data::{Dataset, Images, LoadOptions, Pixels, write_npy_f32, write_npy_u8};
 use elbo::train::{Config, TrainOptions, Trainer};
 
 /// Whether allocations leave a trace.
@@ -182,6 +182,38 @@ fn a_training_step_allocates_nothing_of_its_own_after_the_first() {
         );
         assert!(packing > 0, "products pack their operands: where are they?");
         assert!(ours.is_empty(), "{preset} {way}: the first of {} is\n{}", ours.len(), ours[0]);
+    }
+
+    // From a cache file: of bytes, and of floats.
+    for floats in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.npy");
+        let file = std::fs::File::create(&path).unwrap();
+        if floats {
+            let values: Vec<f32> = (0..100 * 784).map(|i| (i % 97) as f32 / 96.0).collect();
+            write_npy_f32(file, &[100, 28, 28], &values).unwrap();
+        } else {
+            let values: Vec<u8> = (0..100 * 784).map(|i| (i % 97) as u8).collect();
+            write_npy_u8(file, &[100, 28, 28], &values).unwrap();
+        }
+        let ours = pool.install(|| {
+            let cache = Some(folder.path().join("cache"));
+            let load = LoadOptions { cache, max_memory: 4000, ..LoadOptions::default() };
+            let data = elbo::data::load(&path, &load, &|_, _| ()).unwrap();
+            assert!(matches!(data.train.pixels, Pixels::File(_)));
+            let options = "data = \"a\"\npreset = \"mlp\"\nbatch = 100\nvalid = 0\nepochs = 1000\nbinarize = \"dynamic\"\n";
+            let options = TrainOptions::parse(options, "test".as_ref()).unwrap();
+            let mut trainer = Trainer::new(Config::new(&options).unwrap(), data).unwrap();
+            trainer.step().unwrap();
+            let (.., ours) = count(|| {
+                for _ in 0..steps {
+                    trainer.next_epoch();
+                    trainer.step().unwrap();
+                }
+            });
+            ours
+        });
+        assert!(ours.is_empty(), "from a cache file: the first of {} is\n{}", ours.len(), ours[0]);
     }
 
     // What a run gathers over many steps (the norms for spikes) does not grow either.

@@ -176,3 +176,34 @@ fn few_images_do_not_make_a_collapse_and_few_steps_are_said() {
     has(&printed, &["steps in all", "--epochs"]);
     assert!(!printed.contains("collapsed"), "after a step or two: {printed}");
 }
+
+#[test]
+fn without_epochs_few_images_get_as_many_steps_as_it_takes() {
+    let folder = work_folder();
+    let folder = folder.path();
+    // 54 to train on: 14 steps of 4 images, 72 times.
+    let (printed, _) = train(folder, 60, &[]);
+    has(
+        &printed,
+        &["72 epochs in batches of 4, which are 1008 steps", "10 epochs are too few", "--epochs and --batch"],
+    );
+    assert!(!printed.contains("warning"), "{printed}");
+    let config = std::fs::read_to_string(folder.join("runs/one/config.toml")).unwrap();
+    has(&config, &["epochs = 72\n", "batch = 4\n"]);
+    // The run repeats itself, and says nothing of it.
+    let again = ["train", "--config", "runs/one/config.toml", "--out", "runs/two"];
+    let (printed, _) = told(folder, &again);
+    assert!(!printed.contains("few images"), "{printed}");
+    let model = |run: &str| std::fs::read(folder.join(run).join("model.safetensors")).unwrap();
+    assert!(model("runs/one") == model("runs/two"));
+    std::fs::remove_dir_all(folder.join("runs")).unwrap();
+    // As many steps as were asked for, though they are more than ten epochs; and epochs that were asked for stay.
+    let (printed, _) = train(folder, 60, &["--max-steps", "30"]);
+    has(&printed, &["1 steps of 54 images an epoch"]);
+    let (printed, _) = told(folder, &["info", "runs/one"]);
+    has(&printed, &["epoch 30 of 30, step 30"]);
+    std::fs::remove_dir_all(folder.join("runs")).unwrap();
+    let (printed, _) = train(folder, 60, &["--epochs", "2"]);
+    has(&printed, &["the run has 2 steps in all", "--epochs 300 makes 300 steps"]);
+    assert!(!printed.contains("few images"), "{printed}");
+}

@@ -20,7 +20,7 @@ mod mutation;
 #[path = "fuzz/own_formats.rs"]
 mod own_formats;
 
-use elbo::data::{Dataset, Images, LoadOptions, Pixels, matrix_from_bytes, parse};
+use elbo::data::{Dataset, Images, LoadOptions, matrix_from_bytes, parse};
 use mutation::{Numbers, mutate};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -92,13 +92,11 @@ const TARGETS: &[Target] = &[
     ("checkpoint", &["checkpoint", "model"], own_formats::checkpoint),
     ("toml", &["toml"], own_formats::config),
     ("compressed", &["compressed"], compressed::parse),
+    ("cache", &["cache"], cache),
 ];
 
 fn images_size(images: &Images) -> usize {
-    match &images.pixels {
-        Pixels::U8(values) => values.len(),
-        Pixels::F32(values) => 4 * values.len(),
-    }
+    images.memory() as usize
 }
 
 fn dataset_size(data: Dataset) -> usize {
@@ -119,6 +117,10 @@ fn resized(input: &[u8]) -> Outcome {
         ..LoadOptions::default()
     };
     parse(input, Path::new("input"), &options).ok().map(dataset_size)
+}
+
+fn cache(input: &[u8]) -> Outcome {
+    elbo::data::is_cache(input).then_some(input.len())
 }
 
 fn matrix(input: &[u8]) -> Outcome {

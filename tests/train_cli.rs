@@ -90,7 +90,7 @@ fn options_that_cannot_be_are_refused() {
         ("--capacity -3", &["-3"]),
         ("--weight-decay -1", &["weight-decay"]),
         ("--clip-norm 0", &["clip-norm", "positive"]),
-        ("--lr-warmup 11", &["11 epochs", "longer than the run's 10"]),
+        ("--epochs 10 --lr-warmup 11", &["11 epochs", "longer than the run's 10"]),
         ("--schedule alternating --tie-weights", &["--schedule alternating", "--tie-weights"]),
         ("--preset article --tie-weights", &["--tie-weights is for conv and mlp"]),
         ("--preset article --channels 8,16", &["widths are fixed"]),

@@ -103,6 +103,11 @@ impl Opened {
         }
     }
 
+    /// What `--max-memory` allows, in bytes.
+    pub(super) fn max_memory(&self) -> u64 {
+        self.max_memory
+    }
+
     /// The folder that the model lies in, for files that belong beside it.
     pub(super) fn folder(&self) -> &Path {
         match self.path.parent() {

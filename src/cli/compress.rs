@@ -147,6 +147,8 @@ impl Compress {
         if images.count == 0 {
             return Err(Error::data(&data.path, "there are no images to compress"));
         }
+        // Blocks are made of slices of all bytes.
+        let images = images.in_memory(opened.max_memory())?;
         let names = files.iter().map(|file| relative(file, &data.path)).collect::<Result<_>>()?;
         Ok(Chosen { images, names, labels })
     }

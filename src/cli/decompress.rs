@@ -169,9 +169,10 @@ fn write_folder(folder: &Path, back: &Decompressed) -> Result<()> {
     for (at, name) in kept.into_iter().zip(&names) {
         let path = folder.join(name);
         create_folder(system(), path.parent().unwrap_or(folder))?;
-        let image = bytes(images.image(at));
-        write_new(system(), &path, |out| {
-            write_png(out, image, images.height, images.width, images.channels)
+        images.with_image(at, |image| {
+            write_new(system(), &path, |out| {
+                write_png(out, bytes(image), images.height, images.width, images.channels)
+            })
         })?;
     }
     Ok(())

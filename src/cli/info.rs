@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::common::{Ending, Opened, load_images, newest_run};
 use super::pictures::{pictures, refuse_other};
-use crate::data::{Dataset, Filler, Images, Labels, LoadOptions, Part, Pixels, Span};
+use crate::data::{Dataset, Filler, Labels, LoadOptions, Part, Span};
 use crate::error::{Error, Result};
 use crate::layers::{Activation, Describe};
 use crate::model::Vae;
@@ -221,7 +221,7 @@ fn run_facts(folder: &Path, config: &Config) -> Value {
     let best = metrics.best();
     json!({
         "data": config.data.display().to_string(),
-        "epochs": config.epochs,
+        "epochs": config.epochs(),
         "seed": config.seed,
         "last": last,
         "best_valid_loss": best.map(|(_, losses)| losses.loss),
@@ -234,7 +234,7 @@ fn data_facts(data: &Dataset) -> Map<String, Value> {
     let parts = [Some(&data.train), data.test.as_ref()];
     let (mut low, mut high) = (f32::INFINITY, f32::NEG_INFINITY);
     for images in parts.into_iter().flatten() {
-        let (a, b) = extent(images);
+        let (a, b) = images.pixels.extent();
         (low, high) = (low.min(a), high.max(b));
     }
     let labels = |labels: Option<&Labels>| -> Value {
@@ -253,7 +253,7 @@ fn data_facts(data: &Dataset) -> Map<String, Value> {
         "height": shown.height,
         "width": shown.width,
         "channels": shown.channels,
-        "values": if matches!(shown.pixels, Pixels::U8(_)) { "bytes" } else { "floats" },
+        "values": if shown.pixels.is_bytes() { "bytes" } else { "floats" },
         "black": shown.range.low,
         "white": shown.range.high,
         "smallest": low,
@@ -265,17 +265,6 @@ fn data_facts(data: &Dataset) -> Map<String, Value> {
     });
     let Value::Object(facts) = facts else { unreachable!("written as an object just above") };
     facts
-}
-
-/// The smallest and the largest value.
-fn extent(images: &Images) -> (f32, f32) {
-    fn of(values: impl Iterator<Item = f32>) -> (f32, f32) {
-        values.fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)))
-    }
-    match &images.pixels {
-        Pixels::U8(values) => of(values.iter().map(|&v| f32::from(v))),
-        Pixels::F32(values) => of(values.iter().copied()),
-    }
 }
 
 fn print_data(facts: &Value) {

@@ -42,6 +42,8 @@ use clap::{Parser, Subcommand};
 
 use common::Ending;
 
+use crate::error::caught;
+
 /// Variational autoencoders for images, on the CPU: train one on your pictures, then generate, edit, compress and judge with it.
 #[derive(Debug, Parser)]
 #[command(name = "elbo", version, max_term_width = 110)]
@@ -79,7 +81,7 @@ enum Command {
 /// Runs the program with the arguments that it was started with.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let ending = match arguments.command {
+    let ending = caught(|| match arguments.command {
         Command::Train(command) => command.run(),
         Command::Sample(command) => command.run(),
         Command::Reconstruct(command) => command.run(),
@@ -100,7 +102,7 @@ pub fn main() -> ExitCode {
         Command::Info(command) => command.run(),
         Command::Export(command) => command.run(),
         Command::Explore(command) => command.run(),
-    };
+    });
     match ending {
         Ok(Ending::Done) => ExitCode::SUCCESS,
         Ok(Ending::Interrupted) => ExitCode::from(130),

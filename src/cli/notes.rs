@@ -1,14 +1,29 @@
 //! What `elbo train` says about a run that will hardly learn, did not learn, or changed its schedule.
 
+use crate::train::config::DEFAULT_EPOCHS;
 use crate::train::{Config, Run, Trainer};
 
 /// Steps below which a run rarely gets further than the mean image.
 const FEW_STEPS: u64 = 300;
 
+/// What was chosen for few images, since neither epochs nor steps were given; nothing if it is what many images get.
+pub(super) fn chosen(trainer: &Trainer) -> Option<String> {
+    let (config, per_epoch) = (&trainer.config, trainer.steps_per_epoch());
+    (config.epochs() != DEFAULT_EPOCHS).then(|| {
+        format!(
+            "few images, so the run has {} epochs in batches of {}, which are {} steps: {DEFAULT_EPOCHS} epochs are too few to learn from; \
+             --epochs and --batch set others",
+            config.epochs(),
+            trainer.batch_size(),
+            config.epochs() * per_epoch
+        )
+    })
+}
+
 /// A warning if the whole run has few steps. One whose `--max-steps` was given has as many as were asked for.
 pub(super) fn few_steps(trainer: &Trainer) -> Option<String> {
     let (config, per_epoch) = (&trainer.config, trainer.steps_per_epoch());
-    let steps = config.epochs.saturating_mul(per_epoch);
+    let steps = config.epochs().saturating_mul(per_epoch);
     (steps < FEW_STEPS && config.max_steps.is_none()).then(|| {
         format!(
             "warning: the run has {steps} steps in all, and a model rarely learns more than the mean image in fewer than {FEW_STEPS}: \
@@ -27,7 +42,8 @@ pub(super) fn schedule_jump(before: &Config, trainer: &Trainer) -> Option<String
         format!(
             "note: the learning-rate schedule now spans {} epochs instead of {}: at step {step} the rate is {new:.3e}, and would have been \
              {old:.3e}",
-            trainer.config.epochs, before.epochs
+            trainer.config.epochs(),
+            before.epochs()
         )
     })
 }

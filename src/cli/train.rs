@@ -23,7 +23,7 @@ use crate::train::{Config, Outcome, Run, TrainOptions, Trainer, Training, with_t
 /// Train a model on images, into a new run folder
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Without options: the preset conv on the bundled MNIST digits, ten epochs, into runs/."
+    after_help = "Without options: the preset conv on the bundled MNIST digits, ten epochs, into runs/. Fewer than 13,000 images get more epochs."
 )]
 pub(super) struct Train {
     #[command(flatten)]
@@ -65,7 +65,9 @@ fn start(
     with_threads(config.threads, || {
         let data = load_images(&config.data, &config.load)?;
         say!("{}", data.description);
+        let is_open = config.epochs.is_none() && config.max_steps.is_none();
         let run = Training::from_config(config, data).start(&folder)?;
+        is_open.then(|| notes::chosen(run.trainer())).flatten().into_iter().for_each(|note| say!("{note}"));
         notes::few_steps(run.trainer()).into_iter().for_each(|warning| say!("{warning}"));
         train(run, &folder, stop)
     })?
@@ -162,11 +164,11 @@ fn announce(run: &Run, folder: &Path) {
     if t.progress.step > 0 {
         say!("going on at step {} (epoch {})", t.progress.step, t.progress.epoch + 1);
     }
-    if !t.config.beta.ends_within(t.config.epochs as f64) {
+    if !t.config.beta.ends_within(t.config.epochs() as f64) {
         say!(
             "warning: β warms up over {} epochs, and the run has {}: it never reaches {}",
             t.config.beta.epochs,
-            t.config.epochs,
+            t.config.epochs(),
             t.config.beta.to
         );
     }
@@ -216,7 +218,7 @@ const LINE_EVERY: Duration = Duration::from_secs(30);
 impl Watcher {
     fn new(trainer: &Trainer) -> Self {
         let bar = std::io::stdout().is_terminal().then(|| {
-            let steps = trainer.config.epochs * trainer.steps_per_epoch();
+            let steps = trainer.config.epochs() * trainer.steps_per_epoch();
             let length = trainer.config.max_steps.unwrap_or(steps).min(steps);
             let bar =
                 ProgressBar::with_draw_target(Some(length), indicatif::ProgressDrawTarget::stdout_with_hz(8));
@@ -271,7 +273,7 @@ impl Observer for Watcher {
         self.shown = now;
         let rate = self.images / self.seconds.max(1e-9);
         let p = &trainer.progress;
-        let all = trainer.config.epochs * trainer.steps_per_epoch();
+        let all = trainer.config.epochs() * trainer.steps_per_epoch();
         let steps = trainer.config.max_steps.unwrap_or(all).min(all).saturating_sub(p.step);
         let left = duration(steps as f64 * trainer.batch_size() as f64 / rate);
         let loss = trainer.epoch_means().loss;

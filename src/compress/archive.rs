@@ -124,6 +124,9 @@ fn bytes_of(images: &Images) -> Result<&[u8]> {
             "the images have values from {} to {}, and compression needs bytes with 256 levels from 0 to 255",
             images.range.low, images.range.high
         ))),
+        Pixels::File(_) => Err(Error::config(
+            "the images are in a cache file, and compression needs them in memory; a larger --max-memory holds them there",
+        )),
         Pixels::F32(_) => Err(Error::config(
             "the images are floating-point numbers, and compression needs bytes with 256 levels from 0 to 255",
         )),

@@ -9,42 +9,49 @@ use super::layout::Axes;
 use super::stream::Stream;
 use crate::{Error, Result};
 
-/// Reads elements of one byte, to the end of the stream. `out` has room for all.
+/// Reads the next images, of elements of one byte. `first` is the number of the first one, and `out` has room for all.
 ///
 /// # Errors
 /// If they are cut off, or a bool is neither 0 nor 1.
-pub(crate) fn read_bytes(mut stream: Stream<'_>, header: &Header, axes: &Axes, out: &mut [u8]) -> Result<()> {
-    scatter(&mut stream, 1, &axes.0, |at, stride, run| {
+pub(crate) fn read_bytes(
+    stream: &mut Stream<'_>,
+    header: &Header,
+    axes: &Axes,
+    first: usize,
+    out: &mut [u8],
+) -> Result<()> {
+    scatter(stream, 1, &axes.0, |at, stride, run| {
         out[at..].iter_mut().step_by(stride).zip(run).for_each(|(out, &v)| *out = v);
         Ok(())
     })?;
     if header.kind == Kind::Bool
         && let Some(at) = out.iter().position(|&v| v > 1)
     {
-        let message = format!("image {} has a bool that is neither 0 nor 1", at / axes.image());
+        let message = format!("image {} has a bool that is neither 0 nor 1", first + at / axes.image());
         return Err(Error::data(stream.path, message));
     }
-    stream.finish()
+    Ok(())
 }
 
-/// Reads elements of any kind as floats, to the end of the stream. `out` has room for all.
+/// Reads the next images, of elements of any kind, as floats. `first` is the number of the first one, and `out` has room for all.
 ///
 /// # Errors
 /// If they are cut off, or one is not finite.
 pub(crate) fn read_floats(
-    mut stream: Stream<'_>,
+    stream: &mut Stream<'_>,
     header: &Header,
     axes: &Axes,
+    first: usize,
     out: &mut [f32],
 ) -> Result<()> {
     let (path, image) = (stream.path, axes.image());
     let bytes = header.kind.bytes();
     let convert = header.kind.to_float(header.big_endian);
-    scatter(&mut stream, bytes, &axes.0, |at, stride, run| {
+    scatter(stream, bytes, &axes.0, |at, stride, run| {
         for (i, element) in run.chunks_exact(bytes).enumerate() {
             let value = convert(element);
             if !value.is_finite() {
-                let index = (at + i * stride) / image;
+                let index = first + (at + i * stride) / image;
                 return Err(Error::data(
                     path,
                     format!("image {index} has a value that is {value}, which is no number"),
@@ -53,8 +60,7 @@ pub(crate) fn read_floats(
             out[at + i * stride] = value;
         }
         Ok(())
-    })?;
-    stream.finish()
+    })
 }
 
 /// Reads an array whose axes, slowest first, are (length, stride in the result), and hands it on in runs along the fastest axis:

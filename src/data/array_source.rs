@@ -2,6 +2,7 @@
 
 use super::entry::Entry;
 use super::find::Item;
+use super::fingerprint::Fingerprint;
 use super::format::ArrayFormat;
 use super::formats::Format;
 use super::header::Header;
@@ -31,6 +32,11 @@ impl<'a> Array<'a> {
     /// The file, for messages.
     pub(crate) fn path(&self) -> &Path {
         &self.entry.path
+    }
+
+    /// Adds to a hash what changes with the file.
+    pub(crate) fn stamp(&self, hash: &mut Fingerprint) {
+        self.entry.stamp(hash);
     }
 
     /// Opens the file: its header, and the stream at the first element.

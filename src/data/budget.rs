@@ -31,6 +31,22 @@ impl Budget {
         Ok(())
     }
 
+    /// Whether `bytes` of pixels are held in memory: at most half of it, since the network and what it computes need the rest. Others are
+    /// kept in a cache file, if there may be one.
+    pub(crate) fn holds(&self, bytes: u64) -> bool {
+        bytes <= self.limit / 2
+    }
+
+    /// What a person is told about `bytes` of pixels that are kept in a file.
+    pub(crate) fn cached(&self, bytes: u64, path: &Path) -> String {
+        format!(
+            "{} of pixels are more than half of --max-memory ({}): they are read from {}, which later commands use again",
+            human_bytes(bytes),
+            human_bytes(self.limit),
+            path.display()
+        )
+    }
+
     pub(crate) fn give_back(&mut self, bytes: u64) {
         self.used = self.used.saturating_sub(bytes);
     }

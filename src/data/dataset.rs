@@ -5,10 +5,11 @@ use super::find::{self, Found};
 use super::fingerprint::Fingerprint;
 use super::held::{Group, Held};
 use super::hold::hold;
-use super::images::{Images, Pixels, Range};
+use super::images::{Images, Range};
 use super::labels::Labels;
 use super::open::open;
 use super::options::LoadOptions;
+use super::pixels::Pixels;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -142,11 +143,7 @@ fn describe(held: Held) -> Result<Dataset> {
     let Some(shown) = train.images.as_ref().or(test.images.as_ref()) else {
         return Err(Error::data(path, "it has no images"));
     };
-    let size = |images: &Images| {
-        let bytes =
-            images.count * images.image_len() * if matches!(images.pixels, Pixels::U8(_)) { 1 } else { 4 };
-        (images.count, bytes)
-    };
+    let size = |images: &Images| (images.count, images.bytes());
     let (count, bytes) = train.images.as_ref().map_or((0, 0), size);
     let (test_count, test_bytes) = test.images.as_ref().map_or((0, 0), size);
     let counts = match (count, validation, test_count) {
@@ -164,21 +161,24 @@ fn describe(held: Held) -> Result<Dataset> {
         4 => "RGB and alpha".into(),
         n => format!("{n} channels"),
     };
-    let type_name = if matches!(shown.pixels, Pixels::U8(_)) { "bytes" } else { "floats" };
+    let type_name = if shown.pixels.is_bytes() { "bytes" } else { "floats" };
     let classes = (train.labels.as_ref())
         .or(test.labels.as_ref())
         .map_or("no labels".into(), |labels| format!("{} classes", labels.classes()));
     let description = format!(
-        "{kind}: {counts} of {}×{}, {colors}, {type_name} from {} to {}, {classes}, {} in memory",
+        "{kind}: {counts} of {}×{}, {colors}, {type_name} from {} to {}, {classes}, {} in {}",
         shown.height,
         shown.width,
         shown.range.low,
         shown.range.high,
-        human_bytes((bytes + test_bytes) as u64)
+        human_bytes(bytes + test_bytes),
+        if matches!(shown.pixels, Pixels::File(_)) { "a cache file" } else { "memory" }
     );
-    if let (Pixels::U8(values), Range::BYTES) = (&shown.pixels, shown.range)
-        && values.iter().all(|&v| v <= 1)
-    {
+    let at_most_one = match &shown.pixels {
+        Pixels::U8(values) => values.iter().all(|&v| v <= 1),
+        other => other.is_bytes() && other.extent().1 <= 1.0,
+    };
+    if at_most_one && shown.range == Range::BYTES {
         let note = "all bytes are 0 or 1, which is nearly black out of 255; --range 0,1 takes 1 as white";
         notes.push(note.into());
     }

@@ -1,5 +1,6 @@
 //! A place that bytes can be read from: a file, a member of an archive, or memory.
 
+use super::fingerprint::Fingerprint;
 use super::stream::{Length, Stream};
 use super::zip::Archive;
 use crate::{Error, Result};
@@ -62,6 +63,17 @@ impl<'a> Entry<'a> {
             && extensions.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(extension))
     }
 
+    /// Adds to a hash what changes with the entry: its name, and of a file the length and the times. What a member holds changes with
+    /// its archive.
+    pub(crate) fn stamp(&self, hash: &mut Fingerprint) {
+        self.inside.iter().for_each(|name| hash.bytes(name));
+        match &self.origin {
+            Origin::File => stamp_file(&self.path, hash),
+            Origin::Memory(bytes) => hash.bytes(bytes),
+            Origin::Member(_, index) => hash.number(*index as u64),
+        }
+    }
+
     /// The bytes from the first to the last.
     pub(crate) fn stream(&self) -> Result<Stream<'_>> {
         let path: &Path = &self.path;
@@ -95,6 +107,21 @@ impl<'a> Entry<'a> {
     /// All bytes, at most `limit`, in `out`.
     pub(crate) fn read_all(&self, limit: u64, out: &mut Vec<u8>) -> Result<()> {
         self.stream()?.read_all(limit, out)
+    }
+}
+
+/// Adds the length of a file and its times to a hash. On Unix that is also the time of the last change of any kind, which no program can
+/// set: a file that was replaced by another with the same length and date is noticed.
+pub(crate) fn stamp_file(path: &Path, hash: &mut Fingerprint) {
+    let Ok(meta) = path.metadata() else { return };
+    hash.number(meta.len());
+    let since = meta.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+    hash.number(since.map_or(0, |time| time.as_nanos() as u64));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        hash.number(meta.ctime() as u64);
+        hash.number(meta.ctime_nsec() as u64);
     }
 }
 

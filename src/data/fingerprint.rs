@@ -14,10 +14,26 @@ impl Fingerprint {
         self.0 = (self.0.rotate_left(23) ^ word).wrapping_mul(Self::FACTOR);
     }
 
-    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
-        self.number(bytes.len() as u64);
+    /// Adds all words of 8 bytes; gives what is left over.
+    pub(crate) fn words<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
         let (words, rest) = bytes.as_chunks::<8>();
         words.iter().for_each(|word| self.number(u64::from_le_bytes(*word)));
+        rest
+    }
+
+    /// Where the hash stands.
+    pub(crate) fn state(&self) -> u64 {
+        self.0
+    }
+
+    /// The hash that stands at `state`.
+    pub(crate) fn at(state: u64) -> Self {
+        Self(state)
+    }
+
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
+        self.number(bytes.len() as u64);
+        let rest = self.words(bytes);
         let mut last = [0; 8];
         last[..rest.len()].copy_from_slice(rest);
         self.number(u64::from_le_bytes(last));

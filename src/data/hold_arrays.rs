@@ -1,39 +1,21 @@
-//! Arrays, read as they are into memory and then converted by all threads.
+//! Arrays, read and converted: all at once into memory, or in pieces into a cache file.
 
 use super::array;
-use super::array_source::{Array, ArrayPart, ArraySource, view};
-use super::budget::{Budget, checked_size, zeros};
-use super::convert::{Converter, Scratch};
+use super::array_group::ArrayGroup;
+use super::array_source::{ArrayPart, ArraySource, view};
+use super::array_values::{Values, target};
+use super::budget::Budget;
+use super::cache::{self, Cache};
 use super::header::{Header, Kind};
 use super::held::{Group, Held};
-use super::images::{Images, Pixels, Range};
+use super::images::Images;
 use super::labels::Labels;
-use super::layout::View;
 use super::options::LoadOptions;
+use super::pixels::{NOTHING, Pixels, wider};
 use super::range::{self, Numbers};
-use super::resize::Sample;
-use super::stream::Stream;
 use crate::tensor::ImageShape;
 use crate::{Error, Result};
-use rayon::prelude::*;
 use std::path::Path;
-
-/// An array that is open.
-struct Opened<'s> {
-    header: Header,
-    view: View,
-    stream: Stream<'s>,
-}
-
-impl<'s> Opened<'s> {
-    fn new(array: &'s Array<'_>, options: &LoadOptions) -> Result<Self> {
-        let (header, stream) = array.open()?;
-        let view = view(&header, options, array.path())?;
-        let bytes = header.elements(array.path())? as u64 * header.kind.bytes() as u64;
-        stream.expect(bytes)?;
-        Ok(Self { header, view, stream })
-    }
-}
 
 /// Reads the arrays of a source.
 ///
@@ -48,33 +30,23 @@ pub(crate) fn hold(source: &ArraySource<'_>, options: &LoadOptions, budget: &mut
     let headers = [open(&parts.train)?, open(&parts.validation)?, open(&parts.test)?].concat();
     let numbers = numbers(&headers, path)?;
     let mut notes = source.notes.clone();
-    let mut train =
-        read([&parts.train, &parts.validation].into_iter().flatten(), numbers, options, budget, path)?;
-    let mut test = read(parts.test.iter(), numbers, options, budget, path)?;
-    if let (Some(train), Some(test)) = (&train, &test) {
-        let (a, b) = (train.shape(), test.shape());
+    let groups = [
+        ArrayGroup::new([&parts.train, &parts.validation], numbers, options, path)?,
+        ArrayGroup::new([&parts.test, &None], numbers, options, path)?,
+    ];
+    if let [Some(train), Some(test)] = &groups {
+        let (a, b) = (train.shape, test.shape);
         if a != b && (options.size.is_none() || a.channels != b.channels) {
             let message =
                 format!("its training images are {a} and its test images {b}; both must be the same");
             return Err(Error::data(path, message));
         }
     }
-    let all = || train.iter().chain(&test).map(|images| &images.pixels);
-    let (low, high) = range::extent(all());
-    if numbers == Numbers::Integers && low >= 0.0 && high <= 255.0 {
-        for images in train.iter_mut().chain(&mut test) {
-            narrow(images, budget, path)?;
-        }
-    }
-    let range = range::settle(numbers, (low, high), options, path, &mut notes)?;
-    for images in train.iter_mut().chain(&mut test) {
-        images.range = range;
-        if low < range.low || high > range.high {
-            range::clamp(&mut images.pixels, range);
-        }
-    }
-    let mut convert = |images: Option<Images>| images.map(|images| converted(images, path, options, budget));
-    let (train, test) = (convert(train).transpose()?, convert(test).transpose()?);
+    let arrays = Arrays { groups: &groups, numbers, path, options };
+    let [train, test] = match &options.cache {
+        Some(folder) if !budget.holds(arrays.memory()?) => arrays.cached(folder, budget, &mut notes)?,
+        _ => arrays.in_memory(budget, &mut notes)?,
+    };
     let labels = |part: &Option<ArrayPart<'_>>, budget: &mut Budget| -> Result<Option<Vec<u32>>> {
         part.as_ref().map_or(Ok(None), |part| read_labels(part, budget))
     };
@@ -88,7 +60,7 @@ pub(crate) fn hold(source: &ArraySource<'_>, options: &LoadOptions, budget: &mut
     };
     let (labels, test_labels) = Labels::from_values(train_labels, test_labels);
     let validation = match &parts.validation {
-        Some(part) => Some(Opened::new(&part.images, options)?.view.count),
+        Some(part) => Some(view(&part.images.open()?.0, options, part.images.path())?.count),
         None => None,
     };
     let group = |images, labels| Group { images, labels, files: Vec::new() };
@@ -121,66 +93,104 @@ fn numbers(headers: &[Header], path: &Path) -> Result<Numbers> {
     }
 }
 
-/// Reads the arrays of one or two parts into one buffer.
-fn read<'s>(
-    parts: impl Iterator<Item = &'s ArrayPart<'s>>,
+/// The arrays of training and test images.
+struct Arrays<'s> {
+    groups: &'s [Option<ArrayGroup<'s>>; 2],
     numbers: Numbers,
-    options: &LoadOptions,
-    budget: &mut Budget,
-    path: &Path,
-) -> Result<Option<Images>> {
-    let mut opened = Vec::new();
-    let bytes = matches!(numbers, Numbers::Bits | Numbers::Bytes);
-    for part in parts {
-        let one = Opened::new(&part.images, options)?;
-        let numbers = one.header.elements(part.images.path())? as u64;
-        budget.take(numbers * if bytes { 1 } else { 4 }, part.images.path())?;
-        opened.push(one);
-    }
-    let Some(shape) = opened.first().map(|one| one.view.image) else { return Ok(None) };
-    if let Some(other) = opened.iter().find(|one| one.view.image != shape) {
-        let message = format!(
-            "its training images are {shape} and its validation images {}; both must be the same",
-            other.view.image
-        );
-        return Err(Error::data(path, message));
-    }
-    let count = opened.iter().map(|one| one.view.count).sum();
-    let size = checked_size(count, shape).ok_or_else(|| {
-        Error::data(path, format!("its {count} images of {shape} are larger than any memory"))
-    })?;
-    let pixels = if bytes {
-        let mut values = zeros(size, path)?;
-        let mut rest = &mut values[..];
-        for Opened { header, view, stream } in opened {
-            let (own, others) = rest.split_at_mut(view.count * shape.len());
-            array::read_bytes(stream, &header, &view.axes, own)?;
-            rest = others;
-        }
-        Pixels::U8(values)
-    } else {
-        let mut values = zeros(size, path)?;
-        let mut rest = &mut values[..];
-        for Opened { header, view, stream } in opened {
-            let (own, others) = rest.split_at_mut(view.count * shape.len());
-            array::read_floats(stream, &header, &view.axes, own)?;
-            rest = others;
-        }
-        Pixels::F32(values)
-    };
-    let ImageShape { height, width, channels } = shape;
-    Ok(Some(Images { pixels, count, height, width, channels, range: Range::BYTES }))
+    path: &'s Path,
+    options: &'s LoadOptions,
 }
 
-/// Makes bytes of numbers that are bytes in all but their type.
-fn narrow(images: &mut Images, budget: &mut Budget, path: &Path) -> Result<()> {
-    if let Pixels::F32(values) = &images.pixels {
-        budget.take(values.len() as u64, path)?;
-        let bytes: Vec<u8> = values.iter().map(|&v| v as u8).collect();
-        budget.give_back(4 * values.len() as u64);
-        images.pixels = Pixels::U8(bytes);
+impl Arrays<'_> {
+    /// Bytes that reading and converting take in memory.
+    fn memory(&self) -> Result<u64> {
+        let mut bytes = 0_u64;
+        for group in self.groups.iter().flatten() {
+            let shape = target(group.shape, self.options, self.path)?;
+            let converted = if shape == group.shape { 0 } else { shape.len() * group.each() };
+            let converted = (converted as u64).saturating_mul(group.count as u64);
+            bytes = bytes.saturating_add(group.memory()).saturating_add(converted);
+        }
+        Ok(bytes)
     }
-    Ok(())
+
+    /// All images in memory.
+    fn in_memory(&self, budget: &mut Budget, notes: &mut Vec<String>) -> Result<[Option<Images>; 2]> {
+        let Self { numbers, path, options, .. } = *self;
+        let [train, test] = self.groups;
+        let mut read = |group: &Option<ArrayGroup<'_>>| -> Result<Option<Images>> {
+            group.as_ref().map(|group| group.read(budget, path)).transpose()
+        };
+        let read = [read(train)?, read(test)?];
+        let extent = range::extent(read.iter().flatten().map(|images| &images.pixels));
+        let values = Values::settle(numbers, extent, options, path, notes)?;
+        let mut apply = |images: Option<Images>| -> Result<Option<Images>> {
+            images.map(|images| values.apply(images, path, options, budget)).transpose()
+        };
+        let [train, test] = read;
+        Ok([apply(train)?, apply(test)?])
+    }
+
+    /// All images in a cache file. Arrays that are in no such file yet are read twice: for the extent of their values, on which the
+    /// conversion depends, and to convert them.
+    fn cached(&self, folder: &Path, budget: &Budget, notes: &mut Vec<String>) -> Result<[Option<Images>; 2]> {
+        let Self { groups, numbers, path, options } = *self;
+        let cache = |group: &ArrayGroup<'_>, part: &str| -> Result<Cache> {
+            let mut key = cache::key(path, None);
+            group.stamp(&mut key);
+            let shape = target(group.shape, options, path)?;
+            let name = cache::name(path, part, options);
+            Ok(Cache::new(folder, name, key.finish(), shape.len()))
+        };
+        let mut known = [None, None];
+        let mut extent = NOTHING;
+        for ((group, known), part) in groups.iter().zip(&mut known).zip(["train", "test"]) {
+            let Some(group) = group else { continue };
+            let cache = cache(group, part)?;
+            let cached = cache.open()?.filter(|cached| self.is_whole(group, cached.file.numbers()));
+            let mut own = cached.as_ref().map_or(NOTHING, |cached| cached.source);
+            if cached.is_none() {
+                group.pieces(path, options.max_memory, |images| {
+                    own = wider(own, images.pixels.extent());
+                    Ok(())
+                })?;
+            }
+            extent = wider(extent, own);
+            *known = Some((group, cache, cached, own));
+        }
+        let values = Values::settle(numbers, extent, options, path, notes)?;
+        let mut images = known.into_iter().map(|known| -> Result<Option<Images>> {
+            let Some((group, cache, cached, own)) = known else { return Ok(None) };
+            let as_now = |floats: bool| floats != values.are_bytes(group.each());
+            let cached =
+                cached.filter(|cached| cached.range == values.range && as_now(cached.file.is_float()));
+            let shape = target(group.shape, options, path)?;
+            let each = if values.are_bytes(group.each()) { 1 } else { 4 };
+            let cached = match cached {
+                Some(cached) => cached,
+                None => cache.build((group.count * shape.len() * each) as u64, values.range, |writer| {
+                    writer.source(own);
+                    group.pieces(path, options.max_memory, |images| {
+                        let images =
+                            values.apply(images, path, options, &mut Budget::new(options.max_memory))?;
+                        writer.add(&images.pixels)
+                    })
+                })?,
+            };
+            let (ImageShape { height, width, channels }, count) = (shape, group.count);
+            let pixels = Pixels::File(cached.file);
+            let images = Images { pixels, count, height, width, channels, range: values.range };
+            notes.push(budget.cached(images.bytes(), cache.path()));
+            Ok(Some(images))
+        });
+        Ok([images.next().transpose()?.flatten(), images.next().transpose()?.flatten()])
+    }
+
+    /// Whether so many numbers are those of all images of a group.
+    fn is_whole(&self, group: &ArrayGroup<'_>, numbers: u64) -> bool {
+        target(group.shape, self.options, self.path)
+            .is_ok_and(|shape| numbers == (group.count * shape.len()) as u64)
+    }
 }
 
 /// The labels of a part, as many as its images.
@@ -196,57 +206,4 @@ fn read_labels(part: &ArrayPart<'_>, budget: &mut Budget) -> Result<Option<Vec<u
         return Err(Error::data(labels.path(), message));
     }
     Ok(Some(values))
-}
-
-/// Gives images the colours and the size that were asked for; without such options they come back as they are.
-fn converted(images: Images, path: &Path, options: &LoadOptions, budget: &mut Budget) -> Result<Images> {
-    let channels = match options.color {
-        None => images.channels,
-        Some(color) if matches!(images.channels, 1 | 3 | 4) => color.channels(),
-        Some(color) => {
-            return Err(Error::data(
-                path,
-                format!(
-                    "the images have {} channels, and --{} takes images of 1 (grey), 3 (RGB) or 4 (RGB and alpha)",
-                    images.channels, color
-                ),
-            ));
-        }
-    };
-    let (height, width) = options.size.unwrap_or((images.height, images.width));
-    let (from, shape) = (images.shape(), ImageShape::new(height, width, channels));
-    if shape == from {
-        return Ok(images);
-    }
-    let each = if matches!(images.pixels, Pixels::U8(_)) { 1 } else { 4 };
-    let size = checked_size(images.count, shape)
-        .ok_or_else(|| Error::config(format!("--size {height}x{width} is too large")))?;
-    budget.take(size as u64 * each, path)?;
-    // Each thread has an image in its new colours, and a row of sums.
-    let scratch = (from.pixels() * channels) as u64 * each + (from.width * channels) as u64 * 4;
-    let scratch = scratch.saturating_mul(rayon::current_num_threads().min(images.count) as u64);
-    budget.take(scratch, path)?;
-    let converter = Converter::new(shape, images.range, images.range, options).within(images.range);
-    let pixels = match &images.pixels {
-        Pixels::U8(values) => Pixels::U8(convert_all(values, from, shape, &converter, path)?),
-        Pixels::F32(values) => Pixels::F32(convert_all(values, from, shape, &converter, path)?),
-    };
-    budget.give_back((images.count * images.image_len()) as u64 * each + scratch);
-    Ok(Images { pixels, count: images.count, height, width, channels, range: images.range })
-}
-
-fn convert_all<V: Sample>(
-    values: &[V],
-    from: ImageShape,
-    shape: ImageShape,
-    converter: &Converter,
-    path: &Path,
-) -> Result<Vec<V>> {
-    let mut out = zeros(values.len() / from.len() * shape.len(), path)?;
-    values
-        .par_chunks_exact(from.len())
-        .zip(out.par_chunks_exact_mut(shape.len()))
-        .try_for_each_init(Scratch::default, |scratch, (image, out)| converter.run(image, from, out, scratch))
-        .map_err(|reason| Error::data(path, format!("it {reason}")))?;
-    Ok(out)
 }

@@ -4,16 +4,18 @@
 //! data set, and of one picture in each thread. If any picture has 16 bits, all values are floats from 0 to 65535.
 
 use super::budget::{Budget, checked_size, zeros};
+use super::cache::{self, Cache, Cached, images_at_once};
 use super::convert::{Converter, Scratch};
 use super::find::reason;
 use super::format::{Canvas, resize};
 use super::held::{Group, Held};
-use super::images::{Images, Pixels, Range};
+use super::images::{Images, Range};
 use super::labels::Labels;
 use super::options::LoadOptions;
 use super::orientation::Orientation;
 use super::parts::Role;
 use super::picture_source::{NOTHING_LEFT, Picture, PictureSource};
+use super::pixels::Pixels;
 use super::range::{self, Numbers};
 use super::resize::Sample;
 use crate::tensor::ImageShape;
@@ -36,7 +38,10 @@ pub(crate) fn hold(
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Held> {
     let PictureSource { path, kind, pictures, classes, shape, deep, mut bad, mut notes } = source;
-    reserve(&pictures, shape, deep, &path, budget)?;
+    let bytes = checked_size(pictures.len(), shape).map_or(u64::MAX, |n| n as u64 * if deep { 4 } else { 1 });
+    let folder = options.cache.as_ref().filter(|_| !budget.holds(bytes));
+    let held = if folder.is_some() { piece_bytes(shape, deep, options.max_memory).min(bytes) } else { bytes };
+    reserve(&pictures, held, deep, &path, budget)?;
     let full = if deep { DEEP } else { Range::BYTES };
     let values = options.range.map_or(full, |(low, high)| Range { low, high });
     let converter = Converter::new(shape, values, full, options);
@@ -47,16 +52,33 @@ pub(crate) fn hold(
     let groups: [Vec<&Picture<'_>>; 2] =
         [of(Role::Train).chain(of(Role::Validation)).collect(), of(Role::Test).collect()];
     let mut validation = None;
+    let decode = |pictures: &[_]| -> Result<Decoded<'_, '_>> {
+        if deep {
+            Decoded::new::<f32>(pictures, shape, &converter, &path, &advance)
+        } else {
+            Decoded::new::<u8>(pictures, shape, &converter, &path, &advance)
+        }
+    };
     let [train, test] = groups.map(|group| -> Result<Group> {
         if group.is_empty() {
             return Ok(Group::default());
         }
-        let decoded = if deep {
-            Decoded::new::<f32>(&group, shape, &converter, &path, &advance)?
-        } else {
-            Decoded::new::<u8>(&group, shape, &converter, &path, &advance)?
+        let decoded = match folder {
+            None => decode(&group)?,
+            Some(folder) => {
+                let part = if group[0].role == Role::Test { "test" } else { "train" };
+                let mut key = cache::key(&path, group.iter().map(|picture| &picture.entry));
+                key.bytes(format!("{shape} {deep}").as_bytes());
+                let cache = Cache::new(folder, cache::name(&path, part, options), key.finish(), shape.len());
+                // The background is one of these values.
+                let range = if deep { full } else { values };
+                let decoded =
+                    Decoded::cached(&group, shape, deep, range, options.max_memory, &cache, decode)?;
+                notes.push(budget.cached(decoded.images.bytes(), cache.path()));
+                decoded
+            }
         };
-        bad.files.extend(decoded.failed);
+        bad.files.extend(decoded.failed.into_iter().map(|(_, path, reason)| (path, reason)));
         let labels = (!classes.is_empty()).then(|| Labels {
             ids: decoded.kept.iter().map(|picture| picture.class).collect(),
             names: classes.clone(),
@@ -93,16 +115,21 @@ pub(crate) fn hold(
     Ok(Held { train, validation, test, path, kind, notes, skipped })
 }
 
+/// Bytes of the pixels that are decoded before they are written to a cache.
+fn piece_bytes(shape: ImageShape, deep: bool, max_memory: u64) -> u64 {
+    let one = shape.len() * if deep { 4 } else { 1 };
+    (images_at_once(one, max_memory) * one) as u64
+}
+
 /// Claims the memory for the pixels, and makes sure that there is enough to decode them.
 fn reserve(
     pictures: &[Picture<'_>],
-    shape: ImageShape,
+    pixels: u64,
     deep: bool,
     path: &Path,
     budget: &mut Budget,
 ) -> Result<()> {
-    let numbers = checked_size(pictures.len(), shape);
-    budget.take(numbers.map_or(u64::MAX, |n| n as u64 * if deep { 4 } else { 1 }), path)?;
+    budget.take(pixels, path)?;
     // Each thread may hold a file, the picture as it was decoded, turned, and in its final colours.
     let largest = |of: fn(&Picture<'_>, bool) -> u64| pictures.iter().map(|picture| of(picture, deep)).max();
     let picture = largest(|picture, deep| picture.header.scratch(deep)).unwrap_or(0);
@@ -120,11 +147,62 @@ struct Decoded<'a, 'p> {
     images: Images,
     /// Where they are from, one for each.
     kept: Vec<&'a Picture<'p>>,
-    /// The others, and why.
-    failed: Vec<(PathBuf, String)>,
+    /// The others, by number, and why.
+    failed: Vec<(usize, PathBuf, String)>,
 }
 
 impl<'a, 'p> Decoded<'a, 'p> {
+    /// The pixels from a cache, which is made by `decode`, piece by piece, unless it is there.
+    fn cached(
+        pictures: &[&'a Picture<'p>],
+        shape: ImageShape,
+        deep: bool,
+        range: Range,
+        max_memory: u64,
+        cache: &Cache,
+        decode: impl Fn(&[&'a Picture<'p>]) -> Result<Decoded<'a, 'p>>,
+    ) -> Result<Self> {
+        let one = shape.len() * if deep { 4 } else { 1 };
+        let fits = |cached: &Cached| {
+            let count = cached.file.numbers() as usize / shape.len();
+            let ascending = cached.failed.windows(2).all(|pair| pair[0].0 < pair[1].0);
+            let last = cached.failed.last().map_or(0, |(number, _)| *number);
+            cached.range == range
+                && cached.file.is_float() == deep
+                && count + cached.failed.len() == pictures.len()
+                && ascending
+                && last < pictures.len()
+        };
+        let cached = match cache.open()?.filter(fits) {
+            Some(cached) => cached,
+            None => cache.build((one * pictures.len()) as u64, range, |writer| {
+                let at_once = images_at_once(one, max_memory);
+                for (piece, pictures) in pictures.chunks(at_once).enumerate() {
+                    let decoded = decode(pictures)?;
+                    writer.add(&decoded.images.pixels)?;
+                    let failed = decoded.failed.into_iter();
+                    writer.failed(failed.map(|(number, _, reason)| (piece * at_once + number, reason)));
+                }
+                Ok(())
+            })?,
+        };
+        let mut reasons = cached.failed.into_iter().peekable();
+        let (mut kept, mut failed) = (Vec::with_capacity(pictures.len()), Vec::new());
+        for (number, picture) in pictures.iter().enumerate() {
+            match reasons.next_if(|(failed, _)| *failed == number) {
+                Some((_, reason)) => failed.push((number, picture.entry.path.clone(), reason)),
+                None => kept.push(*picture),
+            }
+        }
+        let (ImageShape { height, width, channels }, count) = (shape, kept.len());
+        let pixels = Pixels::File(cached.file);
+        Ok(Self {
+            images: Images { pixels, count, height, width, channels, range: Range::BYTES },
+            kept,
+            failed,
+        })
+    }
+
     /// Decodes pictures in parallel, each into its place; the gaps of those that cannot be decoded are closed up.
     fn new<V: Decodable>(
         pictures: &[&'a Picture<'p>],
@@ -148,7 +226,7 @@ impl<'a, 'p> Decoded<'a, 'p> {
         let mut failed = Vec::new();
         for (index, (picture, failure)) in pictures.iter().zip(failures).enumerate() {
             match failure {
-                Some(reason) => failed.push((picture.entry.path.clone(), reason)),
+                Some(reason) => failed.push((index, picture.entry.path.clone(), reason)),
                 None => {
                     let place = kept.len();
                     if place != index {

@@ -1,21 +1,16 @@
-//! Images in memory: bytes (or floats, where the file has them), scaled to what a network takes only when a batch is filled.
+//! Images: bytes (or floats, where the source has them), in memory or in a file, scaled to what a network takes only when a batch is filled.
 //!
 //! Order is N·H·W·C: image after image, row after row, channels last. A pixel value v of a data set whose values go from
 //! `low` to `high` stands for (v − low)/(high − low) in \[0, 1\]. 60,000 MNIST images take 47 MB as bytes, and would take
 //! 188 MB as floats; the conversion is a table of 256 numbers.
 
+use super::budget::Budget;
 use super::fingerprint::Fingerprint;
+use super::image::Image;
+use super::pixels::Pixels;
+use crate::Result;
 use crate::tensor::{Element, ImageShape};
 use rayon::prelude::*;
-
-/// The values of the pixels, as the file has them.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Pixels {
-    /// One byte each.
-    U8(Vec<u8>),
-    /// Floats, in the range that [`Images::range`] states. All are finite.
-    F32(Vec<f32>),
-}
 
 /// The values that stand for black and for white in the data.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -72,15 +67,6 @@ pub struct Images {
     pub range: Range,
 }
 
-/// One image's values, as they are stored.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Image<'a> {
-    /// One byte each.
-    U8(&'a [u8]),
-    /// Floats.
-    F32(&'a [f32]),
-}
-
 /// From this many numbers on a batch is filled by all threads: below, waking them costs more than they save.
 const PARALLEL_FROM: usize = 1 << 16;
 
@@ -110,25 +96,47 @@ impl Images {
         self.height * self.width * self.channels
     }
 
-    /// Image `index`, height·width·channels values.
-    pub fn image(&self, index: usize) -> Image<'_> {
-        let at = index * self.image_len()..(index + 1) * self.image_len();
-        match &self.pixels {
-            Pixels::U8(values) => Image::U8(&values[at]),
-            Pixels::F32(values) => Image::F32(&values[at]),
-        }
+    /// Bytes that the pixels take, in memory or in a file.
+    pub fn bytes(&self) -> u64 {
+        self.pixels.numbers().saturating_mul(if self.pixels.is_bytes() { 1 } else { 4 })
+    }
+
+    /// Bytes of memory that they take.
+    pub fn memory(&self) -> u64 {
+        self.pixels.memory()
+    }
+
+    /// Lends image `index`, height·width·channels values, to `task`, which must not ask for another.
+    ///
+    /// # Panics
+    /// If the index is too large, or the images are in a file that cannot be read ([`Pixels::File`]).
+    pub fn with_image<R>(&self, index: usize, task: impl FnOnce(Image<'_>) -> R) -> R {
+        assert!(index < self.count, "image {index} of {}", self.count);
+        self.pixels.image(index, self.image_len(), task)
     }
 
     /// A copy of some images, in the order asked for: for sheets and small selections. Training uses [`Images::gather`], which
     /// needs no copy.
     pub fn select(&self, indices: &[usize]) -> Self {
-        let size = self.image_len();
-        fn pick<V: Copy>(values: &[V], size: usize, indices: &[usize]) -> Vec<V> {
-            indices.iter().flat_map(|&i| &values[i * size..(i + 1) * size]).copied().collect()
-        }
-        let pixels = match &self.pixels {
-            Pixels::U8(values) => Pixels::U8(pick(values, size, indices)),
-            Pixels::F32(values) => Pixels::F32(pick(values, size, indices)),
+        let numbers = indices.len() * self.image_len();
+        let pixels = if self.pixels.is_bytes() {
+            let mut values = Vec::with_capacity(numbers);
+            for &index in indices {
+                self.with_image(index, |image| match image {
+                    Image::U8(image) => values.extend_from_slice(image),
+                    Image::F32(_) => unreachable!("all images are bytes"),
+                });
+            }
+            Pixels::U8(values)
+        } else {
+            let mut values = Vec::with_capacity(numbers);
+            for &index in indices {
+                self.with_image(index, |image| match image {
+                    Image::F32(image) => values.extend_from_slice(image),
+                    Image::U8(_) => unreachable!("all images are floats"),
+                });
+            }
+            Pixels::F32(values)
         };
         Self { pixels, count: indices.len(), ..*self }
     }
@@ -140,6 +148,16 @@ impl Images {
     /// When `out` has another length, or an index is too large.
     pub fn gather<T: Element>(&self, indices: &[usize], span: Span, out: &mut [T]) {
         self.gather_with(indices, out, |unit, _| span.from_unit(unit), |_| ());
+    }
+
+    /// The same images in memory, where they may take `max_memory` bytes.
+    ///
+    /// # Errors
+    /// If they take more, or the file that they are in cannot be read.
+    pub fn in_memory(self, max_memory: u64) -> Result<Self> {
+        let Pixels::File(file) = &self.pixels else { return Ok(self) };
+        Budget::new(max_memory).take(self.bytes(), file.path())?;
+        Ok(Self { pixels: self.pixels.in_memory()?, ..self })
     }
 
     /// [`Images::gather`] with something in between: `value` maps a number in \[0, 1\] to what the batch gets, with a state
@@ -168,7 +186,7 @@ impl Images {
         }
         let fill = |(&index, out): (&usize, &mut [T])| {
             let mut state = state(index);
-            match self.image(index) {
+            self.with_image(index, |image| match image {
                 Image::U8(from) if stateless => {
                     out.iter_mut().zip(from).for_each(|(out, &v)| *out = table[usize::from(v)]);
                 }
@@ -182,7 +200,7 @@ impl Images {
                         *out = T::from_f64(value(unit(v), &mut state));
                     }
                 }
-            }
+            });
         };
         if out.len() >= PARALLEL_FROM {
             indices.par_iter().zip(out.par_chunks_exact_mut(size)).for_each(fill);
@@ -195,11 +213,11 @@ impl Images {
     pub fn to_bytes(&self, index: usize) -> Vec<u8> {
         let Range { low, high } = self.range;
         let byte = |v: f32| ((v - low) / (high - low) * 255.0).round().clamp(0.0, 255.0) as u8;
-        match self.image(index) {
+        self.with_image(index, |image| match image {
             Image::U8(values) if self.range == Range::BYTES => values.to_vec(),
             Image::U8(values) => values.iter().map(|&v| byte(f32::from(v))).collect(),
             Image::F32(values) => values.iter().map(|&v| byte(v)).collect(),
-        }
+        })
     }
 
     /// 64 bits that change when the images do: to notice, on resuming, data that changed. Not for use against an adversary.
@@ -210,16 +228,7 @@ impl Images {
         }
         hash.number(u64::from(self.range.low.to_bits()));
         hash.number(u64::from(self.range.high.to_bits()));
-        match &self.pixels {
-            Pixels::U8(values) => hash.bytes(values),
-            Pixels::F32(values) => {
-                hash.number(1);
-                for pair in values.chunks(2) {
-                    let high = pair.get(1).map_or(0, |v| u64::from(v.to_bits()) << 32);
-                    hash.number(high | u64::from(pair[0].to_bits()));
-                }
-            }
-        }
+        self.pixels.add_to(&mut hash);
         hash.finish()
     }
 }

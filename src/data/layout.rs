@@ -58,7 +58,7 @@ pub(crate) struct View {
 }
 
 /// The axes of a file, slowest first: (length, stride in the N·H·W·C result).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Axes(pub(crate) Vec<(usize, usize)>);
 
 impl Axes {

@@ -6,7 +6,7 @@
 //! find      what is at a path, recognized by content          find, zip, entry, stream
 //! open      a source: how many images, shape, labels, parts   open, array_source, array_files, npz, picture_source
 //! convert   colours, size, range, orientation                 convert, resize, range, orientation
-//! hold      all images in memory, within a budget             hold, hold_arrays, hold_pictures, budget
+//! hold      all images in memory, or in a cache file           hold, hold_arrays, hold_pictures, budget, cache, pixels
 //! batch     split, order of an epoch, scaling, augmentation   dataset, batches, augment
 //! ```
 //!
@@ -22,10 +22,13 @@
 
 mod array;
 mod array_files;
+mod array_group;
 mod array_source;
+mod array_values;
 mod augment;
 mod batches;
 mod budget;
+mod cache;
 mod convert;
 mod dataset;
 mod entry;
@@ -39,6 +42,7 @@ mod hold;
 mod hold_arrays;
 mod hold_pictures;
 mod idx;
+mod image;
 mod images;
 mod jpeg;
 mod labels;
@@ -50,6 +54,8 @@ mod options;
 mod orientation;
 mod parts;
 mod picture_source;
+mod pixel_file;
+mod pixels;
 mod png;
 mod range;
 mod resize;
@@ -60,13 +66,19 @@ mod zip;
 pub use augment::Augment;
 pub use batches::{Filler, Split, epoch_order};
 pub(crate) use budget::excess;
+pub(crate) use cache::default_folder as cache_folder;
+#[doc(hidden)]
+pub use cache::is_cache;
 pub use dataset::{Dataset, load, parse};
 pub use find::find_bundled;
 pub(crate) use fingerprint::Fingerprint;
-pub use images::{Image, Images, Pixels, Range, Span};
+pub use image::Image;
+pub use images::{Images, Range, Span};
 pub use labels::Labels;
 pub use npy::{Matrix, matrix_from_bytes, read_matrix, write_npy_f32, write_npy_u8};
 pub use options::{Binarize, Color, Fit, Layout, LoadOptions, Part};
+pub use pixel_file::PixelFile;
+pub use pixels::Pixels;
 pub use png::write_png;
 
 #[cfg(test)]

@@ -161,7 +161,8 @@ fn parse_matrix(mut stream: Stream<'_>, max_memory: u64) -> Result<Matrix> {
     Budget::new(max_memory).take(elements as u64 * 4, path)?;
     let mut values = zeros(elements, path)?;
     let axes = Axes::new(&header.shape, Layout::Nhw, header.fortran);
-    array::read_floats(stream, &header, &axes, &mut values)?;
+    array::read_floats(&mut stream, &header, &axes, 0, &mut values)?;
+    stream.finish()?;
     Ok(Matrix { values, rows: rows as usize, columns: columns as usize })
 }
 

@@ -3,6 +3,7 @@
 use super::images::Range;
 use crate::text::names::named;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// What pictures are turned into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +91,9 @@ pub struct LoadOptions {
     pub array: Option<String>,
     /// Bytes that images may take in memory.
     pub max_memory: u64,
+    /// The folder for pixels that are more than half of `max_memory`: they are converted once into a file there, and read from it. Without
+    /// one they are held in memory, or refused.
+    pub cache: Option<PathBuf>,
     /// Go on without files that cannot be read.
     pub skip_bad: bool,
     /// Which images are wanted.
@@ -108,6 +112,7 @@ impl Default for LoadOptions {
             trained_range: None,
             array: None,
             max_memory: 8 << 30,
+            cache: None,
             skip_bad: false,
             part: Part::Both,
         }

@@ -4,8 +4,9 @@
 //! data set together: for floats the first of [0, 1], [−1, 1] and [0, 255] that holds all; for integers from 0 on the smallest
 //! of 8, 10, 12, 14 and 16 bits. A range that was given, or that a model was trained with, comes first.
 
-use super::images::{Pixels, Range};
+use super::images::Range;
 use super::options::LoadOptions;
+use super::pixels::{NOTHING, Pixels, wider};
 use crate::{Error, Result};
 use rayon::prelude::*;
 use std::path::Path;
@@ -27,20 +28,7 @@ const TOLERANCE: f32 = 1e-5;
 
 /// The smallest and the largest value of some images; of none, an interval that holds nothing.
 pub(crate) fn extent<'p>(parts: impl IntoIterator<Item = &'p Pixels>) -> (f32, f32) {
-    const NOTHING: (f32, f32) = (f32::INFINITY, f32::NEG_INFINITY);
-    let wider = |a: (f32, f32), b: (f32, f32)| (a.0.min(b.0), a.1.max(b.1)); // exact, so the order does not matter
-    let of = |pixels: &Pixels| match pixels {
-        Pixels::U8(values) => values
-            .par_chunks(1 << 16)
-            .map(|values| values.iter().fold((u8::MAX, 0), |a, &v| (a.0.min(v), a.1.max(v))))
-            .map(|(low, high)| (f32::from(low), f32::from(high)))
-            .reduce(|| NOTHING, wider),
-        Pixels::F32(values) => values
-            .par_chunks(1 << 16)
-            .map(|values| values.iter().fold(NOTHING, |a, &v| (a.0.min(v), a.1.max(v))))
-            .reduce(|| NOTHING, wider),
-    };
-    parts.into_iter().map(of).fold(NOTHING, wider)
+    parts.into_iter().map(Pixels::extent).fold(NOTHING, wider)
 }
 
 /// Does a range hold an interval, but for rounding?

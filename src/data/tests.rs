@@ -2,6 +2,7 @@
 
 mod arrays;
 mod batches;
+mod cached;
 mod folders;
 mod pictures;
 mod refused;
@@ -38,7 +39,7 @@ fn refused(bytes: &[u8], options: &LoadOptions) -> String {
 fn bytes(images: &Images) -> &[u8] {
     match &images.pixels {
         Pixels::U8(values) => values,
-        Pixels::F32(_) => panic!("bytes were expected"),
+        _ => panic!("bytes were expected"),
     }
 }
 
@@ -46,7 +47,7 @@ fn bytes(images: &Images) -> &[u8] {
 fn floats(images: &Images) -> &[f32] {
     match &images.pixels {
         Pixels::F32(values) => values,
-        Pixels::U8(_) => panic!("floats were expected"),
+        _ => panic!("floats were expected"),
     }
 }
 

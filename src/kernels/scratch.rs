@@ -6,19 +6,17 @@
 
 use std::sync::Mutex;
 
-use crate::tensor::Element;
-
 /// One block of working memory for each thread of the pool.
 #[derive(Debug)]
 pub struct Scratch<T> {
     blocks: Vec<Mutex<Vec<T>>>,
 }
 
-impl<T: Element> Scratch<T> {
+impl<T: Clone + Default> Scratch<T> {
     /// Blocks of `len` numbers for the threads of the current pool.
     pub fn new(len: usize) -> Self {
         let blocks = rayon::current_num_threads() + 1;
-        Self { blocks: (0..blocks).map(|_| Mutex::new(vec![T::ZERO; len])).collect() }
+        Self { blocks: (0..blocks).map(|_| Mutex::new(vec![T::default(); len])).collect() }
     }
 
     /// Lends the current thread's block to `task`, which must not ask for another.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::options::{DataOptions, ModelOptions, TrainOptions};
-use crate::data::{Augment, Binarize, Color, Fit, LoadOptions, Part};
+use crate::data::{Augment, Binarize, Color, Fit, LoadOptions, Part, cache_folder};
 use crate::error::{Error, Result};
 use crate::loss::{Divergence, Likelihood, Objective, ObjectiveTerms};
 use crate::model::{ModelConfig, Preset};
@@ -31,6 +31,15 @@ named!(Schedule, "schedule", Joint => "joint", Alternating => "alternating");
 
 /// Images per step where nothing else was asked for.
 const DEFAULT_BATCH: usize = 128;
+/// Passes over the data where nothing else was asked for, and there are enough images.
+pub(crate) const DEFAULT_EPOCHS: u64 = 10;
+/// Steps after which a model draws more than the mean image: few images get more epochs than [`DEFAULT_EPOCHS`], until there are as many
+/// steps, but at most [`MOST_EPOCHS`].
+const ENOUGH_STEPS: u64 = 1000;
+const MOST_EPOCHS: u64 = 200;
+/// Few images also get smaller batches, down to the smallest, until an epoch has as many steps.
+const STEPS_PER_EPOCH: u64 = 10;
+const SMALLEST_BATCH: usize = 4;
 
 /// Everything about a training but the images themselves.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,8 +80,8 @@ pub struct Config {
     pub capacity: Option<f64>,
     /// Joint or alternating.
     pub schedule: Schedule,
-    /// Passes over the data.
-    pub epochs: u64,
+    /// Passes over the data; `None` until the images are known, if none were asked for.
+    pub epochs: Option<u64>,
     /// Images per step; `None` until the data are known, if none was asked for.
     pub batch: Option<usize>,
     /// α.
@@ -124,7 +133,7 @@ impl Default for Config {
             free_bits: 0.0,
             capacity: None,
             schedule: Schedule::default(),
-            epochs: 10,
+            epochs: None,
             batch: None,
             lr: 1e-3,
             lr_schedule: LearningRateSchedule::default(),
@@ -174,7 +183,7 @@ impl Config {
             free_bits: o.free_bits.unwrap_or(defaults.free_bits),
             capacity: o.capacity,
             schedule: read(&o.schedule, str::parse)?.unwrap_or(defaults.schedule),
-            epochs: o.epochs.unwrap_or(defaults.epochs),
+            epochs: o.epochs,
             batch: o.batch,
             lr: o.lr.unwrap_or(defaults.lr),
             lr_schedule: read(&o.lr_schedule, str::parse)?.unwrap_or(defaults.lr_schedule),
@@ -206,19 +215,21 @@ impl Config {
         let fail = |message: &str| Err(Error::config(message));
         self.objective(0.0).terms.validate()?;
         self.final_objective().terms.validate()?;
-        if self.lr_warmup > self.epochs as f64 {
+        if let Some(epochs) = self.epochs.filter(|&epochs| self.lr_warmup > epochs as f64) {
             return Err(Error::config(format!(
                 "a learning-rate warm-up of {} epochs is longer than the run's {}; --lr-warmup must be at most that",
-                self.lr_warmup, self.epochs
+                self.lr_warmup, epochs
             )));
         }
-        self.learning_rate(1).validate()?;
+        // Epochs that are still to be chosen are as many as a warm-up takes.
+        let epochs = self.epochs.or((self.lr_warmup > 0.0).then_some(u64::MAX));
+        Self { epochs, ..self.clone() }.learning_rate(1).validate()?;
         // Everything about the network that does not depend on the images is known now.
         self.model(ImageShape::new(64, 64, 1)).validate()?;
         if self.batch == Some(0) {
             return fail("a batch of 0 images; it must be at least 1");
         }
-        if self.epochs == 0 {
+        if self.epochs == Some(0) {
             return fail("0 epochs; there must be at least 1");
         }
         if self.patience == Some(0) {
@@ -267,7 +278,7 @@ impl Config {
 
     /// The objective after so many epochs, fractions included.
     pub fn objective(&self, epochs: f64) -> Objective {
-        let capacity = |nats| Ramp::from_zero(nats, self.epochs as f64).at(epochs);
+        let capacity = |nats| Ramp::from_zero(nats, self.epochs() as f64).at(epochs);
         let terms = ObjectiveTerms {
             beta: self.beta.at(epochs),
             free_bits: self.free_bits,
@@ -288,8 +299,35 @@ impl Config {
             base: self.lr,
             schedule: self.lr_schedule,
             warmup_steps: (self.lr_warmup * steps_per_epoch as f64).round() as u64,
-            total_steps: self.epochs.saturating_mul(steps_per_epoch),
+            total_steps: self.epochs().saturating_mul(steps_per_epoch),
         }
+    }
+
+    /// Passes over the data, ten if nothing else is known.
+    pub fn epochs(&self) -> u64 {
+        self.epochs.unwrap_or(DEFAULT_EPOCHS)
+    }
+
+    /// Settles batch and epochs for a training set of this size. If neither epochs nor steps were asked for, they are chosen by the number of
+    /// steps, on which it depends what a model learns: ten epochs of few images are a handful.
+    ///
+    /// # Errors
+    /// If more images were asked for than there are, or the values cannot be used together.
+    pub fn settle(&mut self, images: usize) -> Result<()> {
+        let mut batch = self.batch_for(images)?;
+        let steps = |batch: usize| images.div_ceil(batch) as u64;
+        if self.epochs.is_none() && self.max_steps.is_none() && self.batch.is_none() {
+            while steps(batch) < STEPS_PER_EPOCH && batch > SMALLEST_BATCH {
+                batch = (batch / 2).max(SMALLEST_BATCH);
+            }
+        }
+        let epochs = match (self.epochs, self.max_steps) {
+            (Some(epochs), _) => epochs,
+            (None, Some(most)) => most.div_ceil(steps(batch)).max(DEFAULT_EPOCHS),
+            (None, None) => ENOUGH_STEPS.div_ceil(steps(batch)).clamp(DEFAULT_EPOCHS, MOST_EPOCHS),
+        };
+        (self.batch, self.epochs) = (Some(batch), Some(epochs));
+        self.validate()
     }
 
     /// Images per step for a training set of this size.
@@ -344,7 +382,7 @@ impl Config {
                 free_bits: Some(self.free_bits),
                 capacity: self.capacity,
                 schedule: Some(self.schedule.name().into()),
-                epochs: Some(self.epochs),
+                epochs: self.epochs,
                 batch: self.batch,
                 lr: Some(self.lr),
                 lr_schedule: Some(self.lr_schedule.name().into()),
@@ -400,6 +438,7 @@ impl DataOptions {
             range: read(&self.range, values::parse_range)?,
             trained_range: None,
             array: self.array.clone(),
+            cache: cache_folder(),
             max_memory: read(&self.max_memory, values::parse_memory)?.unwrap_or(defaults.max_memory),
             skip_bad: self.skip_bad.unwrap_or(false),
             part: Part::Train,
@@ -470,6 +509,43 @@ mod tests {
     }
 
     #[test]
+    fn few_images_get_as_many_steps_as_it_takes() {
+        let settled = |text: &str, images: usize| {
+            let options = TrainOptions::parse(&format!("data = \"x\"\n{text}"), "c".as_ref()).unwrap();
+            let mut config = Config::new(&options).unwrap();
+            config.settle(images).unwrap();
+            (config.batch.unwrap(), config.epochs())
+        };
+        // MNIST's 55,000, all of its images, and as many as make a thousand steps in ten epochs: as always.
+        for images in [60_000, 55_000, 12_700] {
+            assert_eq!(settled("", images), (128, 10), "{images}");
+        }
+        // 300 photos without those that are held out; a folder of ten; one.
+        assert_eq!(settled("", 270), (16, 59));
+        assert_eq!(settled("", 9), (4, 200));
+        assert_eq!(settled("", 1), (1, 200));
+        for images in 20..12_800 {
+            let (batch, epochs) = settled("", images);
+            let steps = images.div_ceil(batch) as u64;
+            assert!(batch == 4 || steps >= 10, "{images}");
+            assert!(
+                (1000..2000).contains(&(epochs * steps)) || epochs == 200,
+                "{images}: {epochs} of {steps}"
+            );
+        }
+        // What is given stays, and the rest fits it.
+        assert_eq!(settled("epochs = 3", 270), (128, 3));
+        assert_eq!(settled("batch = 90", 270), (90, 200));
+        assert_eq!(settled("max-steps = 9", 270), (128, 10));
+        assert_eq!(settled("max-steps = 500", 270), (128, 167));
+        // A warm-up is compared with the epochs that were chosen.
+        assert_eq!(settled("lr-warmup = 20.0", 270), (16, 59));
+        let options = TrainOptions::parse("data = \"x\"\nlr-warmup = 20.0", "c".as_ref()).unwrap();
+        let error = Config::new(&options).unwrap().settle(60_000).unwrap_err().to_string();
+        assert!(error.contains("longer than the run's 10"), "{error}");
+    }
+
+    #[test]
     fn what_cannot_be_is_refused_in_a_sentence() {
         for (text, expected) in [
             ("preset = \"cnov\"", "did you mean conv?"),
@@ -497,7 +573,7 @@ mod tests {
             ("augment = \"blur\"", "accepted are flip, shift and flip,shift"),
             ("max-memory = \"lots\"", "invalid amount of memory"),
             ("grey = true\nrgb = true", "exclude"),
-            ("lr-warmup = 20.0", "20 epochs is longer than the run's 10"),
+            ("epochs = 10\nlr-warmup = 20.0", "20 epochs is longer than the run's 10"),
         ] {
             let error = refused(text);
             assert!(error.contains(expected), "{text}: {error}");

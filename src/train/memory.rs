@@ -9,7 +9,7 @@
 //! ```
 
 use super::config::Config;
-use crate::data::{Dataset, Images, Pixels, excess};
+use crate::data::{Dataset, Images, excess};
 use crate::error::{Error, Result};
 use crate::model::architecture::Architecture;
 use crate::model::codec::{BATCH, Codec};
@@ -33,15 +33,8 @@ pub(super) fn check_parameters(config: &Config, model: &ModelConfig) -> Result<(
 
 /// Refuses a training that takes more than `--max-memory`, images included.
 pub(super) fn check(config: &Config, data: &Dataset, model: &Vae<f32>, batch: usize) -> Result<()> {
-    let images: usize = data.test.iter().chain([&data.train]).map(bytes).sum();
-    within(config, "this training takes", needed(model, batch).saturating_add(images as u64))
-}
-
-fn bytes(images: &Images) -> usize {
-    match &images.pixels {
-        Pixels::U8(values) => size_of_val(&values[..]),
-        Pixels::F32(values) => size_of_val(&values[..]),
-    }
+    let images = data.test.iter().chain([&data.train]).map(Images::memory).sum();
+    within(config, "this training takes", needed(model, batch).saturating_add(images))
 }
 
 fn within(config: &Config, what: &str, bytes: u64) -> Result<()> {

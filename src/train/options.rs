@@ -77,7 +77,7 @@ options! {
         /// Go on without image files that cannot be read
         #[cfg_attr(feature = "cli", arg(long, num_args = 0, default_missing_value = "true"))]
         skip_bad: bool,
-        /// The most memory that images and models may take [default: 8GiB]
+        /// The most memory that images and models may take; pixels of more than half of it are read from a cache file [default: 8GiB]
         #[cfg_attr(feature = "cli", arg(long, value_name = "SIZE"))]
         max_memory: String,
         /// Turn grey into black and white: threshold (above ½), static (drawn once), dynamic (drawn every epoch)
@@ -147,10 +147,10 @@ options! {
         /// joint, or alternating: the encoder's step, then the decoder's on reconstruction alone [default: joint]
         #[cfg_attr(feature = "cli", arg(long, value_name = "NAME"))]
         schedule: String,
-        /// Passes over the training images [default: 10]
+        /// Passes over the training images [default: 10, or for few images as many as make 1000 steps, at most 200]
         #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
         epochs: u64,
-        /// Images per step [default: 128, or fewer if there are fewer]
+        /// Images per step [default: 128, or fewer for few images]
         #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
         batch: usize,
         /// Adam's learning rate [default: 0.001]

@@ -38,7 +38,7 @@ pub fn gather(trainer: &Trainer, judgement: &Judgement, folder: &Path) -> RunRep
         warnings: warnings(t, judgement),
         metrics: Metrics::parse(&read("metrics.csv")),
         steps_per_epoch: steps,
-        epochs: t.config.epochs,
+        epochs: t.config.epochs(),
         best_epoch: p.best.map(|best| best.epoch),
         likelihood: c.likelihood.name().into(),
         divergence: t.config.divergence.name().into(),
@@ -107,7 +107,7 @@ fn conditional(labels: &[String]) -> String {
 }
 
 fn status(t: &Trainer) -> String {
-    let (p, epochs) = (&t.progress, t.config.epochs);
+    let (p, epochs) = (&t.progress, t.config.epochs());
     if p.ended_early {
         format!(
             "Ended after epoch {} of {epochs}, because {} epochs brought nothing better.",
@@ -144,10 +144,12 @@ pub fn warnings(t: &Trainer, judgement: &Judgement) -> Vec<String> {
             judgement.active_units()
         ));
     }
-    if !t.config.beta.ends_within(t.config.epochs as f64) {
+    if !t.config.beta.ends_within(t.config.epochs() as f64) {
         warnings.push(format!(
             "β warms up over {} epochs, and the run has {}: it never reaches {}, by which models are judged.",
-            t.config.beta.epochs, t.config.epochs, t.config.beta.to
+            t.config.beta.epochs,
+            t.config.epochs(),
+            t.config.beta.to
         ));
     }
     if p.spikes > 0 {

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::{Config, Schedule};
 use super::memory;
-use crate::data::{Dataset, Filler, Labels, Pixels, Range, Split, epoch_order};
+use crate::data::{Dataset, Filler, Image, Labels, Range, Split, epoch_order};
 use crate::error::{Error, Result};
 use crate::loss::{Likelihood, LossSums, LossValues};
 use crate::model::labels::labels_to_learn;
@@ -119,10 +119,11 @@ impl Trainer {
                 "--patience judges by validation images, and there are too few to hold any out",
             ));
         }
-        let batch = config.batch_for(split.train.len())?;
-        (config.valid, config.batch) = (Some(valid), Some(batch));
+        config.settle(split.train.len())?;
+        config.valid = Some(valid);
+        let batch = config.batch.expect("just settled");
         // The range that was found belongs to the model: test images have the same.
-        if matches!(images.pixels, Pixels::F32(_)) || images.range != Range::BYTES {
+        if !images.pixels.is_bytes() || images.range != Range::BYTES {
             config.load.range.get_or_insert((images.range.low, images.range.high));
         }
         let labels = labels(&config, &data, &split)?;
@@ -171,7 +172,7 @@ impl Trainer {
     /// Whether all that was asked for is done.
     pub fn is_done(&self) -> bool {
         let p = &self.progress;
-        p.epoch >= self.config.epochs
+        p.epoch >= self.config.epochs()
             || p.ended_early
             || self.config.max_steps.is_some_and(|most| p.step >= most)
     }
@@ -358,26 +359,25 @@ fn check_range(config: &Config, data: &Dataset) -> Result<()> {
         config.likelihood.check_range(f64::from(range.low), f64::from(range.high))?;
     }
     if config.binarize.is_none() && config.likelihood.is_exact_for_bytes() {
-        match &data.train.pixels {
-            Pixels::F32(values) => config.likelihood.check_levels(values, range.low, range.high)?,
-            Pixels::U8(values) => {
-                let mut found = [false; 256];
-                values.iter().for_each(|&value| found[usize::from(value)] = true);
-                let found: Vec<f32> =
-                    (0..=u8::MAX).filter(|&v| found[usize::from(v)]).map(f32::from).collect();
-                config.likelihood.check_levels(&found, range.low, range.high)?;
-            }
+        let mut found = [false; 256];
+        let bytes = |found: [bool; 256]| -> Vec<f32> {
+            (0..=u8::MAX).filter(|&v| found[usize::from(v)]).map(f32::from).collect()
+        };
+        for index in 0..data.train.count {
+            data.train.with_image(index, |image| match image {
+                Image::F32(values) => config.likelihood.check_levels(values, range.low, range.high),
+                Image::U8(values) => {
+                    values.iter().for_each(|&value| found[usize::from(value)] = true);
+                    Ok(())
+                }
+            })?;
         }
+        config.likelihood.check_levels(&bytes(found), range.low, range.high)?;
     }
-    let Pixels::F32(values) = &data.train.pixels else { return Ok(()) };
-    let (low, high) = values.par_chunks(64 * 1024).map(extremes).reduce(
-        || (f32::INFINITY, f32::NEG_INFINITY),
-        |(a, b), (c, d)| (a.min(c), b.max(d)), // exact, so the order does not matter
-    );
+    if data.train.pixels.is_bytes() {
+        return Ok(());
+    }
+    let (low, high) = data.train.pixels.extent();
     let unit = |value: f32| f64::from((value - range.low) / (range.high - range.low));
     if config.binarize.is_none() { config.likelihood.check_range(unit(low), unit(high)) } else { Ok(()) }
-}
-
-fn extremes(values: &[f32]) -> (f32, f32) {
-    values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &v| (low.min(v), high.max(v)))
 }

@@ -8,15 +8,15 @@ use std::sync::atomic::AtomicBool;
 use super::config::Config;
 use super::run::Run;
 use super::threads::with_threads;
-use crate::data::{Color, Dataset, Pixels};
-use crate::error::Result;
+use crate::data::{Color, Dataset};
+use crate::error::{Result, caught};
 use crate::loss::{Divergence, Likelihood};
 use crate::model::{Preset, Vae};
 use crate::optim::Ramp;
 
 /// A training that has not begun: images, and how a model learns from them.
 ///
-/// What is not set has the defaults of `elbo train`: the preset `conv`, ten epochs, batches of 128, Adam at 10⁻³, a tenth of the images
+/// What is not set has the defaults of `elbo train`: the preset `conv`, ten epochs, batches of 128 (few images: more epochs and smaller batches), Adam at 10⁻³, a tenth of the images
 /// (at most 5000) held out for validation.
 ///
 /// ```
@@ -50,7 +50,7 @@ impl Training {
             3 => Some(Color::Rgb),
             _ => None,
         };
-        if let Pixels::F32(_) = images.pixels {
+        if !images.pixels.is_bytes() {
             config.load.range = Some((images.range.low, images.range.high));
         }
         Self { data, config }
@@ -91,7 +91,7 @@ impl Training {
 
     /// Passes over the training images.
     pub fn epochs(self, epochs: u64) -> Self {
-        self.configure(|config| config.epochs = epochs)
+        self.configure(|config| config.epochs = Some(epochs))
     }
 
     /// An end after so many steps, within an epoch or not.
@@ -138,12 +138,14 @@ impl Training {
     /// becomes infinite or NaN.
     pub fn run(self, folder: impl AsRef<Path>) -> Result<Vae<f32>> {
         let folder = folder.as_ref();
-        with_threads(self.config.threads, || {
+        let threads = self.config.threads;
+        let work = || {
             let max_memory = self.config.load.max_memory;
             let mut run = self.start(folder)?;
             run.train(&AtomicBool::new(false), &mut ())?;
             Vae::load_within(folder.join("model.safetensors"), max_memory)
-        })?
+        };
+        with_threads(threads, || caught(work))?
     }
 
     /// Begins a run in a new folder. [`Run::train`] does the rest, in whatever pool of threads it is called

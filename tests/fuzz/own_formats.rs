@@ -3,7 +3,7 @@
 //! Their seeds are made anew each time by the code under test, so they are always of today's version; those in tests/fuzz/seeds are files
 //! that were written once (`ELBO_FUZZ_WRITE_SEEDS=1` writes them again), with those of an older version good for nothing but to be refused.
 
-use elbo::data::LoadOptions;
+use elbo::data::{LoadOptions, load, write_npy_f32, write_npy_u8};
 use elbo::model::Vae;
 use elbo::storage::tensor_file::TensorFile;
 use elbo::train::{Config, Run, TrainOptions, Trainer, checkpoint};
@@ -88,6 +88,9 @@ fn images() -> elbo::data::Dataset {
 
 /// Whole files of today's version, for the folder of that name.
 pub fn seeds(folder: &str) -> Vec<Vec<u8>> {
+    if folder == "cache" {
+        return caches();
+    }
     let file = match folder {
         "model" => "model.safetensors",
         "checkpoint" => "checkpoint.safetensors",
@@ -112,4 +115,22 @@ pub fn seeds(folder: &str) -> Vec<Vec<u8>> {
         }
     }
     seeds
+}
+
+/// Two cache files: of bytes, and of floats.
+fn caches() -> Vec<Vec<u8>> {
+    let made = |name: &str| {
+        let work = tempfile::tempdir().unwrap();
+        let (array, cache) = (work.path().join("array.npy"), work.path().join("cache"));
+        let file = std::fs::File::create(&array).unwrap();
+        match name {
+            "bytes" => write_npy_u8(file, &[5, 4, 4], &[7; 80]).unwrap(),
+            _ => write_npy_f32(file, &[5, 4, 4], &[0.5; 80]).unwrap(),
+        }
+        let options = LoadOptions { cache: Some(cache.clone()), max_memory: 100, ..LoadOptions::default() };
+        load(&array, &options, &|_, _| ()).unwrap();
+        let made = cache.read_dir().unwrap().next().unwrap().unwrap().path();
+        std::fs::read(made).unwrap()
+    };
+    vec![made("bytes"), made("floats")]
 }

@@ -8,6 +8,8 @@ use std::process::{Command, Output, Stdio};
 pub fn elbo(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_elbo"));
     command.args(arguments).env_remove("ELBO_FAULT").stdin(Stdio::null());
+    // What is larger than --max-memory is kept here, not among the user's caches.
+    command.env("XDG_CACHE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"));
     command
 }
 

@@ -1,0 +1,115 @@
+//! Data larger than memory, on the built program: the same bits from the cache file as from memory, whatever happens to the file.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+
+use support::{elbo, message, stderr, stdout, text, work_folder, write_images};
+
+/// Less than twice the pixels, and enough for the small network.
+const LITTLE: &str = "6MB";
+
+/// Runs the program in a folder, with its cache there; it must end well. What it printed.
+#[track_caller]
+fn told(folder: &Path, line: &str) -> String {
+    let arguments: Vec<&str> = line.split_whitespace().collect();
+    let output =
+        elbo(&arguments).current_dir(folder).env("XDG_CACHE_HOME", folder.join("cache")).output().unwrap();
+    assert!(output.status.success(), "{line}: {}", stderr(&output));
+    stdout(&output) + &stderr(&output)
+}
+
+/// The cache files.
+fn caches(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = folder.join("cache/elbo").read_dir() else { return Vec::new() };
+    entries.map(|entry| entry.unwrap().path()).collect()
+}
+
+#[test]
+fn a_model_from_a_cache_file_is_the_model_from_memory() {
+    let folder = work_folder();
+    let folder = folder.path();
+    write_images(&folder.join("data.npy"), [12_000, 16, 16, 1]);
+    let train = "train --data data.npy --preset mlp --hidden 8 --latent 3 --batch 32 --seed 5 --augment flip --max-steps 20";
+    told(folder, &format!("{train} --out memory"));
+    assert!(caches(folder).is_empty(), "what fits is not written to a file");
+    let said = told(folder, &format!("{train} --out file --max-memory {LITTLE}"));
+    assert!(said.contains("2.9 MiB of pixels are more than half of --max-memory (5.7 MiB)"), "{said}");
+    assert!(said.contains("in a cache file"), "{said}");
+    let file = caches(folder).remove(0);
+    assert!(said.contains(text(&file)), "{said}");
+    let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
+    let written = || file.metadata().unwrap().modified().unwrap();
+    let before = written();
+    assert!(read("memory/model.safetensors") == read("file/model.safetensors"));
+    // Every command that goes through all images.
+    for run in ["memory", "file"] {
+        told(folder, &format!("encode {run} --out {run}.npy"));
+        told(folder, &format!("score {run} --out {run}.csv"));
+        std::fs::write(folder.join(format!("{run}.json")), told(folder, &format!("eval {run} --json")))
+            .unwrap();
+        told(folder, &format!("reconstruct {run} --out {run}.png"));
+        // The file is there, and its memory is the run's own setting.
+        told(folder, &format!("train --resume {run} --max-steps 40"));
+    }
+    let eval = |name: &str| String::from_utf8(read(name)).unwrap();
+    let number =
+        |text: &str| text.split("\"negative_elbo\":").nth(1).unwrap().split(',').next().unwrap().to_owned();
+    assert_eq!(number(&eval("memory.json")), number(&eval("file.json")));
+    assert!(read("memory.npy") == read("file.npy"));
+    assert!(read("memory.csv") == read("file.csv"));
+    assert!(read("memory.png") == read("file.png"));
+    assert!(read("memory/model.safetensors") == read("file/model.safetensors"));
+    assert_eq!((before, caches(folder).len()), (written(), 1), "one file for all of it, written once");
+    // A damaged file is written again.
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[1000] ^= 1;
+    std::fs::write(&file, &bytes).unwrap();
+    told(folder, "train --resume file --max-steps 45");
+    bytes[1000] ^= 1;
+    assert!(std::fs::read(&file).unwrap() == bytes);
+    // Other data are noticed, as they are in memory.
+    write_images(&folder.join("data.npy"), [11_999, 16, 16, 1]);
+    let refused = elbo(&["train", "--resume", "file", "--max-steps", "50"])
+        .current_dir(folder)
+        .env("XDG_CACHE_HOME", folder.join("cache"))
+        .output()
+        .unwrap();
+    assert!(message(&refused).contains("are not those that the run began with"));
+    assert_eq!(caches(folder).len(), 1);
+}
+
+#[test]
+fn a_full_disk_is_one_sentence_and_leaves_nothing() {
+    let folder = work_folder();
+    let folder = folder.path();
+    write_images(&folder.join("data.npy"), [100, 16, 16, 1]);
+    let info = |fault: &str| {
+        elbo(&["info", "data.npy", "--max-memory", "30KB"])
+            .current_dir(folder)
+            .env("XDG_CACHE_HOME", folder.join("cache"))
+            .env("ELBO_FAULT", fault)
+            .output()
+            .unwrap()
+    };
+    let mut failures = 0;
+    for call in 1.. {
+        let output = info(&format!("{call}:nospace"));
+        if output.status.success() {
+            break;
+        }
+        failures += 1;
+        let message = message(&output);
+        assert!(
+            message.contains("25600 bytes (25.0 KiB) of disk") && message.contains("XDG_CACHE_HOME"),
+            "{message}"
+        );
+        // The last call is the sync of the folder: by then the file is whole.
+        let whole =
+            caches(folder).iter().all(|file| file.extension().is_some_and(|ending| ending == "pixels"));
+        assert!(whole, "call {call}: {:?}", caches(folder));
+        let _ = std::fs::remove_dir_all(folder.join("cache"));
+    }
+    assert!(failures >= 5, "folders, the file, its writes, syncs and its name: {failures}");
+    assert!(stdout(&info("1000:nospace")).contains("100 images of 16×16"));
+}
