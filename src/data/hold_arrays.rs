@@ -17,6 +17,7 @@ use crate::tensor::ImageShape;
 use crate::{Error, Result};
 use rayon::prelude::*;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// An array that is open.
 struct Opened<'s> {
@@ -39,7 +40,12 @@ impl<'s> Opened<'s> {
 ///
 /// # Errors
 /// If they are damaged, do not fit each other, or take more memory than allowed.
-pub(crate) fn hold(source: &ArraySource<'_>, options: &LoadOptions, budget: &mut Budget) -> Result<Held> {
+pub(crate) fn hold(
+    source: &ArraySource<'_>,
+    options: &LoadOptions,
+    budget: &mut Budget,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<Held> {
     let path = &source.path;
     let open = |part: &'_ Option<ArrayPart<'_>>| -> Result<Vec<Header>> {
         part.iter().map(|part| part.images.open().map(|(header, _)| header)).collect()
@@ -48,9 +54,15 @@ pub(crate) fn hold(source: &ArraySource<'_>, options: &LoadOptions, budget: &mut
     let headers = [open(&parts.train)?, open(&parts.validation)?, open(&parts.test)?].concat();
     let numbers = numbers(&headers, path)?;
     let mut notes = source.notes.clone();
-    let mut train =
-        read([&parts.train, &parts.validation].into_iter().flatten(), numbers, options, budget, path)?;
-    let mut test = read(parts.test.iter(), numbers, options, budget, path)?;
+    let mut train = read(
+        [&parts.train, &parts.validation].into_iter().flatten(),
+        numbers,
+        options,
+        budget,
+        path,
+        progress,
+    )?;
+    let mut test = read(parts.test.iter(), numbers, options, budget, path, progress)?;
     if let (Some(train), Some(test)) = (&train, &test) {
         let (a, b) = (train.shape(), test.shape());
         if a != b && (options.size.is_none() || a.channels != b.channels) {
@@ -128,6 +140,7 @@ fn read<'s>(
     options: &LoadOptions,
     budget: &mut Budget,
     path: &Path,
+    progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Option<Images>> {
     let mut opened = Vec::new();
     let bytes = matches!(numbers, Numbers::Bits | Numbers::Bytes);
@@ -149,12 +162,21 @@ fn read<'s>(
     let size = checked_size(count, shape).ok_or_else(|| {
         Error::data(path, format!("its {count} images of {shape} are larger than any memory"))
     })?;
+    let (done, each) =
+        (AtomicU64::new(0), opened.iter().map(|one| one.header.kind.bytes()).max().unwrap_or(1));
+    let each = (each * shape.len()).max(1) as u64;
+    let watch = |bytes: u64| {
+        let before = done.fetch_add(bytes, Ordering::Relaxed);
+        if before / each < (before + bytes) / each {
+            progress(((before + bytes) / each) as usize, count);
+        }
+    };
     let pixels = if bytes {
         let mut values = zeros(size, path)?;
         let mut rest = &mut values[..];
         for Opened { header, view, stream } in opened {
             let (own, others) = rest.split_at_mut(view.count * shape.len());
-            array::read_bytes(stream, &header, &view.axes, own)?;
+            array::read_bytes(stream.watched(&watch), &header, &view.axes, own)?;
             rest = others;
         }
         Pixels::U8(values)
@@ -163,7 +185,7 @@ fn read<'s>(
         let mut rest = &mut values[..];
         for Opened { header, view, stream } in opened {
             let (own, others) = rest.split_at_mut(view.count * shape.len());
-            array::read_floats(stream, &header, &view.axes, own)?;
+            array::read_floats(stream.watched(&watch), &header, &view.axes, own)?;
             rest = others;
         }
         Pixels::F32(values)

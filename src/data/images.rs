@@ -110,6 +110,14 @@ impl Images {
         self.height * self.width * self.channels
     }
 
+    /// The bytes of memory that the pixels take.
+    pub(crate) fn bytes(&self) -> usize {
+        match &self.pixels {
+            Pixels::U8(values) => size_of_val(&values[..]),
+            Pixels::F32(values) => size_of_val(&values[..]),
+        }
+    }
+
     /// Image `index`, height·width·channels values.
     pub fn image(&self, index: usize) -> Image<'_> {
         let at = index * self.image_len()..(index + 1) * self.image_len();

@@ -53,6 +53,8 @@ pub struct Config {
     pub hidden: Option<Vec<usize>>,
     /// Residual blocks after each halving; `None` for the preset's own.
     pub blocks: Option<usize>,
+    /// The model whose weights the run begins with, as an absolute path: a run folder or a model file.
+    pub start_from: Option<PathBuf>,
     /// Whether the decoder uses the encoder's weights.
     pub tie_weights: bool,
     /// Whether encoder and decoder are given the label of each image.
@@ -113,6 +115,7 @@ impl Default for Config {
             widths: None,
             hidden: None,
             blocks: None,
+            start_from: None,
             tie_weights: false,
             conditional: false,
             likelihood: preset.default_likelihood(),
@@ -159,6 +162,8 @@ impl Config {
             widths: o.channels.clone(),
             hidden: o.hidden.clone(),
             blocks: o.blocks,
+            // The run may be repeated or resumed from another folder.
+            start_from: o.start_from.clone().map(|path| std::path::absolute(&path).unwrap_or(path)),
             tie_weights: o.tie_weights.unwrap_or(defaults.tie_weights),
             conditional: o.conditional.unwrap_or(defaults.conditional),
             likelihood: likelihood(o, preset)?,
@@ -325,6 +330,7 @@ impl Config {
                 latent: Some(self.latent),
                 channels: self.widths.clone(),
                 hidden: self.hidden.clone(),
+                start_from: self.start_from.clone(),
                 tie_weights: Some(self.tie_weights),
                 conditional: self.conditional.then_some(true),
                 likelihood: Some(likelihood.name().into()),
