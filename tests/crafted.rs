@@ -197,8 +197,8 @@ fn training_keeps_to_its_memory_and_resumes_with_the_same() {
         let command = format!("train --data {} --out {} {options}", text(&data), text(&out));
         run(&command.split(' ').collect::<Vec<_>>())
     };
-    // 64·4096·2 weights and some more, each as twelve numbers or so: 26 MiB. The last are refused before their 17 GB are made.
-    for (memory, hidden) in [("10MB", "4096"), ("20MB", "4096"), ("8GiB", "65536,65536")] {
+    // 64·4096·2 weights and some more, each as five numbers or so, and the program itself: 19 MiB. The last are refused before their 17 GB are made.
+    for (memory, hidden) in [("10MB", "4096"), ("15MB", "4096"), ("8GiB", "65536,65536")] {
         let message = message(&train(memory, hidden));
         assert!(
             message.contains("this training takes") && message.contains("--max-memory allows"),
