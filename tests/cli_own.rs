@@ -5,6 +5,8 @@ mod support;
 
 use std::path::Path;
 
+use elbo::data::{Binarize, Filler, LoadOptions, Span, load};
+use elbo::generate::inpaint::{Given, Half, Inpaint, Mask};
 use support::{elbo, message, stderr, stdout, text, work_folder, write_images};
 
 /// Runs the program in a folder; it must end well. What it printed, on standard output and on standard error.
@@ -123,6 +125,165 @@ fn codes_and_sheets_are_of_the_images_as_the_run_binarized_them() {
     assert!(text.contains("seed = 5"), "{text}");
     std::fs::write(&config, text.replace("seed = 5", "seed = 0")).unwrap();
     assert!(five != encoded("zero.npy"));
+}
+
+#[test]
+fn noisy_images_are_binarized_as_the_run_binarized_them() {
+    let folder = work_folder();
+    let folder = folder.path();
+    train(folder, 40, &["--max-steps", "1", "--binarize", "static", "--seed", "5"]);
+    let bytes = |name: &str| std::fs::read(folder.join(name)).unwrap();
+    told(folder, &["reconstruct", "--out", "plain.npy"]);
+    told(folder, &["reconstruct", "--noise", "0", "--out", "zero.npy"]);
+    assert!(bytes("plain.npy") == bytes("zero.npy"), "no noise is no change");
+    told(folder, &["reconstruct", "--noise", "0.3", "--count", "3", "--out", "sheet.png"]);
+    // Three tiles of 48 pixels with 2 between them: the noisy input is as black and white as the original.
+    let sheet = load(folder.join("sheet.png"), &LoadOptions::default(), &|_, _| ()).unwrap().train;
+    let pixels = sheet.to_bytes(0);
+    let tile = |column: usize| {
+        let row = |y: usize| &pixels[y * sheet.width + 2 + 50 * column..][..48];
+        (2..50).flat_map(row).copied().collect::<Vec<u8>>()
+    };
+    let grey = |tile: &[u8]| tile.iter().filter(|&&v| v != 0 && v != 255).count();
+    assert_eq!((grey(&tile(0)), grey(&tile(1))), (0, 0));
+    assert!(grey(&tile(2)) > 0 && tile(0) != tile(1));
+}
+
+#[test]
+fn what_inpainting_shows_the_model_is_binarized_with_the_runs_seed() {
+    let folder = work_folder();
+    let folder = folder.path();
+    train(folder, 40, &["--max-steps", "1", "--binarize", "static", "--seed", "5", "--valid", "0"]);
+    let common = ["inpaint", "--half", "left", "--mean", "--steps", "1", "--images", "2,9"];
+    told(folder, &[&common[..], &["--out", "a.npy"]].concat());
+    let model = elbo::Vae::load(folder.join("runs/one/model.safetensors")).unwrap();
+    let images = load(folder.join("data.npy"), &LoadOptions::default(), &|_, _| ()).unwrap().train;
+    let filler = Filler { span: Span::Unit, binarize: Some(Binarize::Static), seed: 5 };
+    let mut values = vec![0.0; 2 * 64];
+    filler.fill(&images, &[2, 9], 0, &mut values);
+    let given = Given { values: &values, labels: &[], indices: &[2, 9], filler: &filler };
+    let filling = Inpaint { steps: 1, draw: false, seed: 0 };
+    let mask = Mask::half((8, 8), Half::Left).unwrap();
+    let stages = filling.run(&mut elbo::model::Codec::new(&model), &given, &mask).unwrap();
+    support::write_floats(&folder.join("b.npy"), &[2, 8, 8, 1], &stages[0]);
+    let floats = |name: &str| {
+        let bytes = std::fs::read(folder.join(name)).unwrap();
+        bytes[bytes.len() - 4 * 128..].to_vec()
+    };
+    assert!(floats("a.npy") == floats("b.npy"));
+}
+
+#[test]
+fn codes_of_each_split_come_with_a_table() {
+    let folder = work_folder();
+    let folder = folder.path();
+    for (class, count) in [("a", 14), ("b,c", 10)] {
+        std::fs::create_dir_all(folder.join("pictures").join(class)).unwrap();
+        for at in 0..count {
+            let pixels: Vec<u8> = (0..64).map(|i| (i * (at + 2) * class.len() % 256) as u8).collect();
+            let mut file =
+                std::fs::File::create(folder.join(format!("pictures/{class}/{at:02}.png"))).unwrap();
+            elbo::data::write_png(&mut file, &pixels, 8, 8, 1).unwrap();
+        }
+    }
+    let options = "train --data pictures --preset mlp --hidden 8 --latent 2 --valid 4 --batch 5 --max-steps 2 --out runs/one";
+    told(folder, &options.split(' ').collect::<Vec<_>>());
+    let encode = |split: &str, more: &[&str]| {
+        let out = format!("{split}.npy");
+        let (printed, _) = told(folder, &[&["encode", "--split", split, "--out", &out], more].concat());
+        has(&printed, &[&format!("wrote {split}.csv")]);
+        let table = std::fs::read_to_string(folder.join(format!("{split}.csv"))).unwrap();
+        let codes = elbo::data::read_matrix(&folder.join(out), 1 << 20).unwrap();
+        let rows: Vec<String> = table.lines().map(str::to_owned).collect();
+        assert_eq!(rows[0], "row,file,label,split,index");
+        assert_eq!(rows.len() - 1, codes.rows);
+        let code = |row: usize| codes.values[row * 2..row * 2 + 2].to_vec();
+        // Without the row's number, which is checked.
+        let parse = |(at, line): (usize, &String)| {
+            (line.strip_prefix(&format!("{at},")).unwrap().to_owned(), code(at))
+        };
+        rows[1..].iter().enumerate().map(parse).collect::<Vec<_>>()
+    };
+    let [train, valid, all] = ["train", "valid", "all"].map(|split| encode(split, &[]));
+    assert_eq!((train.len(), valid.len(), all.len()), (20, 4, 24));
+    let mut both = [train, valid].concat();
+    both.sort_by_key(|(line, _)| line.rsplit(',').next().unwrap().parse::<usize>().unwrap());
+    assert_eq!(both, all);
+    assert!(
+        all[0].0.ends_with("/pictures/a/00.png,a,train,0")
+            || all[0].0.ends_with("/pictures/a/00.png,a,valid,0"),
+        "{}",
+        all[0].0
+    );
+    assert!(all[14].0.contains("/pictures/b,c/00.png\",\"b,c\","), "{}", all[14].0);
+    assert_eq!(all.iter().filter(|(line, _)| line.contains(",valid,")).count(), 4);
+    std::fs::remove_file(folder.join("all.npy")).unwrap();
+    std::fs::remove_file(folder.join("all.csv")).unwrap();
+    assert_eq!(encode("all", &["--count", "3"])[..], all[..3]);
+    let refused =
+        elbo(&["encode", "--split", "test", "--out", "t.npy"]).current_dir(folder).output().unwrap();
+    has(&message(&refused), &["--split test", "has no test images", "--split all"]);
+    assert!(!folder.join("t.npy").exists() && !folder.join("t.csv").exists());
+    let again = elbo(&["encode", "--split", "valid", "--out", "v.npy", "--table", "valid.csv"])
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    has(&message(&again), &["valid.csv"]);
+}
+
+#[test]
+fn a_training_begins_with_the_weights_of_a_model() {
+    let folder = work_folder();
+    let folder = folder.path();
+    train(folder, 40, &["--max-steps", "6", "--valid", "0"]);
+    let network = ["train", "--data", "data.npy", "--preset", "mlp", "--hidden", "16", "--valid", "0"];
+    let begin = |out: &str, more: &[&str]| {
+        elbo(&[&network[..], &["--start-from", "runs/one", "--out", out], more].concat())
+            .current_dir(folder)
+            .output()
+            .unwrap()
+    };
+    let good = |out: &str, more: &[&str]| {
+        let output = begin(out, &[&["--latent", "4"], more].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+    };
+    // A step that is too small to move a weight leaves the model as it was.
+    good("runs/still", &["--max-steps", "1", "--lr", "1e-30"]);
+    let weights = |run: &str| elbo::Vae::load(folder.join(run).join("model.safetensors")).unwrap().parameters;
+    assert!(weights("runs/one") == weights("runs/still"));
+    good("runs/moved", &["--epochs", "4", "--batch", "20"]);
+    good("runs/half", &["--epochs", "4", "--batch", "20", "--max-steps", "3"]);
+    assert!(weights("runs/one") != weights("runs/moved"));
+    // The path is part of what a run is: it is in its configuration, and a change to it is noticed.
+    let config = folder.join("runs/half/config.toml");
+    let toml = std::fs::read_to_string(&config).unwrap();
+    has(&toml, &["start-from = \"/", "runs/one\""]);
+    std::fs::write(&config, toml.replace("runs/one\"", "runs/two\"")).unwrap();
+    let resumed = elbo(&["train", "--resume", "runs/half"]).current_dir(folder).output().unwrap();
+    has(&message(&resumed), &["start-from", "config.toml"]);
+    std::fs::write(&config, toml).unwrap();
+    // Networks that differ, each part named.
+    for (options, words) in [
+        (&["--latent", "3"][..], &["--start-from", "--latent 4 instead of 3"][..]),
+        (
+            &["--latent", "5", "--likelihood", "laplace"],
+            &["--latent 4 instead of 5, --likelihood bernoulli instead of laplace"],
+        ),
+        (&["--latent", "4", "--size", "9"], &["images of 8×8×1 instead of 9×9×1"]),
+        (&["--latent", "4", "--tie-weights"], &["--tie-weights no instead of yes"]),
+    ] {
+        has(&message(&begin("runs/bad", options)), words);
+        assert!(!folder.join("runs/bad").exists());
+    }
+    let none = elbo(&["train", "--data", "data.npy", "--start-from", "nowhere", "--out", "runs/bad"])
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    has(&message(&none), &["nowhere"]);
+    // A resumed run has its weights from its checkpoint, and ends as one that was not interrupted.
+    std::fs::remove_dir_all(folder.join("runs/one")).unwrap();
+    told(folder, &["train", "--resume", "runs/half"]);
+    support::assert_same(&folder.join("runs/half"), &folder.join("runs/moved"), "resumed after --start-from");
 }
 
 #[test]

@@ -151,6 +151,41 @@ fn more_pictures_than_memory_are_refused_before_they_are_made() {
 }
 
 #[test]
+fn pictures_made_from_images_keep_to_the_memory() {
+    let folder = work_folder();
+    let [data, run, out, packed] =
+        ["images.npy", "run", "out.png", "out.elbo"].map(|name| folder.path().join(name));
+    write_images(&data, [5000, 8, 8, 1]);
+    let options = "--preset mlp --hidden 8 --latent 2 --likelihood beta-binomial --max-steps 2 --valid 0";
+    let arguments = format!("train --data {} --out {} {options}", text(&data), text(&run));
+    succeed(&arguments.split_whitespace().collect::<Vec<_>>());
+    let (run, many) = (text(&run), (0..400).map(|i| i.to_string()).collect::<Vec<_>>().join(","));
+    let strengths = vec!["1"; 300].join(",");
+    for (command, out, expected) in [
+        (format!("reconstruct {run} --count 5000"), &out, "10000 pictures of 8×8×1 take"),
+        (format!("reconstruct {run} --count 5000 --noise 0.1"), &out, "15000 pictures of 8×8×1 take"),
+        (
+            format!("edit {run} --without {0} --with {0} --strength {strengths}", text(&data)),
+            &out,
+            "2408 pictures of 8×8×1 take",
+        ),
+        (format!("inpaint {run} --half left --images {many}"), &out, "3200 pictures of 8×8×1 take"),
+        (format!("compress {run}"), &packed, "compressing 5000 images takes"),
+    ] {
+        let arguments = |memory| -> Vec<String> {
+            let more = ["--out", text(out), "--max-memory", memory];
+            command.split(' ').chain(more).map(str::to_owned).collect()
+        };
+        let limited = arguments("1300KB");
+        let message = refused(&limited.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(message.contains(expected), "{command}: {message}");
+        assert!(message.contains("that --max-memory allows") && !out.exists(), "{command}: {message}");
+        succeed(&arguments("100MB").iter().map(String::as_str).collect::<Vec<_>>());
+        std::fs::remove_file(out).unwrap();
+    }
+}
+
+#[test]
 fn training_keeps_to_its_memory_and_resumes_with_the_same() {
     let folder = work_folder();
     let [data, out] = ["images.npy", "run"].map(|name| folder.path().join(name));
@@ -162,8 +197,8 @@ fn training_keeps_to_its_memory_and_resumes_with_the_same() {
         let command = format!("train --data {} --out {} {options}", text(&data), text(&out));
         run(&command.split(' ').collect::<Vec<_>>())
     };
-    // 64·4096·2 weights and some more, each as twelve numbers or so: 26 MiB. The last are refused before their 17 GB are made.
-    for (memory, hidden) in [("10MB", "4096"), ("20MB", "4096"), ("8GiB", "65536,65536")] {
+    // 64·4096·2 weights and some more, each as five numbers or so, and the program itself: 19 MiB. The last are refused before their 17 GB are made.
+    for (memory, hidden) in [("10MB", "4096"), ("15MB", "4096"), ("8GiB", "65536,65536")] {
         let message = message(&train(memory, hidden));
         assert!(
             message.contains("this training takes") && message.contains("--max-memory allows"),

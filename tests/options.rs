@@ -382,3 +382,41 @@ fn a_likelihood_or_network_that_does_not_fit_the_data_is_refused_with_nothing_wr
         assert!(!out.exists(), "{options:?} wrote something");
     }
 }
+
+#[test]
+fn options_stand_under_headings() {
+    let help = |command: &str| succeed(&[command, "--help"]);
+    let train = help("train");
+    let places: Vec<usize> = ["\nOptions:", "\nImages:", "\nNetwork:", "\nObjective:", "\nTraining:"]
+        .map(|heading| train.find(heading).unwrap_or_else(|| panic!("no {heading}: {train}")))
+        .to_vec();
+    for (heading, option) in [
+        (0, "--resume"),
+        (1, "--data"),
+        (1, "--augment"),
+        (2, "--preset"),
+        (2, "--start-from"),
+        (3, "--free-bits"),
+        (4, "--lr-warmup"),
+    ] {
+        let at = train.find(&format!("{option} <")).unwrap_or_else(|| panic!("no {option}: {train}"));
+        let above = places.iter().filter(|&&place| place < at).max().unwrap();
+        assert_eq!(*above, places[heading], "{option}");
+    }
+    for command in [
+        "sample",
+        "reconstruct",
+        "encode",
+        "interpolate",
+        "traverse",
+        "edit",
+        "inpaint",
+        "score",
+        "eval",
+        "compress",
+    ] {
+        let text = help(command);
+        let (own, images) = (text.find("\nOptions:").unwrap(), text.find("\nImages:").unwrap());
+        assert!(own < images && text.find("--max-memory").unwrap() > images, "{command}: {text}");
+    }
+}

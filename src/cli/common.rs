@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::data::{Binarize, Dataset, LoadOptions, Part, Range, excess};
+use crate::data::{Binarize, Dataset, Images, LoadOptions, Part, Range, excess};
 use crate::error::{Error, Result};
 use crate::evaluate::RunSplit;
 use crate::model::Vae;
@@ -25,6 +25,23 @@ pub(super) const RUNS: &str = "runs";
 pub(super) enum Ending {
     Done,
     Interrupted,
+}
+
+/// Does some work with a progress bar if standard error is a terminal.
+pub(super) fn with_progress<R>(
+    what: &'static str,
+    total: u64,
+    work: impl FnOnce(&(dyn Fn(usize) + Sync)) -> R,
+) -> R {
+    let bar = ProgressBar::new(total);
+    if !std::io::stderr().is_terminal() {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    bar.set_style(ProgressStyle::with_template("{msg} {bar:30} {pos}/{len}").expect("a template"));
+    bar.set_message(what);
+    let result = work(&|done| bar.inc(done as u64));
+    bar.finish_and_clear();
+    result
 }
 
 /// Loads images with a progress bar where standard error is a terminal, and prints what a person should know about them.
@@ -87,20 +104,35 @@ impl Opened {
         Ok(Self { model, path, config, max_memory })
     }
 
-    /// Whether `--max-memory` allows `pictures` of the model's size, held as numbers `copies` times and drawn on a sheet, beside the model
-    /// itself. `help` says what asks for fewer.
+    /// Whether `--max-memory` allows so many bytes beside the model itself. `what` begins the message, as "8 pictures take"; `help` says
+    /// what asks for less.
     ///
     /// # Errors
     /// If it does not.
-    pub(super) fn room_for(&self, pictures: usize, copies: usize, help: &str) -> Result<()> {
-        let c = self.model.config();
-        let each = 4 * (c.latent + copies * c.pixels()) + Picture::bytes_of(c.image());
-        let needed = (pictures as u64).saturating_mul(each as u64).saturating_add(self.model.memory());
-        let what = format!("{pictures} pictures of {} take", c.image());
-        match excess(&what, needed, self.max_memory) {
+    pub(super) fn room_for(&self, bytes: u64, what: &str, help: &str) -> Result<()> {
+        match excess(what, bytes.saturating_add(self.model.memory()), self.max_memory) {
             Some(message) => Err(Error::config(format!("{message}; {help} helps"))),
             None => Ok(()),
         }
+    }
+
+    /// Whether `--max-memory` allows `pictures` of the model's size, held as numbers `copies` times, and drawn on a sheet; `beside` bytes are
+    /// held already.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub(super) fn room_for_pictures(
+        &self,
+        beside: u64,
+        (pictures, copies): (usize, usize),
+        are_drawn: bool,
+        help: &str,
+    ) -> Result<()> {
+        let c = self.model.config();
+        let drawn = if are_drawn { Picture::bytes_of(c.image()) } else { 0 };
+        let each = (4 * (c.latent + copies * c.pixels()) + drawn) as u64;
+        let bytes = (pictures as u64).saturating_mul(each).saturating_add(beside);
+        self.room_for(bytes, &format!("{pictures} pictures of {} take", c.image()), help)
     }
 
     /// What `--max-memory` allows, in bytes.
@@ -190,6 +222,8 @@ impl Opened {
         // Without training images there is nothing to split; a conditional model changes the labels, so the comparison comes first.
         let own = self.config.as_ref().filter(|_| self.is_own(options) && data.train.count > 0);
         let split = own.and_then(|config| self.split(config, &data, load.max_memory));
+        let bytes = data.test.iter().chain([&data.train]).map(Images::memory).sum();
+        self.room_for(bytes, "the model and the images take", "a --data of fewer images")?;
         self.model.config().relabel(&mut data)?;
         for images in
             [Some(&data.train), data.test.as_ref()].into_iter().flatten().filter(|images| images.count > 0)

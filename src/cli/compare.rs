@@ -92,7 +92,7 @@ impl Compare {
 
     /// The sheet of samples of a run.
     fn samples(&self, opened: &Opened) -> Result<Vec<u8>> {
-        opened.room_for(PICTURES, 1, "a larger --max-memory")?;
+        opened.room_for_pictures(0, (PICTURES, 1), true, "a larger --max-memory")?;
         let samples = opened.model.sample(PICTURES, self.seed);
         Ok(Picture::sheet(&samples, opened.model.config().image(), COLUMNS).to_png())
     }

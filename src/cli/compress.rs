@@ -1,13 +1,13 @@
 //! `elbo compress`: images into a small file that gives them back byte for byte.
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::common::{Ending, Opened};
-use crate::compress::{CompressOptions, Compressed, Contents, DecompressOptions, check_model, compress};
+use super::common::{Ending, Opened, with_progress};
+use crate::compress::{
+    CompressOptions, Compressed, Contents, DecompressOptions, check_model, compress, memory,
+};
 use crate::data::{Images, Labels, Part};
 use crate::error::{Error, Result};
 use crate::storage::atomic::{refuse_existing, write_new};
@@ -88,6 +88,12 @@ impl Compress {
             with_model: self.with_model,
             lossy: self.lossy.then_some(self.step),
         };
+        let bytes = images.memory() + memory(&opened.model, &images, &options, !self.no_verify);
+        opened.room_for(
+            bytes,
+            &format!("compressing {} images takes", images.count),
+            "a part of them at a time",
+        )?;
         let start = std::time::Instant::now();
         let file = with_progress("compressing", images.count as u64, |progress| {
             with_threads(self.threads, || compress(&opened.model, &contents, &options, progress))?
@@ -169,21 +175,4 @@ fn not_verified(out: &Path) -> Error {
         "the images that were decoded from it are not the same: it cannot be relied on; remove it, and report this as a bug, or look for \
          faulty memory",
     )
-}
-
-/// Does some work with a progress bar if standard error is a terminal.
-pub(super) fn with_progress<R>(
-    what: &'static str,
-    total: u64,
-    work: impl FnOnce(&(dyn Fn(usize) + Sync)) -> R,
-) -> R {
-    let bar = ProgressBar::new(total);
-    if !std::io::stderr().is_terminal() {
-        bar.set_draw_target(ProgressDrawTarget::hidden());
-    }
-    bar.set_style(ProgressStyle::with_template("{msg} {bar:30} {pos}/{len}").expect("a template"));
-    bar.set_message(what);
-    let result = work(&|done| bar.inc(done as u64));
-    bar.finish_and_clear();
-    result
 }

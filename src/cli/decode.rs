@@ -66,7 +66,7 @@ impl Decode {
                 ),
             ));
         }
-        opened.room_for(codes.rows, 1, "decoding a part of the codes at a time")?;
+        output.room_for(&opened, 0, (codes.rows, 1), "decoding a part of the codes at a time")?;
         let labels = label_of_all(opened.model.config(), self.label.as_deref(), codes.rows)?;
         let pictures = Codec::new(&opened.model).decode_as(&codes.values, &labels);
         output.write(&pictures, opened.model.config().image(), self.columns)?;

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::common::{Ending, Opened};
-use super::compress::with_progress;
+use super::common::{Ending, Opened, with_progress};
 use super::pictures::refuse_other;
 use crate::compress::{Compressed, DecompressOptions, Decompressed};
 use crate::data::{Image, write_npy_u8, write_png};

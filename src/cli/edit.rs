@@ -78,6 +78,10 @@ impl Edit {
         let opened = Opened::new(self.run.as_deref(), self.data.load_options()?.max_memory)?;
         let (latent, mut codec) = (opened.model.config().latent, Codec::new(&opened.model));
         let shown = Shown::new(&opened, &self.data, self.label.as_deref())?;
+        let count = self.images.as_ref().map_or(shown.len().min(DEFAULT_IMAGES), Vec::len);
+        let pictures = count.saturating_mul(self.strength.len() + 1);
+        let beside = shown.bytes(&opened, shown.len());
+        output.room_for(&opened, beside, (pictures, 2), "fewer --images or --strength")?;
         let mut first: Vec<usize> = (0..shown.len().min(DEFAULT_IMAGES)).collect();
         let direction = match (&self.from_label, &self.to_label, &self.without, &self.with) {
             (Some(from), Some(to), _, _) => {
@@ -97,6 +101,12 @@ impl Edit {
                 let mut codes = |path: &Path| -> Result<Vec<f32>> {
                     let options = DataOptions { data: Some(path.into()), ..self.data.clone() };
                     let examples = Shown::new(&opened, &options, self.label.as_deref())?;
+                    let bytes = beside + examples.bytes(&opened, examples.len());
+                    opened.room_for(
+                        bytes,
+                        "the images and the examples take",
+                        "a folder of fewer examples",
+                    )?;
                     Ok(examples.encode(&mut codec, &examples.indices).mu)
                 };
                 attribute(&codes(without)?, &codes(with)?, latent)?

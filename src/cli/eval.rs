@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::common::{Ending, Loaded, Opened};
+use super::common::{Ending, Loaded, Opened, with_progress};
 use crate::data::{Filler, Part};
 use crate::error::{Error, Result};
 use crate::evaluate::judged::{Judged, Which};
 use crate::evaluate::judgement::{ENOUGH_IMAGES, Evaluator, Judgement};
 use crate::evaluate::measures::{
-    ImportanceBound, NeighbourAccuracy, SampleDistances, importance_bound, neighbour_accuracy,
+    ImportanceBound, NeighbourAccuracy, SampleDistances, encode, importance_bound, neighbour_accuracy,
     reconstruction_quality, sample_distances,
 };
 use crate::evaluate::quality::Quality;
@@ -96,20 +96,31 @@ impl Eval {
 
         let objective = Objective::ELBO;
         let mut evaluator = Evaluator::new(model, BATCH);
-        let mut judgement = evaluator.judge(model, images, indices, &filler, &objective);
+        let all = indices.len() as u64;
+        let mut judgement = with_progress("judging", all, |progress| {
+            evaluator.judge(model, images, indices, &filler, &objective, progress)
+        });
         if indices.len() < ENOUGH_IMAGES && judged.train.len() > indices.len() {
             let train = &judged.train[..judged.train.len().min(MOST_FOR_ACTIVITY)];
             let train_images = judged.train_labelled(model.config())?;
-            let more = evaluator.judge(model, train_images, train, &filler, &objective);
+            let more = evaluator.judge(model, train_images, train, &filler, &objective, &|_| ());
             judgement = judgement.with_activity_of(more);
         }
         let mut codec = Codec::new(model);
-        let codes = codec.encode_with(images, indices, &filler);
-        let quality = reconstruction_quality(&mut codec, &codes, images, indices, &filler);
-        let neighbours = neighbour_accuracy(&mut codec, &judged, &codes, &filler);
+        let codes =
+            with_progress("encoding", all, |progress| encode(&mut codec, images, indices, &filler, progress));
+        let quality = with_progress("reconstructing", all, |progress| {
+            reconstruction_quality(&mut codec, &codes, images, indices, &filler, progress)
+        });
+        let neighbours = with_progress("comparing codes", judged.train.len() as u64, |progress| {
+            neighbour_accuracy(&mut codec, &judged, &codes, &filler, progress)
+        });
         let bits = |nats: f64| model.config().likelihood.bits_per_dim(nats, model.config().pixels());
-        let importance =
-            self.importance.map(|k| importance_bound(model, &codes, images, indices, &filler, k));
+        let importance = self.importance.map(|k| {
+            with_progress("importance-weighted bound", all, |progress| {
+                importance_bound(model, &codes, images, indices, &filler, k, progress)
+            })
+        });
         let distances = match self.samples {
             None => None,
             Some(samples) => {
@@ -118,7 +129,13 @@ impl Eval {
                         "note: no mixture is fitted to this model yet; `elbo sample --prior gmm` fits one"
                     );
                 }
-                let found = sample_distances(&mut codec, &judged, &filler, mixture, samples)?;
+                // Real images, reconstructions and the floor, and what is drawn from each prior.
+                let references = judged.train.len().min(samples);
+                let drawn = samples.saturating_mul(1 + usize::from(mixture.is_some()));
+                let pictures = (indices.len() + 2 * references).saturating_add(drawn);
+                let found = with_progress("comparing samples", pictures as u64, |progress| {
+                    sample_distances(&mut codec, &judged, &filler, mixture, samples, progress)
+                })?;
                 if found.references < samples {
                     eprintln!(
                         "note: there are {} training images, fewer than --samples {samples}; the distances of reconstructions and of the \

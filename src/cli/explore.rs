@@ -52,7 +52,7 @@ impl Explore {
         let shown = Shown::new(&opened, &self.data, self.label.as_deref())?.take(asked, Some(MEASURED))?;
         let count = self.count.unwrap_or(Images::default_count(config)).min(shown.len());
         // The pictures, their thumbnails, and the page with them.
-        opened.room_for(count, 3, "a smaller --count")?;
+        opened.room_for_pictures(0, (count, 3), true, "a smaller --count")?;
         let codes = shown.encode(&mut Codec::new(&opened.model), &shown.indices);
         let on_map = &shown.indices[..count];
         let images = Images {

@@ -8,7 +8,7 @@ use super::common::{Ending, Opened, named_values};
 use super::pictures::{Output, Shown, interleave};
 use crate::data::{Color, LoadOptions};
 use crate::error::{Error, Result};
-use crate::generate::inpaint::{Half, Inpaint as Filling, Mask};
+use crate::generate::inpaint::{Given, Half, Inpaint as Filling, Mask};
 use crate::model::Codec;
 use crate::tensor::ImageShape;
 use crate::train::DataOptions;
@@ -81,10 +81,16 @@ impl Inpaint {
         let shown = Shown::new(&opened, &self.data, self.label.as_deref())?;
         let first: Vec<usize> = (0..shown.len().min(8)).collect();
         let indices = shown.at(self.images.as_deref().unwrap_or(&first))?;
-        let originals = shown.pictures(&indices);
         let filling = Filling { steps: self.steps, draw: !self.mean, seed: self.seed };
-        let stages =
-            filling.run(&mut Codec::new(&opened.model), &originals, &shown.numbers(&indices), &mask)?;
+        // Image, covered image and stages; beside them the image as it stands and what the model gets and makes of it.
+        let pictures = indices.len().saturating_mul(2 + filling.stages().len());
+        let working = indices.len() as u64 * 3 * 4 * size.len() as u64;
+        let beside = shown.bytes(&opened, indices.len()) + working;
+        output.room_for(&opened, beside, (pictures, 2), "fewer --images or --steps")?;
+        let originals = shown.pictures(&indices);
+        let labels = shown.numbers(&indices);
+        let given = Given { values: &originals, labels: &labels, indices: &indices, filler: &shown.filler };
+        let stages = filling.run(&mut Codec::new(&opened.model), &given, &mask)?;
         match (&output, stages.last()) {
             (Output::Png(_), _) => {
                 let covered = mask.cover(&originals, channels, UNKNOWN);

@@ -62,7 +62,8 @@ impl Interpolate {
             ));
         }
         // Each path is drawn, laid out on the sheet and collected.
-        opened.room_for(self.steps.saturating_mul(count - 1), 3, "a smaller --steps")?;
+        let pictures = self.steps.saturating_mul(count - 1);
+        output.room_for(&opened, 0, (pictures, 3), "a smaller --steps")?;
         let (mut paths, mut sheet) = (Vec::new(), Vec::new());
         for pair in 0..count - 1 {
             let (a, b) = (&codes[pair * latent..][..latent], &codes[(pair + 1) * latent..][..latent]);

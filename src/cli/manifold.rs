@@ -66,7 +66,7 @@ impl Manifold {
             }
         };
         let pictures = self.side.saturating_mul(if latent == 1 { 1 } else { self.side });
-        opened.room_for(pictures, 1, "a smaller --side")?;
+        output.room_for(&opened, 0, (pictures, 1), "a smaller --side")?;
         let label = self.label.as_deref().map(|label| opened.model.config().label(label)).transpose()?;
         let pictures = draw_grid(&mut Codec::new(&opened.model), axes, self.side, label)?;
         output.write(&pictures, opened.model.config().image(), self.side)?;

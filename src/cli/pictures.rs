@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::common::{Loaded, Opened};
-use crate::data::{Filler, Images, Labels, Part, Span, write_npy_f32, write_png};
+use crate::data::{Dataset, Filler, Images, Labels, Part, Span, Split, write_npy_f32, write_png};
 use crate::error::{Error, Result};
-use crate::evaluate::judged::{Judged, Which};
+use crate::evaluate::judged::{Judged, Subset, Which};
+use crate::evaluate::measures::{self, Progress};
 use crate::model::codec::Codes;
 use crate::model::{Codec, Labelled};
 use crate::report::Picture;
@@ -15,9 +16,39 @@ use crate::storage::system::system;
 use crate::tensor::ImageShape;
 use crate::train::DataOptions;
 
+/// Images with what belongs to them.
+struct Group {
+    images: Images,
+    labels: Option<Labels>,
+    files: Vec<PathBuf>,
+}
+
+impl Group {
+    fn train(data: Dataset) -> Self {
+        Self::both(data).0
+    }
+
+    fn test(data: Dataset) -> Self {
+        Self::both(data).1
+    }
+
+    /// The training images and the test images, none if there are none.
+    fn both(data: Dataset) -> (Self, Self) {
+        let shape = data.train.shape();
+        let test = data.test.unwrap_or_else(|| Images::empty(shape.height, shape.width, shape.channels));
+        let train = Self { images: data.train, labels: data.labels, files: data.files };
+        (train, Self { images: test, labels: data.test_labels, files: data.test_files })
+    }
+}
+
 /// Images that a command is about.
 pub(super) struct Shown {
     images: Images,
+    /// The files of `images`, if each has one.
+    files: Vec<PathBuf>,
+    /// The part that each of `images` belongs to: those of `held_out` (sorted) were held out, the others are of this one, if it is known.
+    subset: Option<Subset>,
+    held_out: Vec<usize>,
     /// Those of the images that are meant.
     pub indices: Vec<usize>,
     /// The label of each of `images` in the model's numbers; empty for a model without labels.
@@ -27,26 +58,97 @@ pub(super) struct Shown {
     /// What they are: "test images".
     pub what: &'static str,
     /// How the network gets them: binarized with the run's seed.
-    filler: Filler,
+    pub filler: Filler,
 }
 
 impl Shown {
     /// The data set's test images; without any, those that the run held out; without any, all. A conditional model takes them with their own
     /// labels, or all with `label`.
     pub(super) fn new(opened: &Opened, options: &DataOptions, label: Option<&str>) -> Result<Self> {
-        let config = opened.model.config();
-        let given = label.map(|label| config.label(label)).transpose()?;
-        let seed = opened.config.as_ref().map_or(0, |config| config.seed);
-        let filler = Filler { span: config.span(), binarize: opened.binarize(options)?, seed };
         let Loaded { data, split } = opened.images(options, Part::Test)?;
         // Data that are named are shown whole, also if they are the run's own.
         let run = split.filter(|_| options.data.is_none());
         let Judged { which, indices, .. } = Judged::choose(&data, run)?;
-        let (images, labels, what) = match which {
-            Which::Test => (data.test.expect("they were chosen"), data.test_labels, "test images"),
-            Which::Validation => (data.train, data.labels, "validation images"),
-            Which::All => (data.train, data.labels, "images"),
+        let (group, what) = match which {
+            Which::Test => (Group::test(data), "test images"),
+            Which::Validation => (Group::train(data), "validation images"),
+            Which::All => (Group::train(data), "images"),
         };
+        Self::of(opened, options, label, (group, indices, what))
+    }
+
+    /// The parts of the data that are asked for: the training images, and the test images last.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), or if there is no such part.
+    pub(super) fn parts(
+        opened: &Opened,
+        options: &DataOptions,
+        label: Option<&str>,
+        wanted: Subset,
+    ) -> Result<Vec<Self>> {
+        let part = match wanted {
+            Subset::Train | Subset::Valid => Part::Train,
+            Subset::Test => Part::Test,
+            Subset::All => Part::Both,
+        };
+        let Loaded { data, split } = opened.images(options, part)?;
+        // Data of another run may bring a validation part.
+        let split = split
+            .and_then(|split| split.of(&data))
+            .or_else(|| data.validation.as_ref().and_then(|_| Split::of(&data, 0, None).ok()));
+        let none = |what: &str| {
+            Err(Error::config(format!(
+                "--split {wanted}: {} has no {what}; --split all takes every image",
+                data.path.display()
+            )))
+        };
+        let has_test = data.test.as_ref().is_some_and(|test| test.count > 0);
+        let is_known = split.is_some() || has_test;
+        let train: Vec<usize> = (0..data.train.count).collect();
+        let Split { train, validation } = split.unwrap_or(Split { train, validation: Vec::new() });
+        let mut parts = Vec::new();
+        match wanted {
+            Subset::Test if !has_test => return none("test images"),
+            Subset::Valid if validation.is_empty() => return none("images that are known to be held out"),
+            Subset::Train if train.is_empty() => return none("training images"),
+            Subset::Test => parts.push((Group::test(data), None, "test images")),
+            Subset::Train => parts.push((Group::train(data), Some(train), "training images")),
+            Subset::Valid => parts.push((Group::train(data), Some(validation.clone()), "validation images")),
+            Subset::All => {
+                let (train, test) = Group::both(data);
+                parts.extend((train.images.count > 0).then_some((train, None, "images")));
+                parts.extend(has_test.then_some((test, None, "test images")));
+            }
+        }
+        parts
+            .into_iter()
+            .map(|(group, indices, what)| {
+                let indices = indices.unwrap_or_else(|| (0..group.images.count).collect());
+                let mut shown = Self::of(opened, options, label, (group, indices, what))?;
+                if what == "test images" {
+                    shown.subset = Some(Subset::Test);
+                } else {
+                    shown.subset = is_known.then_some(Subset::Train);
+                    shown.held_out.clone_from(&validation);
+                }
+                Ok(shown)
+            })
+            .collect()
+    }
+
+    /// Images of a group, and what they are called.
+    fn of(
+        opened: &Opened,
+        options: &DataOptions,
+        label: Option<&str>,
+        (group, indices, what): (Group, Vec<usize>, &'static str),
+    ) -> Result<Self> {
+        let config = opened.model.config();
+        let given = label.map(|label| config.label(label)).transpose()?;
+        let seed = opened.config.as_ref().map_or(0, |config| config.seed);
+        let filler = Filler { span: config.span(), binarize: opened.binarize(options)?, seed };
+        let Group { images, labels, files } = group;
         let numbers = match given {
             Some(label) => config.same_label(label, images.count),
             None => config.labelled(&images, labels.as_ref())?.labels.to_vec(),
@@ -55,7 +157,23 @@ impl Shown {
             ids: indices.iter().map(|&at| labels.ids[at]).collect(),
             names: labels.names,
         };
-        Ok(Self { labels: labels.map(of_those), images, numbers, indices, what, filler })
+        let (subset, held_out) = (None, Vec::new());
+        let labels = labels.map(of_those);
+        Ok(Self { images, files, subset, held_out, indices, numbers, labels, what, filler })
+    }
+
+    /// What is known about the image at a position: its number, its file, the name of its class, and the part that it is of.
+    pub(super) fn row(&self, position: usize) -> (usize, Option<&Path>, Option<&str>, Option<Subset>) {
+        let index = self.indices[position];
+        let file = self.files.get(index).map(PathBuf::as_path);
+        let label = self.labels.as_ref().map(|l| l.names[l.ids[position] as usize].as_str());
+        let is_held_out = self.held_out.binary_search(&index).is_ok();
+        (index, file, label, if is_held_out { Some(Subset::Valid) } else { self.subset })
+    }
+
+    /// The bytes that all images of the data and the codes of some take.
+    pub(super) fn bytes(&self, opened: &Opened, codes: usize) -> u64 {
+        self.images.memory() + (codes * 2 * 4 * opened.model.config().latent) as u64
     }
 
     /// How many images are meant.
@@ -76,12 +194,16 @@ impl Shown {
                 self.what
             );
         }
-        let count = count.unwrap_or(usize::MAX).min(self.len());
+        self.truncate(count.unwrap_or(usize::MAX));
+        Ok(self)
+    }
+
+    /// Only the first images stay.
+    pub(super) fn truncate(&mut self, count: usize) {
         self.indices.truncate(count);
         if let Some(labels) = &mut self.labels {
             labels.ids.truncate(count);
         }
-        Ok(self)
     }
 
     /// All images of the data instead of the ones that the run held out, if there are fewer of these than `needed`. A note says so.
@@ -123,9 +245,25 @@ impl Shown {
         codec.encode_with(Labelled { images: &self.images, labels: &self.numbers }, indices, &self.filler)
     }
 
+    /// [`encode`](Self::encode), watched.
+    pub(super) fn encode_watched(
+        &self,
+        codec: &mut Codec<'_>,
+        indices: &[usize],
+        progress: Progress<'_>,
+    ) -> Codes {
+        let images = Labelled { images: &self.images, labels: &self.numbers };
+        measures::encode(codec, images, indices, &self.filler, progress)
+    }
+
     /// The labels of some images in the model's numbers; none for a model without labels.
     pub(super) fn numbers(&self, indices: &[usize]) -> Vec<u32> {
         Labelled { images: &self.images, labels: &self.numbers }.of(indices).collect()
+    }
+
+    /// Some images with values in [0, 1], not binarized.
+    pub(super) fn grey(&self, indices: &[usize]) -> Vec<f32> {
+        pictures(&self.images, indices, &Filler { binarize: None, ..self.filler })
     }
 
     /// Some images with values in [0, 1], as the network gets them.
@@ -171,6 +309,21 @@ impl Output {
                 crate::storage::printable(ending)
             ))),
         }
+    }
+
+    /// Whether `--max-memory` allows `pictures` of the model's size, held as numbers `copies` times, and drawn if the output is a sheet;
+    /// `beside` bytes are held already. `help` says what asks for fewer.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub(super) fn room_for(
+        &self,
+        opened: &Opened,
+        beside: u64,
+        (pictures, copies): (usize, usize),
+        help: &str,
+    ) -> Result<()> {
+        opened.room_for_pictures(beside, (pictures, copies), matches!(self, Self::Png(_)), help)
     }
 
     /// Writes pictures with values in [0, 1], in rows of `columns` on a sheet, and says so.

@@ -56,6 +56,13 @@ impl Reconstruct {
         let targets =
             self.as_label.as_deref().map(|label| opened.model.config().labels_called(label)).transpose()?;
         let shown = Shown::new(&opened, &self.data, self.label.as_deref())?.take(self.count, default)?;
+        // What an image becomes on a sheet: its tiles, each also among the numbers that they are laid out from.
+        let tiles = match (&targets, self.noise) {
+            (Some(targets), _) => 1 + targets.len(),
+            (None, noise) => 2 + usize::from(noise.is_some()),
+        };
+        let pictures = (shown.len().saturating_mul(tiles), 2);
+        output.room_for(&opened, shown.bytes(&opened, shown.len()), pictures, "a smaller --count")?;
         let (size, mut codec) = (opened.model.config().image(), Codec::new(&opened.model));
         let len = opened.model.config().pixels();
         match (self.noise, targets) {
@@ -83,7 +90,9 @@ impl Reconstruct {
             }
             (Some(noise), None) => {
                 let originals = shown.pictures(&shown.indices);
-                let noisy = add_noise(&originals, len, noise as f32, self.seed);
+                // What the network gets is binarized by the same draws as the image without noise.
+                let mut noisy = add_noise(shown.grey(&shown.indices), len, noise as f32, self.seed);
+                shown.filler.binarize(&mut noisy, &shown.indices);
                 let count = shown.len();
                 let ImageShape { height, width, channels } = size;
                 let images =
@@ -104,9 +113,8 @@ impl Reconstruct {
 
 /// Pictures with noise on them, each from a stream of its own. Nothing is cut off at black and white: that would make a black
 /// background brighter on average, which no filter of the encoder could average away.
-fn add_noise(pictures: &[f32], len: usize, sigma: f32, seed: u64) -> Vec<f32> {
+fn add_noise(mut noisy: Vec<f32>, len: usize, sigma: f32, seed: u64) -> Vec<f32> {
     let mut noise = vec![0.0; len];
-    let mut noisy = pictures.to_vec();
     for (at, picture) in noisy.chunks_exact_mut(len).enumerate() {
         fill_normal(&mut stream(seed, Stream::Corruption, at as u64), &mut noise);
         picture.iter_mut().zip(&noise).for_each(|(v, e)| *v += sigma * e);

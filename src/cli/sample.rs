@@ -71,7 +71,7 @@ impl Sample {
         let opened = Opened::new(self.run.as_deref(), max_memory)?;
         let c = opened.model.config();
         let count = self.count.saturating_mul(if self.every_label(c) { c.classes() } else { 1 });
-        opened.room_for(count, 1, "a smaller --count")?;
+        output.room_for(&opened, 0, (count, 1), "a smaller --count")?;
         let (labels, columns) = self.labels(c)?;
         let prior = self.prior(&opened, max_memory)?;
         let codes = prior.draw(self.count, c.latent, self.seed, self.temperature);

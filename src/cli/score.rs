@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::common::{Ending, Loaded, Opened};
+use super::common::{Ending, Loaded, Opened, with_progress};
 use super::pictures::refuse_other;
 use super::sample::free_name;
 use crate::data::{Filler, Images, Labels, Part, Span};
@@ -20,6 +20,8 @@ use crate::train::DataOptions;
 /// Images on the sheet, three tiles each, and how many stand in a row.
 const SHOWN: usize = 24;
 const PER_ROW: usize = 3;
+/// Images that are scored between two looks at the progress bar: whole batches.
+const PIECE: usize = 256;
 
 /// Score images by how improbable they are, and find the odd ones out
 #[derive(Debug, Args)]
@@ -139,15 +141,22 @@ impl Score {
         indices: &[usize],
         filler: &Filler,
     ) -> Vec<f64> {
-        let codes = codec.encode_with(images, indices, filler);
         let mut likelihood = VaeLikelihood::new(codec.model(), images, *filler);
-        match self.importance {
-            None => negative_elbos(&mut likelihood, &codes, indices, filler.seed),
-            Some(k) => {
-                let bounds = importance_weighted(&mut likelihood, &codes, indices, k, filler.seed);
-                bounds.into_iter().map(|bound| -bound).collect()
+        let mut scores = Vec::with_capacity(indices.len());
+        with_progress("scoring", indices.len() as u64, |progress| {
+            for piece in indices.chunks(PIECE) {
+                let codes = codec.encode_with(images, piece, filler);
+                match self.importance {
+                    None => scores.extend(negative_elbos(&mut likelihood, &codes, piece, filler.seed)),
+                    Some(k) => {
+                        let bounds = importance_weighted(&mut likelihood, &codes, piece, k, filler.seed);
+                        scores.extend(bounds.into_iter().map(|bound| -bound));
+                    }
+                }
+                progress(piece.len());
             }
-        }
+        });
+        scores
     }
 
     /// The scores of the images that the run held out; `None` where it held out none or they cannot be read any more.

@@ -146,7 +146,7 @@ fn announce(run: &Run, folder: &Path) {
         c.likelihood.name(),
         t.config.divergence.name()
     );
-    let memory = needed(&t.model, t.batch_size());
+    let memory = needed(&t.config, &t.model, t.batch_size());
     if memory > 1 << 30 {
         say!(
             "note: this network grows with the image; training it takes about {:.1} GiB of memory",

@@ -55,7 +55,8 @@ impl Traverse {
         }
         let opened = Opened::new(self.run.as_deref(), self.data.load_options()?.max_memory)?;
         let rows_shown = self.rows.unwrap_or(usize::MAX).min(opened.model.config().latent);
-        opened.room_for(self.steps.saturating_mul(rows_shown), 1, "a smaller --steps or --rows")?;
+        let pictures = self.steps.saturating_mul(rows_shown);
+        output.room_for(&opened, 0, (pictures, 1), "a smaller --steps or --rows")?;
         let values = values(self.reach, self.steps)?;
         let shown = Shown::new(&opened, &self.data, self.label.as_deref())?;
         let (latent, mut codec) = (opened.model.config().latent, Codec::new(&opened.model));

@@ -116,6 +116,19 @@ pub fn check_model(model: &Vae<f32>) -> Result<()> {
     )))
 }
 
+/// The bytes of memory that [`compress`] takes besides the images and what using the model takes ([`Vae::memory`]), and then decompressing
+/// everything to `verify` it. The compressed images are taken to be no larger than the images.
+pub fn memory(model: &Vae<f32>, images: &Images, options: &CompressOptions, verify: bool) -> u64 {
+    let (model_file, pixels) = (4 * model.parameters.len(), images.count * images.image_len());
+    // Blocks and the file that they are put into; or the file, blocks of images, and all images.
+    let files = if verify { 3 * pixels } else { 2 * pixels };
+    let models = if options.with_model { 2 * model_file } else { model_file };
+    let codes = 4 * images.count * model.config().latent;
+    let probe = 4 * model.activations_len(side_by_side(model, images.count));
+    let lossy = if options.lossy.is_some() { codes + probe } else { 0 };
+    (files + models + lossy) as u64
+}
+
 /// The bytes of images from 0 to 255.
 fn bytes_of(images: &Images) -> Result<&[u8]> {
     match &images.pixels {

@@ -16,7 +16,7 @@ use super::container::Lossy;
 use super::normal::{cdf, table};
 use super::rans::{Coder, Interval};
 use crate::error::{Error, Result};
-use crate::model::codec::BATCH;
+use crate::model::Codec;
 use crate::model::{Batch, Vae};
 use std::ops::Range;
 use std::path::Path;
@@ -103,12 +103,13 @@ pub(super) fn write(
     }
     let (pixels, latent) = (model.config().pixels(), model.config().latent);
     let count = images.len() / pixels;
-    let mut workspace = model.inference_workspace(BATCH);
+    let batch_size = Codec::batch(model);
+    let mut workspace = model.inference_workspace(batch_size);
     let mut mu = Vec::with_capacity(count * latent);
     let span = model.config().span();
     let value = |&byte: &u8| span.from_unit(f64::from(byte) * (1.0 / 255.0)) as f32;
-    for at in (0..count).step_by(BATCH) {
-        let end = count.min(at + BATCH);
+    for at in (0..count).step_by(batch_size) {
+        let end = count.min(at + batch_size);
         let batch: Vec<f32> = images[at * pixels..end * pixels].iter().map(value).collect();
         let labels = if labels.is_empty() { &[][..] } else { &labels[at..end] };
         model.encode(Batch { images: &batch, labels }, &mut workspace);
@@ -186,14 +187,15 @@ fn moments<'a>(values: impl Iterator<Item = &'a f32> + Clone) -> [f32; 2] {
 /// The decoder's means of codes, as bytes.
 fn pictures(model: &Vae<f32>, codes: &[f32], labels: &[u32]) -> Vec<u8> {
     let latent = model.config().latent;
-    let mut workspace = model.inference_workspace(BATCH.min(codes.len() / latent));
+    let batch_size = Codec::batch(model).min(codes.len() / latent);
+    let mut workspace = model.inference_workspace(batch_size);
     let mut bytes = Vec::with_capacity(codes.len() / latent * model.config().pixels());
     let symmetric = model.config().span() == crate::data::Span::Symmetric;
-    for (batch, chunk) in codes.chunks(BATCH * latent).enumerate() {
+    for (batch, chunk) in codes.chunks(batch_size * latent).enumerate() {
         let count = chunk.len() / latent;
         workspace.latent.z[..chunk.len()].copy_from_slice(chunk);
         model.set_condition(
-            labels.get(batch * BATCH..batch * BATCH + count).unwrap_or_default(),
+            labels.get(batch * batch_size..batch * batch_size + count).unwrap_or_default(),
             &mut workspace,
         );
         let means = model.decode_means(count, &mut workspace);

@@ -34,5 +34,5 @@ mod normal;
 mod rans;
 
 pub use archive::{
-    CompressOptions, Compressed, Contents, DecompressOptions, Decompressed, check_model, compress,
+    CompressOptions, Compressed, Contents, DecompressOptions, Decompressed, check_model, compress, memory,
 };

@@ -15,6 +15,7 @@ use super::stream::Stream;
 use crate::tensor::ImageShape;
 use crate::{Error, Result};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// An array whose header is known.
 struct Opened<'s> {
@@ -87,15 +88,29 @@ impl<'s> ArrayGroup<'s> {
     ///
     /// # Errors
     /// If they are damaged, or take more memory than allowed.
-    pub(crate) fn read(&self, budget: &mut Budget, path: &Path) -> Result<Images> {
+    pub(crate) fn read(
+        &self,
+        budget: &mut Budget,
+        path: &Path,
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Result<Images> {
         for one in &self.arrays {
             let elements = one.header.elements(one.array.path())?;
             budget.take((elements * self.each()) as u64, one.array.path())?;
         }
+        let stored = self.arrays.iter().map(|one| one.header.kind.bytes()).max().unwrap_or(1);
+        let (done, each) = (AtomicU64::new(0), (stored * self.shape.len()).max(1) as u64);
+        let watch = |bytes: u64| {
+            let before = done.fetch_add(bytes, Ordering::Relaxed);
+            if before / each < (before + bytes) / each {
+                progress(((before + bytes) / each) as usize, self.count);
+            }
+        };
         let mut pixels = self.zeros(self.count, path)?;
         let mut start = 0;
         for one in &self.arrays {
-            let (_, mut stream) = one.array.open()?;
+            let (_, stream) = one.array.open()?;
+            let mut stream = stream.watched(&watch);
             one.read(&mut stream, &one.view.axes, 0, start, &mut pixels)?;
             stream.finish()?;
             start += one.view.count * self.shape.len();

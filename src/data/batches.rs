@@ -11,6 +11,7 @@ use crate::random::{Stream, stream};
 use crate::tensor::Element;
 use crate::{Error, Result};
 use rand::Rng;
+use rand::rngs::ChaCha8Rng;
 
 /// Images to learn from, and images held out to judge by. Both are sorted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +93,29 @@ fn shuffle(order: &mut [usize], rng: &mut impl Rng) {
     }
 }
 
+/// Which draws binarize the images in an epoch: 0 for good, epochs from 1 on; none without chance.
+fn period(binarize: Binarize, epoch: u64) -> Option<u64> {
+    match binarize {
+        Binarize::Threshold => None,
+        Binarize::Static => Some(0),
+        Binarize::Dynamic => Some(epoch.wrapping_add(1)),
+    }
+}
+
+/// An image's generator. The index of its stream: the image below, the period above.
+fn draws(seed: u64, period: u64, image: usize) -> ChaCha8Rng {
+    stream(seed, Stream::Binarize, (period << 32).wrapping_add(image as u64))
+}
+
+/// u < x·2³² for a 32-bit draw u: never for x = 0, always for x = 1.
+fn draw(unit: f64, rng: &mut ChaCha8Rng) -> bool {
+    f64::from(rng.next_u32()) < unit * 4_294_967_296.0
+}
+
+fn above_half(unit: f64) -> bool {
+    unit > 0.5
+}
+
 /// Fills batches: scaling, and binarization if asked for. Each image has its own stream of draws.
 #[derive(Clone, Copy, Debug)]
 pub struct Filler {
@@ -109,24 +133,31 @@ impl Filler {
     /// # Panics
     /// When `out` has another length, or an index is too large.
     pub fn fill<T: Element>(&self, images: &Images, indices: &[usize], epoch: u64, out: &mut [T]) {
-        let Self { span, binarize, seed } = *self;
-        // The index of a stream: the image below, the epoch (from 1 on; 0 is for good) above.
-        let draws = |period: u64| {
-            move |image: usize| stream(seed, Stream::Binarize, (period << 32).wrapping_add(image as u64))
-        };
-        // u < x·2³² for a 32-bit draw u: never for x = 0, always for x = 1.
-        let draw = |unit: f64, rng: &mut rand::rngs::ChaCha8Rng| {
-            let one = f64::from(rng.next_u32()) < unit * 4_294_967_296.0;
-            span.from_unit(f64::from(u8::from(one)))
-        };
-        match binarize {
-            None => images.gather(indices, span, out),
-            Some(Binarize::Threshold) => {
-                let value = |unit: f64, _: &mut ()| span.from_unit(f64::from(u8::from(unit > 0.5)));
-                images.gather_with(indices, out, value, |_| ());
+        let Self { span, seed, .. } = *self;
+        let Some(binarize) = self.binarize else { return images.gather(indices, span, out) };
+        let bit = |one: bool| span.from_unit(f64::from(u8::from(one)));
+        match period(binarize, epoch) {
+            None => images.gather_with(indices, out, |unit, _: &mut ()| bit(above_half(unit)), |_| ()),
+            Some(period) => {
+                let value = |unit: f64, rng: &mut ChaCha8Rng| bit(draw(unit, rng));
+                images.gather_with(indices, out, value, |image| draws(seed, period, image));
             }
-            Some(Binarize::Static) => images.gather_with(indices, out, draw, draws(0)),
-            Some(Binarize::Dynamic) => images.gather_with(indices, out, draw, draws(epoch.wrapping_add(1))),
+        }
+    }
+
+    /// Binarizes pictures with values in [0, 1] in place, [indices.len() · H · W · C] numbers, as [`fill`](Self::fill) does the images of
+    /// these indices in epoch 0: for what is made of images after they were read.
+    pub fn binarize(&self, pictures: &mut [f32], indices: &[usize]) {
+        let Some(binarize) = self.binarize.filter(|_| !indices.is_empty()) else { return };
+        let bit = |one: bool| f32::from(u8::from(one));
+        for (picture, &image) in pictures.chunks_exact_mut(pictures.len() / indices.len()).zip(indices) {
+            match period(binarize, 0) {
+                None => picture.iter_mut().for_each(|v| *v = bit(above_half(f64::from(*v)))),
+                Some(period) => {
+                    let mut rng = draws(self.seed, period, image);
+                    picture.iter_mut().for_each(|v| *v = bit(draw(f64::from(*v), &mut rng)));
+                }
+            }
         }
     }
 

@@ -94,7 +94,7 @@ impl Dataset {
 }
 
 /// Reads what is at `path`: a folder of pictures or of files with the MNIST names, an archive of pictures or arrays, or one picture or
-/// array. Formats are recognized by content. `progress(done, total)` is called while pictures are decoded, from several threads.
+/// array. Formats are recognized by content. `progress(done, total)` is called while images are read, from several threads.
 ///
 /// # Errors
 /// If it cannot be read, is damaged, holds no images, or images that do not fit each other or the options.

@@ -7,7 +7,7 @@ use super::options::LoadOptions;
 use super::{hold_arrays, hold_pictures};
 use crate::Result;
 
-/// Reads the images of a source. `progress(done, total)` is called while pictures are decoded, from several threads.
+/// Reads the images of a source. `progress(done, total)` is called while images are read, from several threads.
 ///
 /// # Errors
 /// If they are damaged, do not fit each other, or take more memory than allowed.
@@ -18,7 +18,7 @@ pub(crate) fn hold(
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Held> {
     match source {
-        Source::Arrays(source) => hold_arrays::hold(&source, options, budget),
+        Source::Arrays(source) => hold_arrays::hold(&source, options, budget, progress),
         Source::Pictures(source) => hold_pictures::hold(source, options, budget, progress),
     }
 }

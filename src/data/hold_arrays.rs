@@ -21,7 +21,12 @@ use std::path::Path;
 ///
 /// # Errors
 /// If they are damaged, do not fit each other, or take more memory than allowed.
-pub(crate) fn hold(source: &ArraySource<'_>, options: &LoadOptions, budget: &mut Budget) -> Result<Held> {
+pub(crate) fn hold(
+    source: &ArraySource<'_>,
+    options: &LoadOptions,
+    budget: &mut Budget,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<Held> {
     let path = &source.path;
     let open = |part: &'_ Option<ArrayPart<'_>>| -> Result<Vec<Header>> {
         part.iter().map(|part| part.images.open().map(|(header, _)| header)).collect()
@@ -45,7 +50,7 @@ pub(crate) fn hold(source: &ArraySource<'_>, options: &LoadOptions, budget: &mut
     let arrays = Arrays { groups: &groups, numbers, path, options };
     let [train, test] = match &options.cache {
         Some(folder) if !budget.holds(arrays.memory()?) => arrays.cached(folder, budget, &mut notes)?,
-        _ => arrays.in_memory(budget, &mut notes)?,
+        _ => arrays.in_memory(budget, &mut notes, progress)?,
     };
     let labels = |part: &Option<ArrayPart<'_>>, budget: &mut Budget| -> Result<Option<Vec<u32>>> {
         part.as_ref().map_or(Ok(None), |part| read_labels(part, budget))
@@ -115,11 +120,16 @@ impl Arrays<'_> {
     }
 
     /// All images in memory.
-    fn in_memory(&self, budget: &mut Budget, notes: &mut Vec<String>) -> Result<[Option<Images>; 2]> {
+    fn in_memory(
+        &self,
+        budget: &mut Budget,
+        notes: &mut Vec<String>,
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Result<[Option<Images>; 2]> {
         let Self { numbers, path, options, .. } = *self;
         let [train, test] = self.groups;
         let mut read = |group: &Option<ArrayGroup<'_>>| -> Result<Option<Images>> {
-            group.as_ref().map(|group| group.read(budget, path)).transpose()
+            group.as_ref().map(|group| group.read(budget, path, progress)).transpose()
         };
         let read = [read(train)?, read(test)?];
         let extent = range::extent(read.iter().flatten().map(|images| &images.pixels));

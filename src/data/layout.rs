@@ -120,6 +120,22 @@ fn layout(shape: &[u64], asked: Option<Layout>, path: &Path) -> Result<Layout> {
     let first_like = shape.get(1).is_some_and(|&n| like_channels(n));
     let last_like = shape.get(3).is_some_and(|&n| like_channels(n));
     match (shape.len(), asked) {
+        // As many images as rows, and other columns: hardly ever N×H×W.
+        (3, None) if shape[0] == shape[1] && shape[2] != shape[1] && shape[1] >= SMALLEST => {
+            let (what, mend) = if like_channels(shape[2]) {
+                ("one image of rows×columns×channels", "array[None] makes it a list of one")
+            } else {
+                ("rows×columns×images", "numpy.moveaxis(array, -1, 0) puts the images first")
+            };
+            Err(Error::data(
+                path,
+                format!(
+                    "its shape {shown} looks like {what}, and images are {SHAPES}: in NumPy, {mend}; --layout nhw takes it as {} images \
+                     of {}×{}",
+                    shape[0], shape[1], shape[2]
+                ),
+            ))
+        }
         (3, None | Some(Layout::Nhw)) => Ok(Layout::Nhw),
         (3, Some(asked)) => Err(Error::data(
             path,
@@ -156,6 +172,13 @@ fn layout(shape: &[u64], asked: Option<Layout>, path: &Path) -> Result<Layout> {
                     "its shape {shown} could have its channels second or last; say --layout nchw or --layout nhwc"
                 ),
             )),
+            (false, false) if like_channels(shape[2]) && shape[0] == shape[1] => Err(Error::data(
+                path,
+                format!(
+                    "its shape {shown} looks like rows×columns×channels×images, and images are {SHAPES}: in NumPy, \
+                     numpy.moveaxis(array, -1, 0) puts the images first"
+                ),
+            )),
             (false, false) => Err(Error::data(
                 path,
                 format!(
@@ -167,12 +190,20 @@ fn layout(shape: &[u64], asked: Option<Layout>, path: &Path) -> Result<Layout> {
         (2, _) => {
             Err(Error::data(path, format!("its shape {shown} is not that of images{}", advice(shape[1]))))
         }
+        (1, _) => Err(Error::data(
+            path,
+            format!(
+                "its shape {shown} is not that of images, which is {SHAPES}: one axis is what labels have"
+            ),
+        )),
         _ => Err(Error::data(path, format!("its shape {shown} is not that of images, which is {SHAPES}"))),
     }
 }
 
 /// The shapes that are images by themselves.
 const SHAPES: &str = "N×H×W, N×H×W×C or N×C×H×W";
+/// The fewest rows of an image that a model takes.
+const SMALLEST: u64 = 8;
 
 /// What to do about rows of so many numbers.
 fn advice(length: u64) -> String {
@@ -186,6 +217,12 @@ fn advice(length: u64) -> String {
             ", which is {SHAPES}; --size {side} takes each row as {side}×{side} pixels of three numbers, with --layout nchw \
              (all reds first, as CIFAR has them) or --layout nhwc"
         ),
-        _ => format!(", which is {SHAPES}"),
+        _ => match side(length.saturating_sub(1)) {
+            Some(side) => format!(
+                ", which is {SHAPES}: a row of {length} is one number more than {side}×{side} pixels have, which may be a label; if it comes \
+                 first, numpy.savez('images.npz', images=array[:, 1:], labels=array[:, 0]) takes it off, and --size {side} reads the result"
+            ),
+            _ => format!(", which is {SHAPES}"),
+        },
     }
 }

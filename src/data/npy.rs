@@ -58,6 +58,13 @@ pub(crate) fn read_header(stream: &mut Stream<'_>) -> Result<Header> {
     let start = bytes.len();
     bytes.resize(start + length, 0);
     stream.read(&mut bytes[start..])?;
+    if has_fields(&bytes[start..]) {
+        return Err(bad(
+            "its elements have several fields (a structured dtype), and an array of plain numbers is needed: in NumPy, \
+             numpy.save('images.npy', array['FIELD']) saves the field with the images by itself"
+                .into(),
+        ));
+    }
     distrust(&bytes[start..]).map_err(|reason| bad(format!("its header {reason}")))?;
     let header = npyz::NpyHeader::from_reader(&bytes[..])
         .map_err(|e| bad(format!("its header cannot be read: {e}")))?;
@@ -83,6 +90,12 @@ pub(crate) fn read_header(stream: &mut Stream<'_>) -> Result<Header> {
         shape: header.shape().to_vec(),
         fortran: header.order() == npyz::Order::Fortran,
     })
+}
+
+/// Is the element type a list of fields? `'descr': [`, as NumPy writes it.
+fn has_fields(text: &[u8]) -> bool {
+    let dense: Vec<u8> = text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    dense.starts_with(b"{'descr':[(")
 }
 
 /// What a header must be before a parser sees it: nearly flat, and with no numbers whose product overflows.

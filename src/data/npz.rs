@@ -203,11 +203,20 @@ fn the_images<'m, 'a>(
                     view(&matrix.get()?.1, options, &matrix.path)?;
                 }
             }
-            let message = format!(
-                "it has {} arrays with the shape of images, and it is not clear which one to use; --array NAME chooses one of: {}",
-                found.len(),
-                list(members)
-            );
+            let message = if found.is_empty() {
+                let labels = members.iter().all(|member| member.is_labels());
+                let hint = if labels { ": one axis is what labels have" } else { "" };
+                format!(
+                    "it has no array of images, whose shape is N×H×W, N×H×W×C or N×C×H×W (or N×P with --size); its arrays are {}{hint}",
+                    list(members)
+                )
+            } else {
+                format!(
+                    "it has {} arrays with the shape of images, and it is not clear which one to use; --array NAME chooses one of: {}",
+                    found.len(),
+                    list(members)
+                )
+            };
             Err(Error::data(path, message))
         }
     }

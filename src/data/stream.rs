@@ -26,11 +26,12 @@ pub(crate) struct Stream<'a> {
     reader: Box<dyn BufRead + 'a>,
     length: Length,
     position: u64,
+    progress: Option<&'a (dyn Fn(u64) + Sync)>,
 }
 
 impl<'a> Stream<'a> {
     pub(crate) fn new(path: &'a Path, reader: impl BufRead + 'a, length: Length) -> Self {
-        Self { path, reader: Box::new(reader), length, position: 0 }
+        Self { path, reader: Box::new(reader), length, position: 0, progress: None }
     }
 
     /// What gzip data of `compressed` bytes become.
@@ -117,7 +118,15 @@ impl<'a> Stream<'a> {
             }
         }
         self.position += filled as u64;
+        if let Some(progress) = self.progress {
+            progress(filled as u64);
+        }
         Ok(())
+    }
+
+    /// The same stream; `progress` is told how many bytes were read, again and again.
+    pub(crate) fn watched(self, progress: &'a (dyn Fn(u64) + Sync)) -> Self {
+        Self { progress: Some(progress), ..self }
     }
 
     /// Makes sure that nothing follows. Compressed data have their checksum compared here.

@@ -22,6 +22,22 @@ pub enum Which {
 
 named!(Which, "set", Test => "test", Validation => "validation", All => "all");
 
+/// A part of a data set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Subset {
+    /// What the run was trained on; of other data, what the data give to train on.
+    Train,
+    /// What the run held out; of other data, their own validation part.
+    Valid,
+    /// The data's own test images.
+    Test,
+    /// All of them, the test images last.
+    All,
+}
+
+named!(Subset, "split", Train => "train", Valid => "valid", Test => "test", All => "all");
+
 /// How the run that trained a model split its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunSplit {

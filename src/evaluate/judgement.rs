@@ -75,6 +75,7 @@ impl Evaluator {
     }
 
     /// Judges `model` on the images `indices`, given their labels if it is conditional. Dynamic binarization is that of epoch 0, always.
+    /// `progress` is told how many images were done, again and again.
     pub fn judge<'i>(
         &mut self,
         model: &Vae<f32>,
@@ -82,6 +83,7 @@ impl Evaluator {
         indices: &[usize],
         filler: &Filler,
         objective: &Objective,
+        progress: &(dyn Fn(usize) + Sync),
     ) -> Judgement {
         let (latent, pixels) = (model.config().latent, model.config().pixels());
         let (images, mut sums) = (images.into(), LossSums::default());
@@ -107,6 +109,7 @@ impl Evaluator {
                     *square += f64::from(mu) * f64::from(mu);
                 }
             }
+            progress(chunk.len());
         }
         let count = indices.len().max(1) as f64;
         let variance =

@@ -12,6 +12,30 @@ use crate::generate::prior::Prior;
 use crate::model::codec::{BATCH, Codec, Codes};
 use crate::model::{Labelled, Vae};
 
+/// Who is told, again and again, how many images were done.
+pub type Progress<'a> = &'a (dyn Fn(usize) + Sync);
+
+/// Images between two reports of progress, if nothing else divides them.
+const PIECE: usize = 8 * BATCH;
+
+/// The posteriors of some images, as [`Codec::encode_with`] gives them.
+pub fn encode<'i>(
+    codec: &mut Codec<'_>,
+    images: impl Into<Labelled<'i>>,
+    indices: &[usize],
+    filler: &Filler,
+    progress: Progress<'_>,
+) -> Codes {
+    let (images, mut all) = (images.into(), Codes::default());
+    for piece in indices.chunks(PIECE) {
+        let codes = codec.encode_with(images, piece, filler);
+        all.mu.extend_from_slice(&codes.mu);
+        all.log_variance.extend_from_slice(&codes.log_variance);
+        progress(piece.len());
+    }
+    all
+}
+
 /// MSE, PSNR and SSIM of the reconstructions from μ, with values in [0, 1].
 ///
 /// # Panics
@@ -22,6 +46,7 @@ pub fn reconstruction_quality<'i>(
     images: impl Into<Labelled<'i>>,
     indices: &[usize],
     filler: &Filler,
+    progress: Progress<'_>,
 ) -> Quality {
     let c = codec.model().config();
     let (latent, pixels) = (c.latent, c.pixels());
@@ -33,6 +58,7 @@ pub fn reconstruction_quality<'i>(
         Filler { span: Span::Unit, ..*filler }.fill(images.images, chunk, 0, originals);
         let labels: Vec<u32> = images.of(chunk).collect();
         sums.add(originals, &codec.decode_as(mu, &labels));
+        progress(chunk.len());
     }
     sums.mean()
 }
@@ -56,9 +82,17 @@ pub fn importance_bound<'i>(
     indices: &[usize],
     filler: &Filler,
     samples: usize,
+    progress: Progress<'_>,
 ) -> ImportanceBound {
     let mut likelihood = VaeLikelihood::new(model, images.into(), *filler);
-    let bounds = importance_weighted(&mut likelihood, codes, indices, samples, filler.seed);
+    let (mut bounds, latent) = (Vec::with_capacity(indices.len()), model.config().latent);
+    for (at, piece) in indices.chunks(BATCH).enumerate() {
+        let numbers = at * BATCH * latent..(at * BATCH + piece.len()) * latent;
+        let (mu, log_variance) = (codes.mu[numbers.clone()].to_vec(), codes.log_variance[numbers].to_vec());
+        let codes = Codes { mu, log_variance };
+        bounds.extend(importance_weighted(&mut likelihood, &codes, piece, samples, filler.seed));
+        progress(piece.len());
+    }
     let (bound, standard_error) = mean_and_error(&bounds);
     ImportanceBound { samples, bound, standard_error }
 }
@@ -82,6 +116,7 @@ pub fn neighbour_accuracy(
     judged: &Judged<'_>,
     codes: &Codes,
     filler: &Filler,
+    progress: Progress<'_>,
 ) -> Option<NeighbourAccuracy> {
     let labels = judged.labels.filter(|_| codec.model().config().classes() == 0)?;
     let latent = codec.model().config().latent;
@@ -98,7 +133,7 @@ pub fn neighbour_accuracy(
         if classes.is_empty() {
             return None;
         }
-        let references = codec.encode_with(judged.train_images, &judged.train, filler);
+        let references = encode(codec, judged.train_images, &judged.train, filler, progress);
         (classify(&references.mu, &classes, &codes.mu, latent, NEIGHBOURS, false), classes.len())
     };
     Some(NeighbourAccuracy { neighbours: NEIGHBOURS, references, accuracy: accuracy(&found, &truths) })
@@ -133,6 +168,7 @@ pub fn sample_distances(
     filler: &Filler,
     mixture: Option<Prior>,
     samples: usize,
+    progress: Progress<'_>,
 ) -> Result<SampleDistances> {
     if samples < 2 || judged.indices.len() < 2 {
         return Err(Error::config(format!(
@@ -151,6 +187,7 @@ pub fn sample_distances(
             let pictures = &mut pictures[..chunk.len() * pixels];
             filler_in_unit.fill(images, chunk, 0, pictures);
             features.extend(space.features(pictures));
+            progress(chunk.len());
         }
         Moments::of(&features, FEATURES)
     };
@@ -174,6 +211,7 @@ pub fn sample_distances(
         for (chunk, shown) in codes.chunks(BATCH * latent).zip(shown.chunks(BATCH)) {
             let labels: Vec<u32> = labelled.of(shown).collect();
             features.extend(space.features(&codec.decode_as(chunk, &labels)));
+            progress(shown.len());
         }
         real.relative_distance(&Moments::of(&features, FEATURES))
     };

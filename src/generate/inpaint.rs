@@ -11,7 +11,7 @@
 //! posterior is good; they draw x_m from p(x_m | z), here its mean is taken, so that pictures come without pixel noise. With
 //! [`Inpaint::draw`] off the chain follows z = μ, forgets its noise, and comes to rest.
 
-use crate::data::{Images, Pixels, Range};
+use crate::data::{Filler, Images, Pixels, Range};
 use crate::error::{Error, Result};
 use crate::model::Labelled;
 use crate::model::codec::{Codec, Codes};
@@ -128,6 +128,19 @@ impl Mask {
     }
 }
 
+/// Pictures to be filled in.
+#[derive(Clone, Copy, Debug)]
+pub struct Given<'a> {
+    /// N × H·W·C numbers in [0, 1].
+    pub values: &'a [f32],
+    /// The label of each picture for a conditional model; none for other models.
+    pub labels: &'a [u32],
+    /// The number of each picture among its data, which decides by which draws it is binarized.
+    pub indices: &'a [usize],
+    /// How the model got its pictures in training: one of grey pixels alone is not what it knows.
+    pub filler: &'a Filler,
+}
+
 /// How a picture is filled in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inpaint {
@@ -149,22 +162,14 @@ impl Inpaint {
         stages
     }
 
-    /// Fills in `pictures` (N × H·W·C, values in [0, 1]) and returns them as they stand after each of the
-    /// [`stages`](Self::stages). Known pixels are left as they are. A conditional model needs the label of each picture; other models take
-    /// none.
+    /// Fills in pictures and returns them as they stand after each of the [`stages`](Self::stages). Known pixels are left as they are.
     ///
     /// # Errors
     /// Where there are no steps.
     ///
     /// # Panics
     /// If pictures or mask are of another size than the model's, or a conditional model gets no labels.
-    pub fn run(
-        &self,
-        codec: &mut Codec<'_>,
-        pictures: &[f32],
-        labels: &[u32],
-        mask: &Mask,
-    ) -> Result<Vec<Vec<f32>>> {
+    pub fn run(&self, codec: &mut Codec<'_>, given: &Given<'_>, mask: &Mask) -> Result<Vec<Vec<f32>>> {
         if self.steps == 0 {
             return Err(Error::config("0 steps fill in nothing; there must be at least 1"));
         }
@@ -173,19 +178,19 @@ impl Inpaint {
         assert_eq!(mask.missing.len(), size.0 * size.1, "a mask of the model's size");
         let missing: Vec<usize> = (0..len).filter(|at| mask.missing[at / size.2]).collect();
         // Each picture has a generator of its own, so what it becomes does not depend on the others.
-        let count = pictures.len() / len;
+        let count = given.values.len() / len;
         let mut generators: Vec<_> =
             (0..count as u64).map(|i| stream(self.seed, Stream::Corruption, i)).collect();
-        let mut current = pictures.to_vec();
+        let mut current = given.values.to_vec();
         for (picture, rng) in current.chunks_exact_mut(len).zip(&mut generators) {
             missing.iter().for_each(|&at| picture[at] = rng.random::<f32>());
         }
         let (mut stages, shown) = (Vec::new(), self.stages());
         let mut noise = vec![0.0; latent];
         for step in 1..=self.steps {
-            let (next, codes) = encode(codec, current, labels, size);
-            current = next;
-            let Codes { mut mu, log_variance } = codes;
+            let mut seen = current.clone();
+            given.filler.binarize(&mut seen, given.indices);
+            let Codes { mut mu, log_variance } = encode(codec, seen, given.labels, size);
             if self.draw {
                 let each =
                     mu.chunks_exact_mut(latent).zip(log_variance.chunks_exact(latent)).zip(&mut generators);
@@ -194,7 +199,7 @@ impl Inpaint {
                     z.iter_mut().zip(s).zip(&noise).for_each(|((z, s), e)| *z += (0.5 * s).exp() * e);
                 }
             }
-            let drawn = codec.decode_as(&mu, labels);
+            let drawn = codec.decode_as(&mu, given.labels);
             for (picture, drawn) in current.chunks_exact_mut(len).zip(drawn.chunks_exact(len)) {
                 missing.iter().for_each(|&at| picture[at] = drawn[at]);
             }
@@ -206,23 +211,22 @@ impl Inpaint {
     }
 }
 
-/// Encodes pictures with values in [0, 1], and gives them back.
+/// Encodes pictures with values in [0, 1].
 fn encode(
     codec: &mut Codec<'_>,
     pictures: Vec<f32>,
     labels: &[u32],
     (height, width, channels): (usize, usize, usize),
-) -> (Vec<f32>, Codes) {
+) -> Codes {
     let count = pictures.len() / (height * width * channels);
     let images = Images { pixels: Pixels::F32(pictures), count, height, width, channels, range: Range::UNIT };
-    let codes = codec.encode(Labelled { images: &images, labels }, &(0..count).collect::<Vec<_>>(), None);
-    let Pixels::F32(pictures) = images.pixels else { unreachable!("made of floats just above") };
-    (pictures, codes)
+    codec.encode(Labelled { images: &images, labels }, &(0..count).collect::<Vec<_>>(), None)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Binarize;
     use crate::model::{ModelConfig, Preset, Vae};
 
     #[test]
@@ -232,7 +236,9 @@ mod tests {
         let mask = Mask::half((8, 9), Half::Right).unwrap();
         let pictures: Vec<f32> = (0..2 * 8 * 9 * 3).map(|i| (i % 7) as f32 / 6.0).collect();
         let inpaint = Inpaint { steps: 5, draw: true, seed: 0 };
-        let stages = inpaint.run(&mut codec, &pictures, &[], &mask).unwrap();
+        let filler = Filler { span: model.config().span(), binarize: None, seed: 0 };
+        let given = Given { values: &pictures, labels: &[], indices: &[0, 1], filler: &filler };
+        let stages = inpaint.run(&mut codec, &given, &mask).unwrap();
         assert_eq!((inpaint.stages(), stages.len()), (vec![1, 2, 4, 5], 4));
         for stage in &stages {
             for (at, (&before, &after)) in pictures.iter().zip(stage).enumerate() {
@@ -241,12 +247,46 @@ mod tests {
                 assert!((before == after) != missing, "{at}");
             }
         }
-        assert_eq!(stages, inpaint.run(&mut codec, &pictures, &[], &mask).unwrap());
+        assert_eq!(stages, inpaint.run(&mut codec, &given, &mask).unwrap());
         // A picture becomes the same in whatever company.
-        let alone = inpaint.run(&mut codec, &pictures[..216], &[], &mask).unwrap();
+        let first = Given { values: &pictures[..216], indices: &[0], ..given };
+        let alone = inpaint.run(&mut codec, &first, &mask).unwrap();
         let near = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5);
         assert!(near(&alone[3], &stages[3][..216]));
         assert!(mask.cover(&pictures, 3, 0.25)[4 * 3..9 * 3].iter().all(|&v| v == 0.25));
+    }
+
+    #[test]
+    fn the_model_gets_what_it_got_in_training() {
+        let model = Vae::new(ModelConfig::new(Preset::Mlp, (8, 8, 1)), 1).unwrap();
+        let mut codec = Codec::new(&model);
+        let mask = Mask::half((8, 8), Half::Top).unwrap();
+        let pictures: Vec<f32> = (0..2 * 64).map(|i| f32::from(u8::from(i % 3 == 0))).collect();
+        let inpaint = Inpaint { steps: 1, draw: false, seed: 4 };
+        for binarize in [Binarize::Threshold, Binarize::Static, Binarize::Dynamic] {
+            let filler = Filler { span: model.config().span(), binarize: Some(binarize), seed: 9 };
+            // As images 3 and 7 of the run.
+            let given = Given { values: &pictures, labels: &[], indices: &[3, 7], filler: &filler };
+            let found = inpaint.run(&mut codec, &given, &mask).unwrap();
+            // The same by hand: noise, black and white by the draws of these images, their code, its picture.
+            let mut noisy = pictures.clone();
+            for (at, picture) in noisy.chunks_exact_mut(64).enumerate() {
+                let mut rng = stream(4, Stream::Corruption, at as u64);
+                picture[..32].iter_mut().for_each(|v| *v = rng.random::<f32>());
+            }
+            let mut images = vec![0.0; 8 * 64];
+            images[3 * 64..4 * 64].copy_from_slice(&noisy[..64]);
+            images[7 * 64..].copy_from_slice(&noisy[64..]);
+            let (count, height, width, channels) = (8, 8, 8, 1);
+            let images =
+                Images { pixels: Pixels::F32(images), count, height, width, channels, range: Range::UNIT };
+            let codes = codec.encode_with(&images, &[3, 7], &filler);
+            let expected = codec.decode(&codes.mu);
+            for at in 0..2 {
+                assert_eq!(found[0][at * 64..][..32], expected[at * 64..][..32], "{binarize}");
+                assert_eq!(found[0][at * 64 + 32..][..32], pictures[at * 64 + 32..][..32]);
+            }
+        }
     }
 
     #[test]

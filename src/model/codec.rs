@@ -51,7 +51,7 @@ impl<'m> Codec<'m> {
     }
 
     /// The images of a pass.
-    fn batch(model: &Vae<f32>) -> usize {
+    pub(crate) fn batch(model: &Vae<f32>) -> usize {
         const NUMBERS: usize = (256 << 20) / size_of::<f32>();
         (NUMBERS / model.activations_len(1)).clamp(1, BATCH)
     }
@@ -93,8 +93,10 @@ impl<'m> Codec<'m> {
         indices: &[usize],
         filler: &Filler,
     ) -> Codes {
-        let (images, mut codes) = (images.into(), Codes::default());
+        let images = images.into();
         let (pixels, latent) = (self.model.config().pixels(), self.model.config().latent);
+        let room = || Vec::with_capacity(indices.len() * latent);
+        let mut codes = Codes { mu: room(), log_variance: room() };
         for chunk in indices.chunks(self.workspace.max_batch) {
             let batch = &mut self.batch[..chunk.len() * pixels];
             filler.fill(images.images, chunk, 0, batch);

@@ -128,7 +128,8 @@ impl TensorFile<'_> {
     /// As `save`, without the system's; `path` is for the message.
     pub fn encode(&self, path: &Path) -> Result<Vec<u8>> {
         let header = self.checked_header(path)?;
-        let mut bytes = Vec::new();
+        let data: usize = self.tensors.iter().map(|tensor| size_of_val(&*tensor.data)).sum();
+        let mut bytes = Vec::with_capacity(8 + header.len() + data);
         self.write(&header, &mut bytes).map_err(|error| Error::io("write", path, error))?;
         Ok(bytes)
     }

@@ -64,6 +64,8 @@ pub struct Config {
     pub blocks: Option<usize>,
     /// The hidden numbers of the context network; `None` for pixels that are independent given the code.
     pub context: Option<usize>,
+    /// The model whose weights the run begins with, as an absolute path: a run folder or a model file.
+    pub start_from: Option<PathBuf>,
     /// Whether the decoder uses the encoder's weights.
     pub tie_weights: bool,
     /// Whether encoder and decoder are given the label of each image.
@@ -125,6 +127,7 @@ impl Default for Config {
             hidden: None,
             blocks: None,
             context: None,
+            start_from: None,
             tie_weights: false,
             conditional: false,
             likelihood: preset.default_likelihood(),
@@ -172,6 +175,8 @@ impl Config {
             hidden: o.hidden.clone(),
             blocks: o.blocks,
             context: o.context,
+            // The run may be repeated or resumed from another folder.
+            start_from: o.start_from.clone().map(|path| std::path::absolute(&path).unwrap_or(path)),
             tie_weights: o.tie_weights.unwrap_or(defaults.tie_weights),
             conditional: o.conditional.unwrap_or(defaults.conditional),
             likelihood: likelihood(o, preset)?,
@@ -368,6 +373,7 @@ impl Config {
                 latent: Some(self.latent),
                 channels: self.widths.clone(),
                 hidden: self.hidden.clone(),
+                start_from: self.start_from.clone(),
                 tie_weights: Some(self.tie_weights),
                 conditional: self.conditional.then_some(true),
                 likelihood: Some(likelihood.name().into()),

@@ -2,27 +2,49 @@
 //!
 //! ```text
 //! images
-//! + parameters, their gradient, Adam's two moments
-//! + activations of a batch, and the gradients that a backward pass needs besides
-//! + judging and drawing, each with activations of its own
-//! + a checkpoint, which is put together in memory
+//! + parameters, their gradient, Adam's two moments                        4 P
+//! + activations of a batch, and the gradients between layers
+//! + activations for judging
+//! + what is needed for a moment at the end of an epoch, the largest of    tensors of a checkpoint in PyTorch's order
+//!                                                                         activations of the sheets' pictures
+//!                                                                         the untrained model, to compare with
 //! ```
+//!
+//! Counted is what is written to: the system gives a page of memory when it is first touched. A checkpoint is written tensor by tensor, so
+//! only those are copied whose order in memory is not PyTorch's: weights of convolutions, and of linear layers beside them.
 
-use super::config::Config;
+use super::config::{Config, Schedule};
 use crate::data::{Dataset, Images, excess};
 use crate::error::{Error, Result};
 use crate::model::architecture::Architecture;
-use crate::model::codec::{BATCH, Codec};
+use crate::model::codec::BATCH;
 use crate::model::{ModelConfig, Vae};
 
+/// Pictures on the largest sheet.
+const DRAWN: usize = 64;
+/// Bytes of the program itself: its code, its stacks, its tables.
+const PROGRAM: usize = 8 << 20;
+
 /// The bytes that training a model on batches of `batch` images takes, without the images.
-pub(crate) fn needed(model: &Vae<f32>, batch: usize) -> u64 {
-    let parameters = model.parameters.len();
-    let numbers = 3 * parameters + model.training_len(batch, rayon::current_num_threads());
-    let judging = model.activations_len(BATCH.min(batch));
-    // Parameters and moments once more, and as bytes.
-    let saving = 6 * parameters;
-    4 * (numbers + judging + saving) as u64 + Codec::memory(model)
+pub(crate) fn needed(config: &Config, model: &Vae<f32>, batch: usize) -> u64 {
+    let (parameters, work) = (model.parameters.len(), model.architecture().work_len());
+    let lasting = 3 * parameters
+        + model.training_len(batch, rayon::current_num_threads())
+        + model.activations_len(BATCH.min(batch))
+        + work.transposed
+        + (rayon::current_num_threads() + 1) * work.scratch;
+    let sheets = model.activations_len(DRAWN) + DRAWN * 3 * model.config().pixels();
+    let passing = saving(config, model).max(sheets).max(parameters);
+    (4 * (lasting + passing) + PROGRAM) as u64
+}
+
+/// The numbers that are copied while a checkpoint is saved: of the parameters and both moments the tensors whose order changes; and moments
+/// that are kept in halves, once in one piece.
+fn saving(config: &Config, model: &Vae<f32>) -> usize {
+    let parameters = &model.architecture().table.parameters;
+    let copied: usize = parameters.iter().filter(|p| !p.layout.is_plain()).map(|p| p.range.len()).sum();
+    let joined = if config.schedule == Schedule::Alternating { 2 * model.parameters.len() } else { 0 };
+    3 * copied + joined
 }
 
 /// Refuses a network whose parameters, gradient and moments alone are too many: before the first of them is made.
@@ -34,7 +56,7 @@ pub(super) fn check_parameters(config: &Config, model: &ModelConfig) -> Result<(
 /// Refuses a training that takes more than `--max-memory`, images included.
 pub(super) fn check(config: &Config, data: &Dataset, model: &Vae<f32>, batch: usize) -> Result<()> {
     let images = data.test.iter().chain([&data.train]).map(Images::memory).sum();
-    within(config, "this training takes", needed(model, batch).saturating_add(images))
+    within(config, "this training takes", needed(config, model, batch).saturating_add(images))
 }
 
 fn within(config: &Config, what: &str, bytes: u64) -> Result<()> {

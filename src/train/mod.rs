@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`options`] (what a person writes), [`config`] (what that comes to), [`trainer`] (the loop: one step, one epoch), [`checkpoint`] (what resuming
 //! needs), [`run`] (the folder, and the loop inside it), [`training`] (the same from a program, on as many `threads` as are asked for),
-//! `report` (what a person is told about it).
+//! `start` (the weights that it begins with), `report` (what a person is told about it).
 
 #[doc(hidden)]
 pub mod checkpoint;
@@ -11,6 +11,7 @@ pub(crate) mod memory;
 pub mod options;
 pub(crate) mod report;
 pub mod run;
+mod start;
 mod threads;
 pub mod trainer;
 pub mod training;

@@ -24,10 +24,10 @@ const LONGEST: u64 = 64 * 1024;
 /// Defines a struct of optional options once: for the config file always, for the command line where there is one.
 macro_rules! options {
     ($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* }) => {
-        $(#[$meta])*
         #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
         #[cfg_attr(feature = "cli", derive(clap::Args))]
         #[serde(rename_all = "kebab-case", default)]
+        $(#[$meta])*
         pub struct $name {
             $($(#[$field_meta])* #[serde(skip_serializing_if = "Option::is_none")] pub $field: Option<$type>,)*
         }
@@ -46,6 +46,7 @@ macro_rules! options {
 
 options! {
     /// Where images come from and what they are turned into.
+    #[cfg_attr(feature = "cli", command(next_help_heading = "Images"))]
     DataOptions {
         /// A folder or .zip of pictures, a folder of MNIST's files, an .npy, .npz or IDX file (also .gz) [default: the bundled MNIST]
         #[cfg_attr(feature = "cli", arg(long, value_name = "PATH"))]
@@ -93,95 +94,98 @@ options! {
     /// The network and how it is trained.
     ModelOptions {
         /// The network: conv, residual, article or mlp [default: conv]
-        #[cfg_attr(feature = "cli", arg(long, value_name = "NAME"))]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "NAME", help_heading = "Network"))]
         preset: String,
         /// Dimensions of the latent code [default: 32; mlp: 20, residual: 128]
-        #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "N", help_heading = "Network"))]
         latent: usize,
         /// Channels of the convolutions of conv and residual [default: 32,64, and more for larger images]
-        #[cfg_attr(feature = "cli", arg(long, value_name = "N,N", value_delimiter = ','))]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "N,N", value_delimiter = ',', help_heading = "Network"))]
         channels: Vec<usize>,
         /// Residual blocks after each halving, only in residual [default: 1]
-        #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "N", help_heading = "Network"))]
         blocks: usize,
         /// Pixels are given the pixels before them, by a network with N hidden numbers; only for likelihoods of bytes [default: none; N: 64]
-        #[cfg_attr(feature = "cli", arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "64"))]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "64", help_heading = "Network"))]
         context: usize,
         /// Widths of the hidden linear layers of conv and mlp [default: 256; mlp: 400]
-        #[cfg_attr(feature = "cli", arg(long, value_name = "N,N", value_delimiter = ','))]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "N,N", value_delimiter = ',', help_heading = "Network"))]
         hidden: Vec<usize>,
+        /// Begin with the weights of a model of the same network: a run folder or a model file
+        #[cfg_attr(feature = "cli", arg(long, value_name = "MODEL", help_heading = "Network"))]
+        start_from: PathBuf,
         /// The decoder uses the encoder's weights, transposed (conv and mlp)
-        #[cfg_attr(feature = "cli", arg(long, num_args = 0, default_missing_value = "true"))]
+        #[cfg_attr(feature = "cli", arg(long, num_args = 0, default_missing_value = "true", help_heading = "Network"))]
         tie_weights: bool,
         /// Give encoder and decoder the label of each image: a conditional model
-        #[cfg_attr(feature = "cli", arg(long, num_args = 0, default_missing_value = "true"))]
+        #[cfg_attr(feature = "cli", arg(long, num_args = 0, default_missing_value = "true", help_heading = "Network"))]
         conditional: bool,
         /// bernoulli, squared-error, gaussian, optimal-gaussian or laplace; for bytes discretized-logistic, logistic-mixture or
         /// beta-binomial [default: bernoulli; article: squared-error]
-        #[cfg_attr(feature = "cli", arg(long, value_name = "NAME"))]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "NAME", help_heading = "Objective"))]
         likelihood: String,
         /// σ of the gaussian likelihood, in units of the scaled pixels [default: 0.1]
-        #[cfg_attr(feature = "cli", arg(long, value_name = "F", allow_negative_numbers = true))]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "F", allow_negative_numbers = true, help_heading = "Objective"))]
         sigma: f64,
         /// b of the laplace likelihood, in units of the scaled pixels [default: 0.1]
-        #[cfg_attr(feature = "cli", arg(long, value_name = "F", allow_negative_numbers = true))]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "F", allow_negative_numbers = true, help_heading = "Objective"))]
         scale: f64,
         /// K of the logistic-mixture likelihood, from 1 to 32 [default: 5]
-        #[cfg_attr(feature = "cli", arg(long, value_name = "K"))]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "K", help_heading = "Objective"))]
         components: usize,
         /// kl, or jeffreys: half of KL(q‖p) + KL(p‖q) [default: kl]
-        #[cfg_attr(feature = "cli", arg(long, value_name = "NAME"))]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "NAME", help_heading = "Objective"))]
         divergence: String,
         /// The divergence's weight [default: 1]
-        #[cfg_attr(feature = "cli", arg(long, value_name = "F", allow_negative_numbers = true))]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "F", allow_negative_numbers = true, help_heading = "Objective"))]
         beta: f64,
         /// Epochs in which β rises from 0 to its value [default: 0]
-        #[cfg_attr(feature = "cli", arg(long, value_name = "EPOCHS", allow_negative_numbers = true))]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "EPOCHS", allow_negative_numbers = true, help_heading = "Objective"))]
         beta_warmup: f64,
         /// Nats per latent dimension that cost nothing [default: 0]
-        #[cfg_attr(feature = "cli", arg(long, value_name = "NATS", allow_negative_numbers = true))]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "NATS", allow_negative_numbers = true, help_heading = "Objective"))]
         free_bits: f64,
         /// Hold the divergence at a number of nats that grows from 0 to this over all epochs
-        #[cfg_attr(feature = "cli", arg(long, value_name = "NATS", allow_negative_numbers = true))]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "NATS", allow_negative_numbers = true, help_heading = "Objective"))]
         capacity: f64,
         /// joint, or alternating: the encoder's step, then the decoder's on reconstruction alone [default: joint]
-        #[cfg_attr(feature = "cli", arg(long, value_name = "NAME"))]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "NAME", help_heading = "Training"))]
         schedule: String,
         /// Passes over the training images [default: 10, or for few images as many as make 1000 steps, at most 200]
-        #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "N", help_heading = "Training"))]
         epochs: u64,
         /// Images per step [default: 128, or fewer for few images]
-        #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "N", help_heading = "Training"))]
         batch: usize,
         /// Adam's learning rate [default: 0.001]
-        #[cfg_attr(feature = "cli", arg(long, value_name = "F", allow_negative_numbers = true))]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "F", allow_negative_numbers = true, help_heading = "Training"))]
         lr: f64,
         /// How the learning rate goes on: constant, cosine or step [default: constant]
-        #[cfg_attr(feature = "cli", arg(long, value_name = "NAME"))]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "NAME", help_heading = "Training"))]
         lr_schedule: String,
         /// Epochs in which the learning rate rises to its value [default: 0]
-        #[cfg_attr(feature = "cli", arg(long, value_name = "EPOCHS", allow_negative_numbers = true))]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "EPOCHS", allow_negative_numbers = true, help_heading = "Training"))]
         lr_warmup: f64,
         /// Decoupled weight decay [default: 0]
-        #[cfg_attr(feature = "cli", arg(long, value_name = "F", allow_negative_numbers = true))]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "F", allow_negative_numbers = true, help_heading = "Training"))]
         weight_decay: f64,
         /// Scale gradients down to this norm where theirs is larger
-        #[cfg_attr(feature = "cli", arg(long, value_name = "F", allow_negative_numbers = true))]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "F", allow_negative_numbers = true, help_heading = "Training"))]
         clip_norm: f64,
         /// What to do about a gradient norm far above the usual: skip the step, or stop [default: count it]
-        #[cfg_attr(feature = "cli", arg(long, value_name = "WHAT"))]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "WHAT", help_heading = "Training"))]
         on_spike: String,
         /// Where all randomness comes from [default: 0]
-        #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "N", help_heading = "Training"))]
         seed: u64,
         /// Training images held out for validation [default: 5000, at most a tenth]
-        #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "N", help_heading = "Training"))]
         valid: usize,
         /// Stop after so many epochs without a better validation loss
-        #[cfg_attr(feature = "cli", arg(long, value_name = "EPOCHS"))]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "EPOCHS", help_heading = "Training"))]
         patience: u64,
         /// Stop after so many steps
-        #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "N", help_heading = "Training"))]
         max_steps: u64,
         /// Time between checkpoints besides those after each epoch: 0.1s, 30s, 5m, 1h [default: 5m]
         #[cfg_attr(feature = "cli", arg(long, value_name = "TIME"))]

@@ -28,6 +28,7 @@ use std::time::{Duration, Instant};
 use super::checkpoint;
 use super::config::Config;
 use super::options::TrainOptions;
+use super::start;
 use super::trainer::{Best, StepReport, Trainer};
 use crate::data::{Dataset, Split};
 use crate::error::{Error, Result};
@@ -121,7 +122,8 @@ impl Run {
     pub fn start(folder: &Path, config: Config, data: Dataset) -> Result<Self> {
         let fs = system();
         Self::refuse_existing(folder)?;
-        let trainer = Trainer::new(config, data)?;
+        let mut trainer = Trainer::new(config, data)?;
+        start::begin(&trainer.config, &mut trainer.model)?;
         let parent = create_own_folder(fs, folder)?;
         let synced = fs.sync_folder(&parent).map_err(|error| Error::io("sync the folder", &parent, error));
         // What fails here fails before the first step: there is nothing to go on with, so nothing is left lying about.
@@ -298,24 +300,26 @@ impl Run {
         let t = &self.trainer;
         let (filler, objective) = (t.filler(), t.config.final_objective());
         let watched = watched(&t.split);
-        let judgement = self.evaluator.judge(&t.model, t.labelled(), watched, &filler, &objective);
+        let judgement = self.evaluator.judge(&t.model, t.labelled(), watched, &filler, &objective, &|_| ());
         let more = &t.split.train[..t.split.train.len().min(WATCHED)];
         if watched.len() >= ENOUGH_IMAGES || watched.len() >= more.len() {
             return judgement;
         }
         // Few validation images: the variance of μ is that over training images.
-        let more = self.evaluator.judge(&t.model, t.labelled(), more, &filler, &objective);
+        let more = self.evaluator.judge(&t.model, t.labelled(), more, &filler, &objective, &|_| ());
         judgement.with_activity_of(more)
     }
 
-    /// The loss of an untrained model of this configuration and that of the trained one, and on how many images: some that are watched.
+    /// The loss of the model that the run began with and that of the trained one, and on how many images: some that are watched.
     pub fn untrained_and_trained(&mut self) -> Option<(f64, f64, usize)> {
         let t = &self.trainer;
-        let untrained = Vae::new(t.model.config().clone(), t.config.seed).ok()?;
+        let mut untrained = Vae::new(t.model.config().clone(), t.config.seed).ok()?;
+        start::begin(&t.config, &mut untrained).ok()?;
         let (filler, objective) = (t.filler(), t.config.final_objective());
         let images = &watched(&t.split)[..watched(&t.split).len().min(ENOUGH_IMAGES)];
-        let mut loss =
-            |model| self.evaluator.judge(model, t.labelled(), images, &filler, &objective).values.loss;
+        let mut loss = |model| {
+            self.evaluator.judge(model, t.labelled(), images, &filler, &objective, &|_| ()).values.loss
+        };
         Some((loss(&untrained), loss(&t.model), images.len()))
     }
 

@@ -119,6 +119,13 @@ impl Training {
         self.configure(|config| config.seed = seed)
     }
 
+    /// Begins with the weights of a saved model of the same network, a run folder or a model file, instead of random ones.
+    pub fn start_from(self, model: impl AsRef<Path>) -> Self {
+        let path = model.as_ref();
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
+        self.configure(|config| config.start_from = Some(path))
+    }
+
     /// Threads; 0, the default, for those of the current rayon pool. The model is the same for any number.
     pub fn threads(self, threads: usize) -> Self {
         self.configure(|config| config.threads = threads)

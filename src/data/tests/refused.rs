@@ -230,6 +230,70 @@ fn conversion_and_size_for_arrays() {
 }
 
 #[test]
+fn arrays_that_are_nearly_images_are_named() {
+    let options = LoadOptions::default();
+    let shape =
+        |shape: &[usize]| refused(&npy_file("|u1", shape, &vec![0; shape.iter().product()]), &options);
+    let fields = "{'descr': [('x', '|u1', (8, 8)), ('y', '<i4')], 'fortran_order': False, 'shape': (2,), }";
+    let message = refused(&npy_with_header(fields, &[0; 136]), &options);
+    assert!(
+        message.contains("several fields (a structured dtype)") && message.contains("array['FIELD']"),
+        "{message}"
+    );
+    let message = shape(&[3, 785]);
+    assert!(
+        message.contains("one number more than 28×28 pixels") && message.contains("labels=array[:, 0]"),
+        "{message}"
+    );
+    let with_size = LoadOptions { size: Some((28, 28)), ..LoadOptions::default() };
+    let message = refused(&npy_file("|u1", &[2, 785], &[0; 1570]), &with_size);
+    assert!(message.contains("one number more than 28×28 pixels"), "{message}");
+    assert!(shape(&[9]).contains(
+        "its shape 9 is not that of images, which is N×H×W, N×H×W×C or N×C×H×W: one axis is what labels have"
+    ));
+    let message = shape(&[28, 28, 40]);
+    assert!(
+        message.contains("looks like rows×columns×images")
+            && message.contains("numpy.moveaxis(array, -1, 0)"),
+        "{message}"
+    );
+    assert!(message.ends_with("--layout nhw takes it as 28 images of 28×40"), "{message}");
+    assert!(shape(&[28, 28, 3]).contains("one image of rows×columns×channels"));
+    assert!(shape(&[16, 16, 3, 10]).contains("rows×columns×channels×images"));
+    let layout = LoadOptions { layout: Some(Layout::Nhw), ..LoadOptions::default() };
+    assert_eq!(
+        parse(&npy_file("|u1", &[9, 9, 8], &[0; 648]), Path::new("x"), &layout).unwrap().train.count,
+        9
+    );
+    assert_eq!(
+        parse(&npy_file("|u1", &[9, 9, 9], &[0; 729]), Path::new("x"), &options).unwrap().train.count,
+        9
+    );
+    let labels = npz_file(&[("arr_0.npy", &npy_file("|u1", &[9], &[0; 9]))]);
+    let message = refused(&labels, &options);
+    assert!(
+        message.contains("it has no array of images")
+            && message.contains("arr_0 (9): one axis is what labels have"),
+        "{message}"
+    );
+}
+
+#[test]
+fn reading_arrays_tells_how_far_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.npy");
+    for (kind, bytes) in [("|u1", 1), ("<f4", 4)] {
+        std::fs::write(&path, npy_file(kind, &[300, 20, 20], &vec![0; 300 * 400 * bytes])).unwrap();
+        let told = std::sync::Mutex::new(Vec::new());
+        load(&path, &LoadOptions::default(), &|done, total| told.lock().unwrap().push((done, total)))
+            .unwrap();
+        let told = told.into_inner().unwrap();
+        assert!(told.len() > 1 && told.is_sorted(), "{told:?}");
+        assert_eq!(told.last(), Some(&(300, 300)));
+    }
+}
+
+#[test]
 fn paths_that_are_no_data() {
     let missing = message(load_quietly("no/such/file", &LoadOptions::default()));
     assert!(missing.starts_with("cannot read no/such/file: "), "{missing}");
