@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::config::ModelConfig;
+use super::m2::M2;
 use super::parameters::Table;
 use super::presets::Plan;
 use crate::error::Result;
@@ -27,6 +28,8 @@ pub struct Architecture<T> {
     pub decoder: Sequence<T>,
     /// Where its parameters lie.
     pub decoder_slots: Vec<Slot>,
+    /// The classifier from few labels, if the model has one. Its parameters come last.
+    pub m2: Option<M2>,
     /// Which parameters are others: name, and whose it is.
     pub ties: BTreeMap<String, String>,
     /// All parameters.
@@ -48,11 +51,13 @@ impl<T: Element> Architecture<T> {
         let [mut mu, log_variance] =
             ["shared.mu", "shared.log_variance"].map(|name| table.add(named(name, head.parameters()), &ties));
         let decoder_slots = table.add(biases_of_tied_from_zero(decoder.parameters(), &ties), &ties);
+        let mut m2 = config.m2.as_ref().map(|sizes| M2::new(sizes, config.latent));
+        m2.iter_mut().for_each(|m2| m2.place(|parameters| table.add(parameters, &ties)));
         // The decoder comes first in the backward pass, so its use of a tied weight writes and the encoder's adds.
         for slot in encoder_slots.iter_mut().chain(&mut mu) {
             slot.accumulate = decoder_slots.iter().any(|other| other.range == slot.range);
         }
-        Ok(Self { encoder, encoder_slots, shared, mu, log_variance, decoder, decoder_slots, ties, table })
+        Ok(Self { encoder, encoder_slots, shared, mu, log_variance, decoder, decoder_slots, m2, ties, table })
     }
 
     /// Encoder, heads and decoder: the operations of one forward pass on one image (see [`Describe::flops`]).
@@ -72,12 +77,13 @@ impl<T: Element> Architecture<T> {
     }
 
     /// Every layer that is not a container, from images to images, with its full name and its slots. The heads are among them, as
-    /// `shared.mu` and `shared.log_variance`.
+    /// `shared.mu` and `shared.log_variance`; a classifier's layers come last.
     pub fn for_each_layer<'a>(&'a self, mut visit: impl FnMut(&str, &'a dyn Describe, &'a [Slot])) {
         leaves("", self.encoder.children(), &self.encoder_slots, &mut visit);
         visit("shared.mu", &self.shared.head, &self.mu);
         visit("shared.log_variance", &self.shared.head, &self.log_variance);
         leaves("", self.decoder.children(), &self.decoder_slots, &mut visit);
+        self.m2.iter().for_each(|m2| m2.for_each_layer(&mut visit));
     }
 
     /// Whether a slot is a parameter that the layer `name` shares with another.

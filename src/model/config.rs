@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::Span;
 use crate::error::{Error, Result};
 use crate::loss::Likelihood;
+use crate::model::m2::M2Config;
 use crate::tensor::ImageShape;
 use crate::text::names::named;
 
@@ -78,6 +79,9 @@ pub struct ModelConfig {
     /// The names of the labels that encoder and decoder are given; empty in a model without labels.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
+    /// The classifier that learns from few labels beside the model, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub m2: Option<M2Config>,
 }
 
 /// The smallest side of an image.
@@ -102,6 +106,7 @@ impl ModelConfig {
             likelihood: preset.default_likelihood(),
             blocks: None,
             labels: Vec::new(),
+            m2: None,
         }
     }
 
@@ -185,6 +190,20 @@ impl ModelConfig {
                 "{} labels are more than the {LARGEST} that a model may have",
                 self.labels.len()
             ));
+        }
+        if let Some(m2) = &self.m2 {
+            let sizes = [m2.labels.len(), m2.hidden, m2.style];
+            if m2.labels.len() < 2 || sizes.iter().any(|&size| size == 0 || size > LARGEST) {
+                return fail(format!(
+                    "a classifier of {} labels with layers of {} and {}; it needs at least 2 labels, and layers of 1 to {LARGEST}",
+                    m2.labels.len(),
+                    m2.hidden,
+                    m2.style
+                ));
+            }
+            if !self.labels.is_empty() {
+                return fail("a classifier from few labels stands on a model without labels, and this one is conditional".into());
+            }
         }
         if self.blocks.is_some() && self.preset != Preset::Residual {
             return fail("--blocks is for the preset residual".into());

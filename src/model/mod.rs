@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`config`] (what has to be known to build a model), [`presets`] (the networks), [`architecture`] (a network put together),
 //! [`parameters`] (one flat vector, with a table of names and layouts), [`vae`] (encoder, shared layer, decoder and objective, forward and
-//! backward), [`file`](mod@file) (a model on disk), [`labels`] (images with their labels), [`codec`] (images to codes and back, in batches).
+//! backward), [`file`](mod@file) (a model on disk), [`labels`] (images with their labels), [`m2`] (a classifier from few labels), [`codec`] (images to codes and back, in batches).
 
 pub mod architecture;
 pub mod codec;
@@ -11,6 +11,7 @@ pub mod file;
 #[cfg(test)]
 pub(crate) mod gradients;
 pub mod labels;
+pub mod m2;
 pub mod parameters;
 pub mod presets;
 pub mod vae;

@@ -94,6 +94,14 @@ impl<T: Element> Vae<T> {
         Self { config, architecture, parameters }
     }
 
+    /// The model without its classifier from few labels, whose parameters come last.
+    pub fn without_classifier(&self) -> Self {
+        let config = ModelConfig { m2: None, ..self.config.clone() };
+        let architecture = Architecture::new(&config).expect("a network without its classifier is one");
+        let parameters = self.parameters[..architecture.table.len()].to_vec();
+        Self { config, architecture, parameters }
+    }
+
     /// What the model is made of.
     pub fn config(&self) -> &ModelConfig {
         &self.config
@@ -416,6 +424,11 @@ impl<T> Workspace<T> {
     /// If the workspace is for inference.
     pub fn gradient(&self) -> &[T] {
         &self.training.as_ref().expect("a workspace for training").gradient
+    }
+
+    /// The gradient, for what learns beside the objective to write its own part.
+    pub(crate) fn gradient_mut(&mut self) -> &mut [T] {
+        &mut self.training.as_mut().expect("a workspace for training").gradient
     }
 
     /// What the last [`Vae::decode`] gave, for the largest batch: B × H·W·(m·C).

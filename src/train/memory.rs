@@ -32,9 +32,17 @@ pub(super) fn check_parameters(config: &Config, model: &ModelConfig) -> Result<(
 }
 
 /// Refuses a training that takes more than `--max-memory`, images included.
-pub(super) fn check(config: &Config, data: &Dataset, model: &Vae<f32>, batch: usize) -> Result<()> {
+///
+/// `more` are numbers that are allocated besides.
+pub(super) fn check(
+    config: &Config,
+    data: &Dataset,
+    model: &Vae<f32>,
+    batch: usize,
+    more: usize,
+) -> Result<()> {
     let images: usize = data.test.iter().chain([&data.train]).map(bytes).sum();
-    within(config, "this training takes", needed(model, batch).saturating_add(images as u64))
+    within(config, "this training takes", needed(model, batch).saturating_add((images + 4 * more) as u64))
 }
 
 fn bytes(images: &Images) -> usize {
