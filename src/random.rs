@@ -33,6 +33,12 @@ pub enum Stream {
     Prior = 9,
     /// How a training image is flipped and moved; the index is the image's, with the epoch above it.
     Augment = 12,
+    /// Which images keep their label; the index is the class.
+    Labelled = 20,
+    /// Which of the labelled images a step takes; the index is the step.
+    LabelledBatch = 21,
+    /// ε of a classifier's own code; the index is the step.
+    Style = 22,
 }
 
 /// The generator of (`seed`, `stream`, `index`): ChaCha8 with a key made of the three numbers, little-endian, and a constant.

@@ -12,7 +12,7 @@ use super::sample::free_name;
 use super::score::field;
 use crate::data::{Dataset, Filler, Labels, Part};
 use crate::error::{Error, Result};
-use crate::evaluate::classify::{Confusion, Guess, Method, bayes, linear, nearest, shares};
+use crate::evaluate::classify::{Confusion, Guess, Method, bayes, learned, linear, nearest, shares};
 use crate::evaluate::judged::{Judged, Which};
 use crate::model::Codec;
 use crate::model::labels::match_names;
@@ -26,12 +26,13 @@ use crate::train::DataOptions;
 #[command(
     after_help = "Classified are the test images of the data; without any, the run's validation images; without these, all. bayes takes a \
                   conditional model and the class with the largest bound on ln p(x|y) plus ln p(y). knn and probe take a model without \
-                  labels and learn from the training images' μ: the 5 nearest, or softmax regression."
+                  labels and learn from the training images' μ: the 5 nearest, or softmax regression. learned asks the classifier of a model \
+                  that was trained with few labels (train --labels or --labelled)."
 )]
 pub(super) struct Classify {
     /// A run folder or a model file [default: the newest run]
     run: Option<PathBuf>,
-    /// How: bayes, knn or probe [default: bayes for a conditional model, else knn]
+    /// How: bayes, knn, probe or learned [default: bayes for a conditional model, learned for one with few labels, else knn]
     #[arg(long, value_parser = named_values::<Method>())]
     method: Option<Method>,
     /// bayes: draws for each bound; with more than one it is the importance-weighted bound [default: 1]
@@ -71,8 +72,11 @@ impl Classify {
         let data = &loaded.data;
         let judged = Judged::choose(data, loaded.split)?;
         let own = self.own_images(&opened, method)?;
-        let learned = own.as_ref().unwrap_or(&loaded);
-        let known = names(&opened, &learned.data)?;
+        let references = own.as_ref().unwrap_or(&loaded);
+        let known = match &opened.model.config().m2 {
+            Some(m2) if method == Method::Learned => m2.labels.clone(),
+            _ => names(&opened, &references.data)?,
+        };
         let truths = match judged.labels {
             Some(labels) => {
                 let numbers = match_names(&known, labels)
@@ -81,7 +85,7 @@ impl Classify {
             }
             None => None,
         };
-        let guesses = self.classify(&opened, &judged, learned, &known, method)?;
+        let guesses = self.classify(&opened, &judged, references, &known, method)?;
 
         let files = if judged.which == Which::Test { &data.test_files } else { &data.files };
         if let Some(out) = &out {
@@ -99,9 +103,17 @@ impl Classify {
 
     /// The method that was asked for, or the one that fits the model.
     fn method(&self, opened: &Opened) -> Result<Method> {
-        let conditional = opened.model.config().classes() > 0;
-        let method = self.method.unwrap_or(if conditional { Method::Bayes } else { Method::Knn });
+        let config = opened.model.config();
+        let conditional = config.classes() > 0;
+        let method = self.method.unwrap_or(match (conditional, &config.m2) {
+            (true, _) => Method::Bayes,
+            (false, Some(_)) => Method::Learned,
+            (false, None) => Method::Knn,
+        });
         match (method, conditional) {
+            (Method::Learned, _) if config.m2.is_none() => Err(Error::config(
+                "--method learned asks a classifier that learned from few labels, and this model has none (train --labels or --labelled)",
+            )),
             (Method::Bayes, false) => Err(Error::config(
                 "--method bayes asks a model how probable an image is in each class, and this one was trained without labels \
                  (train --conditional); knn and probe take it as it is",
@@ -117,9 +129,9 @@ impl Classify {
         }
     }
 
-    /// The run's own images, if other images are classified; `None` if they are the same. Bayes' rule can do without.
+    /// The run's own images, if other images are classified; `None` if they are the same. Bayes' rule and a classifier can do without.
     fn own_images(&self, opened: &Opened, method: Method) -> Result<Option<Loaded>> {
-        if self.data.data.is_none() || opened.is_own(&self.data) {
+        if self.data.data.is_none() || opened.is_own(&self.data) || method == Method::Learned {
             return Ok(None);
         }
         if opened.config.is_none() {
@@ -139,18 +151,22 @@ impl Classify {
         &self,
         opened: &Opened,
         judged: &Judged<'_>,
-        learned: &Loaded,
+        references: &Loaded,
         known: &[String],
         method: Method,
     ) -> Result<Vec<Guess>> {
         let (model, config) = (&opened.model, opened.model.config());
         let seed = self.seed.or(opened.config.as_ref().map(|config| config.seed)).unwrap_or(0);
         let filler = Filler { span: config.span(), binarize: opened.binarize(&self.data)?, seed };
-        let run = learned.split.and_then(|run| run.of(&learned.data));
-        let learned = &learned.data;
-        let train = run.map_or_else(|| (0..learned.train.count).collect(), |split| split.train);
+        if method == Method::Learned {
+            let codes = Codec::new(model).encode_with(judged.images, &judged.indices, &filler);
+            return Ok(learned(model, &codes).expect("this method is for a model with a classifier"));
+        }
+        let run = references.split.and_then(|run| run.of(&references.data));
+        let references = &references.data;
+        let train = run.map_or_else(|| (0..references.train.count).collect(), |split| split.train);
         let labels = |labels: &Labels| train.iter().map(|&index| labels.ids[index]).collect::<Vec<u32>>();
-        let labels = learned.labels.as_ref().map(labels).unwrap_or_default();
+        let labels = references.labels.as_ref().map(labels).unwrap_or_default();
         if method == Method::Bayes {
             // Data of unknown shares: every class is as probable.
             let prior = shares(if opened.config.is_some() { &labels } else { &[] }, known.len());
@@ -159,15 +175,15 @@ impl Classify {
         }
         let mut codec = Codec::new(model);
         let codes = codec.encode_with(judged.images, &judged.indices, &filler);
-        if judged.which == Which::All && std::ptr::eq(judged.images, &learned.train) {
+        if judged.which == Which::All && std::ptr::eq(judged.images, &references.train) {
             eprintln!(
                 "note: the images are those that the classes are learned from; held-out images would say more"
             );
         }
-        let references = codec.encode_with(&learned.train, &train, &filler);
+        let learned_from = codec.encode_with(&references.train, &train, &filler);
         Ok(match method {
-            Method::Probe => linear(&references, &labels, &codes, config.latent, known.len()),
-            _ => nearest(&references, &labels, &codes, config.latent),
+            Method::Probe => linear(&learned_from, &labels, &codes, config.latent, known.len()),
+            _ => nearest(&learned_from, &labels, &codes, config.latent),
         })
     }
 

@@ -1,10 +1,11 @@
-//! Which class an image is of, in three ways.
+//! Which class an image is of, in four ways.
 //!
 //! | method | probability of class y for image x | needs |
 //! |---|---|---|
 //! | [`bayes`] | p(y\|x) ∝ p(y)·e^L(x, y), L a lower bound on ln p(x\|y) | a conditional model |
 //! | [`nearest`] | the share of y among the k nearest references, by Euclidean distance of μ | a model without labels, labelled images |
 //! | [`linear`] | softmax(W·μ), W learned from the references ([`probe`](super::probe)) | the same |
+//! | [`learned`] | q(y\|x), which learned from few labels beside the model ([`m2`](crate::model::m2)) | a model trained with few labels |
 //!
 //! **Bayes' rule** asks a conditional model once for each class: L is the negated −ELBO with one draw of q(z|x, y), or with K draws the
 //! importance-weighted bound L_K ([`bounds`](super::bounds)), which is nearer to ln p(x|y). All classes of an image see the same ε.
@@ -27,9 +28,11 @@ pub enum Method {
     Knn,
     /// Softmax regression on μ.
     Probe,
+    /// The classifier that learned from few labels.
+    Learned,
 }
 
-named!(Method, "method", Bayes => "bayes", Knn => "knn", Probe => "probe");
+named!(Method, "method", Bayes => "bayes", Knn => "knn", Probe => "probe", Learned => "learned");
 
 /// The class that an image is taken to be of.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -123,6 +126,13 @@ pub fn linear(
 ) -> Vec<Guess> {
     let probe = Probe::fit(&references.mu, labels, latent, classes);
     probe.probabilities(&codes.mu).chunks_exact(classes).map(Guess::of).collect()
+}
+
+/// The classifier of a model that was trained with few labels; `None` if the model has none.
+pub fn learned(model: &Vae<f32>, codes: &Codes) -> Option<Vec<Guess>> {
+    let (m2, config) = (model.architecture().m2.as_ref()?, model.config().m2.as_ref()?);
+    let probabilities = m2.probabilities(&model.parameters, &codes.mu);
+    Some(probabilities.chunks_exact(config.labels.len()).map(Guess::of).collect())
 }
 
 /// How often an image of each class is taken for each class: row the true one, column the guess, L × L.

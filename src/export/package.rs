@@ -27,7 +27,7 @@ use crate::storage::tensor_file::{NamedTensor, TensorFile};
 /// Images of noise, and as many that the model drew.
 const CHECKED: usize = 2;
 
-/// Writes the folder, which must not be there yet.
+/// Writes the folder, which must not be there yet. A classifier from few labels is left out.
 ///
 /// # Errors
 /// Where it is, a parameter is not finite, or the system refuses.
@@ -39,6 +39,7 @@ pub fn export(model: &Vae<f32>, folder: &Path) -> Result<()> {
     }
     let fs = system();
     refuse_existing(folder)?;
+    let model = &model.without_classifier();
     // Everything is made before anything is written.
     let weights = TensorFile {
         description: description("model", model.config()),

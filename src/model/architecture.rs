@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::config::ModelConfig;
 use super::context::Context;
+use super::m2::M2;
 use super::parameters::Table;
 use super::presets::Plan;
 use crate::error::Result;
@@ -30,6 +31,8 @@ pub struct Architecture<T> {
     pub decoder_slots: Vec<Slot>,
     /// From finished pixels and the decoder's features to the likelihood's numbers, if pixels are given those before them.
     pub context: Option<Context<T>>,
+    /// The classifier from few labels, if the model has one. Its parameters come last.
+    pub m2: Option<M2>,
     /// Which parameters are others: name, and whose it is.
     pub ties: BTreeMap<String, String>,
     /// All parameters.
@@ -57,6 +60,8 @@ impl<T: Element> Architecture<T> {
             }
             None => None,
         };
+        let mut m2 = config.m2.as_ref().map(|sizes| M2::new(sizes, config.latent));
+        m2.iter_mut().for_each(|m2| m2.place(|parameters| table.add(parameters, &ties)));
         // The decoder comes first in the backward pass, so its use of a tied weight writes and the encoder's adds.
         for slot in encoder_slots.iter_mut().chain(&mut mu) {
             slot.accumulate = decoder_slots.iter().any(|other| other.range == slot.range);
@@ -70,6 +75,7 @@ impl<T: Element> Architecture<T> {
             decoder,
             decoder_slots,
             context,
+            m2,
             ties,
             table,
         })
@@ -105,7 +111,7 @@ impl<T: Element> Architecture<T> {
     }
 
     /// Every layer that is not a container, from images to images, with its full name and its slots. The heads are among them, as
-    /// `shared.mu` and `shared.log_variance`.
+    /// `shared.mu` and `shared.log_variance`; a classifier's layers come last.
     pub fn for_each_layer<'a>(&'a self, mut visit: impl FnMut(&str, &'a dyn Describe, &'a [Slot])) {
         leaves("", self.encoder.children(), &self.encoder_slots, &mut visit);
         visit("shared.mu", &self.shared.head, &self.mu);
@@ -114,6 +120,7 @@ impl<T: Element> Architecture<T> {
         if let Some(context) = &self.context {
             leaves("", context.network.children(), &context.slots, &mut visit);
         }
+        self.m2.iter().for_each(|m2| m2.for_each_layer(&mut visit));
     }
 
     /// Whether a slot is a parameter that the layer `name` shares with another.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::Span;
 use crate::error::{Error, Result};
 use crate::loss::Likelihood;
+use crate::model::m2::M2Config;
 use crate::tensor::ImageShape;
 use crate::text::names::named;
 
@@ -82,6 +83,9 @@ pub struct ModelConfig {
     /// pixels are independent given the code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context: Option<usize>,
+    /// The classifier that learns from few labels beside the model, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub m2: Option<M2Config>,
 }
 
 /// The smallest side of an image.
@@ -107,6 +111,7 @@ impl ModelConfig {
             blocks: None,
             labels: Vec::new(),
             context: None,
+            m2: None,
         }
     }
 
@@ -195,6 +200,20 @@ impl ModelConfig {
                 "{} labels are more than the {LARGEST} that a model may have",
                 self.labels.len()
             ));
+        }
+        if let Some(m2) = &self.m2 {
+            let sizes = [m2.labels.len(), m2.hidden, m2.style];
+            if m2.labels.len() < 2 || sizes.iter().any(|&size| size == 0 || size > LARGEST) {
+                return fail(format!(
+                    "a classifier of {} labels with layers of {} and {}; it needs at least 2 labels, and layers of 1 to {LARGEST}",
+                    m2.labels.len(),
+                    m2.hidden,
+                    m2.style
+                ));
+            }
+            if !self.labels.is_empty() {
+                return fail("a classifier from few labels stands on a model without labels, and this one is conditional".into());
+            }
         }
         if self.blocks.is_some() && self.preset != Preset::Residual {
             return fail("--blocks is for the preset residual".into());

@@ -157,16 +157,17 @@ pub fn match_names(known: &[String], labels: &Labels) -> Result<Vec<u32>> {
 
 /// The labels of a conditional model that learns from these images: the names that an image has, and the number of each training image.
 ///
+/// `option` is what asks for them, for messages.
+///
 /// # Errors
 /// If the images have no labels, or fewer than two different ones.
-pub fn labels_to_learn(data: &Dataset) -> Result<Labels> {
+pub fn labels_to_learn(data: &Dataset, option: &str) -> Result<Labels> {
     let refuse = |message: String| Err(Error::data(&data.path, message));
     let Some(labels) = &data.labels else {
-        return refuse(
-            "its images have no labels, and --conditional needs one for each: subfolders with the labels' names, or a file of labels \
+        return refuse(format!(
+            "its images have no labels, and {option} needs one for each: subfolders with the labels' names, or a file of labels \
              beside the images"
-                .into(),
-        );
+        ));
     };
     let mut used = vec![false; labels.names.len()];
     labels.ids.iter().for_each(|&id| used[id as usize] = true);
@@ -174,7 +175,7 @@ pub fn labels_to_learn(data: &Dataset) -> Result<Labels> {
         labels.names.iter().zip(&used).filter(|(_, used)| **used).map(|(name, _)| name.clone()).collect();
     if names.len() < 2 {
         return refuse(format!(
-            "all its images have the label {}; --conditional needs at least two labels",
+            "all its images have the label {}; {option} needs at least two labels",
             shown(&names)
         ));
     }

@@ -2,7 +2,9 @@
 //!
 //! Reading order: [`config`] (what has to be known to build a model), [`presets`] (the networks), [`architecture`] (a network put together),
 //! [`context`](mod@context) (pixels given the pixels before them), [`parameters`] (one flat vector, with a table of names and layouts),
-//! [`vae`] (encoder, shared layer, decoder and objective, forward and backward), [`workspace`] (the memory of these passes), [`file`](mod@file) (a model on disk), [`labels`] (images with their labels), [`codec`] (images to codes and back, in batches).
+//! [`vae`] (encoder, shared layer, decoder and objective, forward and backward), [`workspace`] (the memory of these passes),
+//! [`file`](mod@file) (a model on disk), [`labels`] (images with their labels), [`m2`] (a classifier from few labels), [`codec`] (images to
+//! codes and back, in batches).
 
 pub mod architecture;
 pub mod codec;
@@ -12,6 +14,7 @@ pub mod file;
 #[cfg(test)]
 pub(crate) mod gradients;
 pub mod labels;
+pub mod m2;
 pub mod parameters;
 pub mod presets;
 pub mod vae;

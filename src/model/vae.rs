@@ -68,6 +68,14 @@ impl<T: Element> Vae<T> {
         Self { config, architecture, parameters }
     }
 
+    /// The model without its classifier from few labels, whose parameters come last.
+    pub fn without_classifier(&self) -> Self {
+        let config = ModelConfig { m2: None, ..self.config.clone() };
+        let architecture = Architecture::new(&config).expect("a network without its classifier is one");
+        let parameters = self.parameters[..architecture.table.len()].to_vec();
+        Self { config, architecture, parameters }
+    }
+
     /// What the model is made of.
     pub fn config(&self) -> &ModelConfig {
         &self.config

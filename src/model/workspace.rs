@@ -110,6 +110,11 @@ impl<T> Workspace<T> {
         &self.training.as_ref().expect("a workspace for training").gradient
     }
 
+    /// The gradient, for what learns beside the objective to write its own part.
+    pub(crate) fn gradient_mut(&mut self) -> &mut [T] {
+        &mut self.training.as_mut().expect("a workspace for training").gradient
+    }
+
     /// What the last [`decode`](super::Vae::decode) gave, for the largest batch: B × H·W·(m·C).
     pub(crate) fn output(&self) -> &[T] {
         &self.output

@@ -10,6 +10,7 @@
 //! | `norms` | the last gradient norms, for spikes |
 //! | `settings` | the run's options, but for those that may be given anew or are about this computer: a config.toml that was edited is noticed |
 //! | `data` | a fingerprint of the images: data that changed is noticed |
+//! | `labels` | one of the few labels, if the run has any |
 //!
 //! No state of a random generator is here, because none is ever kept (see [`random`](crate::random)); no time, thread count or path
 //! either, so the same run gives the same bytes wherever and however it ran.
@@ -37,12 +38,24 @@ struct State {
     progress: Progress,
     adam_steps: Vec<u64>,
     norms: Vec<f64>,
+    /// Which images have a label, if few do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    labels: Option<String>,
 }
 
 /// Options that a checkpoint does not hold a run to: what `--resume` takes anew, where the images lie and their range (they have a
 /// fingerprint), and what this computer is given.
-const FREE: [&str; 8] =
-    ["epochs", "max-steps", "threads", "checkpoint-every", "data", "range", "max-memory", "skip-bad"];
+const FREE: [&str; 9] = [
+    "epochs",
+    "max-steps",
+    "threads",
+    "checkpoint-every",
+    "data",
+    "labels",
+    "range",
+    "max-memory",
+    "skip-bad",
+];
 
 /// What the names of Adam's second moments begin with.
 const SECOND: &str = "adam.second.";
@@ -89,6 +102,7 @@ pub fn save(trainer: &Trainer, fingerprint: u64, fs: &dyn FileSystem, path: &Pat
         progress: trainer.progress.clone(),
         adam_steps: trainer.adam.iter().map(|state| state.steps).collect(),
         norms: trainer.spikes.history().to_vec(),
+        labels: trainer.labels_fingerprint().map(|labels| format!("{labels:016x}")),
     };
     let written = serde_json::to_value(&state).expect("numbers and texts");
     // JSON has no infinity and no NaN: they would be written as null, and the checkpoint could not be read.
@@ -151,6 +165,11 @@ pub fn restore_from(
             "the images of {} are not those that the run began with; resuming needs the same ones",
             trainer.data.path.display()
         )));
+    }
+    if state.labels != trainer.labels_fingerprint().map(|labels| format!("{labels:016x}")) {
+        return Err(wrong(
+            "its few labels are not those that the run began with; resuming needs the same ones".into(),
+        ));
     }
     if state.adam_steps.len() != trainer.adam.len() {
         let (found, needed) = (state.adam_steps.len(), trainer.adam.len());

@@ -70,6 +70,10 @@ pub struct Config {
     pub tie_weights: bool,
     /// Whether encoder and decoder are given the label of each image.
     pub conditional: bool,
+    /// A file with the labels of some images, from which a classifier learns.
+    pub labels: Option<PathBuf>,
+    /// The same with the labels of so many images of each class.
+    pub labelled: Option<usize>,
     /// What the decoder's output says about a pixel.
     pub likelihood: Likelihood,
     /// How the posterior's distance from the prior is measured.
@@ -130,6 +134,8 @@ impl Default for Config {
             start_from: None,
             tie_weights: false,
             conditional: false,
+            labels: None,
+            labelled: None,
             likelihood: preset.default_likelihood(),
             divergence: Divergence::default(),
             beta: Ramp::constant(1.0),
@@ -179,6 +185,8 @@ impl Config {
             start_from: o.start_from.clone().map(|path| std::path::absolute(&path).unwrap_or(path)),
             tie_weights: o.tie_weights.unwrap_or(defaults.tie_weights),
             conditional: o.conditional.unwrap_or(defaults.conditional),
+            labels: o.labels.clone(),
+            labelled: o.labelled,
             likelihood: likelihood(o, preset)?,
             divergence: read(&o.divergence, str::parse)?.unwrap_or(defaults.divergence),
             beta: match values::not_negative("beta-warmup", o.beta_warmup)? {
@@ -256,6 +264,27 @@ impl Config {
             return fail(
                 "--schedule alternating trains the halves apart, and --tie-weights makes them one: use either",
             );
+        }
+        let few = match (&self.labels, self.labelled) {
+            (Some(_), Some(_)) => {
+                return fail("--labels and --labelled both say which images have a label; use either");
+            }
+            (None, Some(0)) => {
+                return fail("--labelled 0 leaves no label to learn from; it must be at least 1");
+            }
+            (Some(_), None) => Some("--labels"),
+            (None, Some(_)) => Some("--labelled"),
+            (None, None) => None,
+        };
+        if let (Some(few), true) = (few, self.conditional) {
+            return Err(Error::config(format!(
+                "--conditional gives the model the label of each image, and {few} learns from a few; use either"
+            )));
+        }
+        if let (Some(few), Schedule::Alternating) = (few, self.schedule) {
+            return Err(Error::config(format!(
+                "--schedule alternating has a step for each half of the model, and {few} adds a third part; use --schedule joint"
+            )));
         }
         if self.conditional && self.tie_weights {
             return fail(
@@ -376,6 +405,8 @@ impl Config {
                 start_from: self.start_from.clone(),
                 tie_weights: Some(self.tie_weights),
                 conditional: self.conditional.then_some(true),
+                labels: self.labels.clone(),
+                labelled: self.labelled,
                 likelihood: Some(likelihood.name().into()),
                 sigma: likelihood.setting("sigma"),
                 scale: likelihood.setting("scale"),

@@ -54,9 +54,18 @@ pub(super) fn check_parameters(config: &Config, model: &ModelConfig) -> Result<(
 }
 
 /// Refuses a training that takes more than `--max-memory`, images included.
-pub(super) fn check(config: &Config, data: &Dataset, model: &Vae<f32>, batch: usize) -> Result<()> {
-    let images = data.test.iter().chain([&data.train]).map(Images::memory).sum();
-    within(config, "this training takes", needed(config, model, batch).saturating_add(images))
+///
+/// `more` are numbers that are allocated besides.
+pub(super) fn check(
+    config: &Config,
+    data: &Dataset,
+    model: &Vae<f32>,
+    batch: usize,
+    more: usize,
+) -> Result<()> {
+    let images: u64 = data.test.iter().chain([&data.train]).map(Images::memory).sum();
+    let bytes = needed(config, model, batch).saturating_add(images).saturating_add(4 * more as u64);
+    within(config, "this training takes", bytes)
 }
 
 fn within(config: &Config, what: &str, bytes: u64) -> Result<()> {

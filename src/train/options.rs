@@ -120,6 +120,12 @@ options! {
         /// Give encoder and decoder the label of each image: a conditional model
         #[cfg_attr(feature = "cli", arg(long, num_args = 0, default_missing_value = "true", help_heading = "Network"))]
         conditional: bool,
+        /// Learn to classify from the labels of this file (lines of file,label, or a list with a line for each image) and all images without
+        #[cfg_attr(feature = "cli", arg(long, value_name = "FILE", conflicts_with = "labelled"))]
+        labels: PathBuf,
+        /// The same with the labels of N images of each class, chosen by the seed
+        #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
+        labelled: usize,
         /// bernoulli, squared-error, gaussian, optimal-gaussian or laplace; for bytes discretized-logistic, logistic-mixture or
         /// beta-binomial [default: bernoulli; article: squared-error]
         #[cfg_attr(feature = "cli", arg(long, value_name = "NAME", help_heading = "Objective"))]

@@ -456,6 +456,7 @@ fn save_config(fs: &dyn FileSystem, folder: &Path, config: &Config) -> Result<()
     let mut config = config.clone();
     // The run may be repeated or resumed from another folder.
     config.data = std::path::absolute(&config.data).unwrap_or(config.data);
+    config.labels = config.labels.map(|path| std::path::absolute(&path).unwrap_or(path));
     let text = config.to_options().to_toml();
     write_atomically(fs, &folder.join("config.toml"), |out| out.write_all(text.as_bytes()))
 }

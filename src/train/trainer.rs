@@ -17,6 +17,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::config::{Config, Schedule};
+use super::few_labels::{self, FewLabels};
 use super::memory;
 use crate::data::{Dataset, Filler, Image, Labels, Range, Split, epoch_order};
 use crate::error::{Error, Result};
@@ -102,6 +103,8 @@ pub struct Trainer {
     batch_labels: Vec<u32>,
     noise: Vec<f32>,
     norm_space: Vec<f64>,
+    /// What learns from few labels beside the model.
+    few: Option<FewLabels>,
 }
 
 impl Trainer {
@@ -128,10 +131,13 @@ impl Trainer {
         }
         let labels = labels(&config, &data, &split)?;
         let shape = ImageShape::new(images.height, images.width, images.channels);
-        let network = ModelConfig { labels: labels.names, ..config.model(shape) };
+        let known = few_labels::known(&config, &data)?;
+        let m2 = known.as_ref().map(few_labels::sizes);
+        let network = ModelConfig { labels: labels.names, m2, ..config.model(shape) };
         memory::check_parameters(&config, &network)?;
         let model = Vae::new(network, config.seed)?;
-        memory::check(&config, &data, &model, batch)?;
+        let more = known.as_ref().map_or(0, |known| few_labels::memory(known, &model, batch));
+        memory::check(&config, &data, &model, batch, more)?;
         config.widths = Some(model.config().widths.clone());
         config.hidden = Some(model.config().hidden.clone());
         let n = model.parameters.len();
@@ -149,6 +155,7 @@ impl Trainer {
             batch_labels: Vec::with_capacity(batch),
             noise: vec![0.0; batch * model.config().latent],
             norm_space: vec![0.0; norm_partials([n])],
+            few: known.and_then(|known| FewLabels::new(known, &model, batch)),
             progress: Progress::default(),
             spikes: SpikeDetector::new(),
             config,
@@ -192,6 +199,11 @@ impl Trainer {
         Labelled { images: &self.data.train, labels: &self.labels }
     }
 
+    /// 64 bits that change with the labels of [`few_labels`], if there are any.
+    pub(super) fn labels_fingerprint(&self) -> Option<u64> {
+        self.few.as_ref().map(|few| few.fingerprint)
+    }
+
     /// Takes the next step. Allocates nothing after the first one.
     ///
     /// # Errors
@@ -222,7 +234,12 @@ impl Trainer {
         let batch = Batch { images: &self.batch[..pixels], labels: &self.batch_labels };
         let noise = &self.noise[..codes];
         let values = self.model.gradients(batch, noise, &objective, &mut self.workspace);
-        let (norm, scale) = self.judge_gradient(values.loss)?;
+        let mut loss = values.loss;
+        if let Some(few) = &mut self.few {
+            let (data, step) = (&self.data.train, self.progress.step);
+            loss += few.gradients(&self.model, data, &filler, step, images, &mut self.workspace).loss;
+        }
+        let (norm, scale) = self.judge_gradient(loss)?;
         match (self.config.schedule, scale) {
             (_, None) => {}
             (Schedule::Joint, Some(scale)) => self.take_step(0, 0..self.model.parameters.len(), rate, scale),
@@ -339,7 +356,7 @@ fn labels(config: &Config, data: &Dataset, split: &Split) -> Result<Labels> {
     if !config.conditional {
         return Ok(Labels { ids: Vec::new(), names: Vec::new() });
     }
-    let labels = labels_to_learn(data)?;
+    let labels = labels_to_learn(data, "--conditional")?;
     let mut seen = vec![false; labels.names.len()];
     split.train.iter().for_each(|&image| seen[labels.ids[image] as usize] = true);
     if let Some(unseen) = seen.iter().position(|&seen| !seen) {
