@@ -92,6 +92,8 @@ options! {
 
 options! {
     /// The network and how it is trained.
+    // Without this, what has no heading of its own would stand under the one before.
+    #[cfg_attr(feature = "cli", command(next_help_heading = None::<&'static str>))]
     ModelOptions {
         /// The network: conv, residual, article or mlp [default: conv]
         #[cfg_attr(feature = "cli", arg(long, value_name = "NAME", help_heading = "Network"))]
@@ -121,10 +123,10 @@ options! {
         #[cfg_attr(feature = "cli", arg(long, num_args = 0, default_missing_value = "true", help_heading = "Network"))]
         conditional: bool,
         /// Learn to classify from the labels of this file (lines of file,label, or a list with a line for each image) and all images without
-        #[cfg_attr(feature = "cli", arg(long, value_name = "FILE", conflicts_with = "labelled"))]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "FILE", conflicts_with = "labelled", help_heading = "Network"))]
         labels: PathBuf,
         /// The same with the labels of N images of each class, chosen by the seed
-        #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "N", help_heading = "Network"))]
         labelled: usize,
         /// bernoulli, squared-error, gaussian, optimal-gaussian or laplace; for bytes discretized-logistic, logistic-mixture or
         /// beta-binomial [default: bernoulli; article: squared-error]
