@@ -193,7 +193,7 @@ fn codes_of_each_split_come_with_a_table() {
         let (printed, _) = told(folder, &[&["encode", "--split", split, "--out", &out], more].concat());
         has(&printed, &[&format!("wrote {split}.csv")]);
         let table = std::fs::read_to_string(folder.join(format!("{split}.csv"))).unwrap();
-        let codes = elbo::data::read_matrix(&folder.join(out), 1 << 20).unwrap();
+        let codes = elbo::data::read_matrix(folder.join(out), 1 << 20).unwrap();
         let rows: Vec<String> = table.lines().map(str::to_owned).collect();
         assert_eq!(rows[0], "row,file,label,split,index");
         assert_eq!(rows.len() - 1, codes.rows);
