@@ -89,7 +89,9 @@ fn images() -> elbo::data::Dataset {
 /// Whole files of today's version, for the folder of that name.
 pub fn seeds(folder: &str) -> Vec<Vec<u8>> {
     if folder == "cache" {
-        return caches();
+        let seeds = caches();
+        write_seeds(folder, "pixels", &seeds);
+        return seeds;
     }
     let file = match folder {
         "model" => "model.safetensors",
@@ -107,6 +109,12 @@ pub fn seeds(folder: &str) -> Vec<Vec<u8>> {
         std::fs::read(run_folder.join(file)).unwrap()
     };
     let seeds = vec![made("joint", 3), made("joint", 4), made("alternating", 1)];
+    write_seeds(folder, file, &seeds);
+    seeds
+}
+
+/// Writes seeds to their folder, if that was asked for.
+fn write_seeds(folder: &str, file: &str, seeds: &[Vec<u8>]) {
     if std::env::var_os("ELBO_FUZZ_WRITE_SEEDS").is_some() {
         let to = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/seeds").join(folder);
         for (number, seed) in seeds.iter().enumerate() {
@@ -114,7 +122,6 @@ pub fn seeds(folder: &str) -> Vec<Vec<u8>> {
             std::fs::write(to.join(format!("{number}-{file}")), seed).unwrap();
         }
     }
-    seeds
 }
 
 /// Two cache files: of bytes, and of floats.
