@@ -537,7 +537,7 @@ fn log_softmax<T: Element>(row: &mut [T]) {
     let mut sum = T::ZERO;
     row.iter().for_each(|&a| sum += (a - largest).exp());
     let shift = largest + sum.ln();
-    row.iter_mut().for_each(|a| *a = *a - shift);
+    row.iter_mut().for_each(|a| *a -= shift);
 }
 
 #[cfg(test)]
