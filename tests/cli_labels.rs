@@ -303,3 +303,83 @@ fn anomalous_images_are_detected_and_located() {
     refused_in(folder, &["detect", "plain", "--data", "blobs.npy", "--normal-label", "3"], &["no labels"]);
     refused_in(folder, &["detect", "plain", "--rate", "1"], &["between 0 and 1"]);
 }
+
+#[test]
+fn a_classifier_learns_from_few_labels() {
+    let folder = work_folder();
+    let folder = folder.path();
+    write_bars(&folder.join("data"), 240, 60, &[3, 5, 8]);
+    let train = |out: &str, more: &[&str]| {
+        let fixed = ["train", "--data", "data", "--preset", "mlp", "--hidden", "32", "--latent", "4"];
+        let rest = ["--batch", "20", "--lr", "0.005", "--out", out];
+        succeed_in(folder, &[&fixed[..], &rest, more].concat())
+    };
+    let few = ["--labelled", "20", "--epochs", "25"];
+    train("few", &few);
+    train("plain", &["--epochs", "25"]);
+    let found = json_in(folder, &["classify", "few", "--json"]);
+    assert_eq!((&found["method"], &found["images"]), (&Value::from("learned"), &Value::from(60)));
+    assert_eq!(found["classes"], serde_json::json!(["3", "5", "8"]));
+    assert!(found["accuracy"].as_f64().unwrap() >= 0.6, "{found}");
+    // Other images without labels, and the model file alone.
+    write_images(&folder.join("plain.npy"), [20, 8, 8, 1]);
+    let found = json_in(folder, &["classify", "few/model.safetensors", "--json", "--data", "plain.npy"]);
+    assert_eq!((&found["images"], found["accuracy"].is_null()), (&Value::from(20), true));
+    assert_eq!(json_in(folder, &["classify", "few", "--method", "knn", "--json"])["method"], "knn");
+    // The model beside the classifier is the one that learns without it.
+    let elbo = |run: &str| json_in(folder, &["eval", run, "--json"])["negative_elbo"].clone();
+    assert_eq!(elbo("few"), elbo("plain"));
+    let info = succeed_in(folder, &["info", "few"]);
+    assert!(
+        info.contains("m2.classifier.linear1") && info.contains("3, 5, 8: a classifier learned them"),
+        "{info}"
+    );
+    succeed_in(folder, &["export", "few", "--out", "torch"]);
+    refused_in(folder, &["classify", "plain", "--method", "learned"], &["few labels", "--labelled"]);
+    refused_in(folder, &["sample", "few", "--label", "3"], &["conditional"]);
+
+    // Ended and resumed, the same bits; the labels from a file too, as a table or as a list.
+    train("ended", &[&few[..], &["--max-steps", "100"]].concat());
+    succeed_in(folder, &["train", "--resume", "ended", "--threads", "1"]);
+    assert_same(&folder.join("ended"), &folder.join("few"), "resumed");
+    let table: String = (0..30).map(|image| format!("{image},{}\n", ["cat", "dog"][image % 2])).collect();
+    std::fs::write(folder.join("table.csv"), format!("file,label\n{table}")).unwrap();
+    let list: String =
+        (0..240).map(|image| if image < 30 { ["cat\n", "dog\n"][image % 2] } else { "\n" }).collect();
+    std::fs::write(folder.join("list.txt"), list).unwrap();
+    train("table", &["--labels", "table.csv", "--epochs", "1"]);
+    train("list", &["--labels", "list.txt", "--epochs", "1"]);
+    let model = |run: &str| std::fs::read(folder.join(run).join("model.safetensors")).unwrap();
+    assert!(model("table") == model("list"), "a table and a list give the same model");
+    std::fs::write(folder.join("table.csv"), table.replace("0,cat\n", "0,dog\n")).unwrap();
+    refused_in(folder, &["train", "--resume", "table", "--epochs", "2"], &["few labels", "the same ones"]);
+}
+
+#[test]
+fn few_labels_that_do_not_fit_are_refused() {
+    let folder = work_folder();
+    let folder = folder.path();
+    write_bars(&folder.join("data"), 20, 4, &[0, 1]);
+    write_images(&folder.join("plain.npy"), [20, 8, 8, 1]);
+    let train = ["train", "--preset", "mlp", "--out", "run", "--data"];
+    for (more, words) in [
+        (&["plain.npy", "--labelled", "2"][..], &["no labels", "--labelled"][..]),
+        (&["data", "--labelled", "11"], &["the class 0 has 10 images", "--labelled 11"]),
+        (&["data", "--labelled", "0"], &["at least 1"]),
+        (&["data", "--labelled", "2", "--conditional"], &["use either"]),
+        (&["data", "--labelled", "2", "--schedule", "alternating"], &["--schedule joint"]),
+        (&["data", "--labels", "none.csv"], &["none.csv"]),
+    ] {
+        refused_in(folder, &[&train[..], more].concat(), words);
+    }
+    for (text, words) in [
+        ("a\nb\n", &["has 2 lines", "20 images"][..]),
+        ("0,a\n20,b\n", &["line 2", "no image is called 20", "0 to 19"]),
+        ("0,a\n1,b\n0,a\n", &["line 3", "on line 1 already"]),
+        ("0,a\n1,a\n", &["the label a only", "two labels"]),
+    ] {
+        std::fs::write(folder.join("labels.csv"), text).unwrap();
+        refused_in(folder, &[&train[..], &["data", "--labels", "labels.csv"]].concat(), words);
+    }
+    assert!(!folder.join("run").exists());
+}

@@ -115,6 +115,7 @@ fn model_facts(model: &Vae<f32>) -> Map<String, Value> {
         "latent": c.latent,
         "tie_weights": c.tie_weights,
         "labels": c.labels,
+        "classes": c.m2.as_ref().map(|m2| &m2.labels),
         "likelihood": c.likelihood,
         "parameters": model.parameters.len(),
         "operations_per_image": a.forward_flops(),
@@ -152,12 +153,18 @@ fn print_model(facts: &Value) {
     let settings: String = settings.map(|(key, value)| format!(", {key} {value}")).collect();
     say!("output   {}{settings}", facts["likelihood"]["kind"].as_str().unwrap_or_default());
     say!("latent   {} dimensions", facts["latent"]);
-    let labels: Vec<String> =
-        facts["labels"].as_array().into_iter().flatten().filter_map(Value::as_str).map(printable).collect();
-    if !labels.is_empty() {
-        let more = if labels.len() > 20 { format!(" and {} more", labels.len() - 20) } else { String::new() };
-        let shown = labels[..labels.len().min(20)].join(", ");
-        say!("labels   {shown}{more}: the model is conditional on them");
+    for (key, what) in [
+        ("labels", "the model is conditional on them"),
+        ("classes", "a classifier learned them from few labels"),
+    ] {
+        let labels: Vec<String> =
+            facts[key].as_array().into_iter().flatten().filter_map(Value::as_str).map(printable).collect();
+        if !labels.is_empty() {
+            let more =
+                if labels.len() > 20 { format!(" and {} more", labels.len() - 20) } else { String::new() };
+            let shown = labels[..labels.len().min(20)].join(", ");
+            say!("{key:8} {shown}{more}: {what}");
+        }
     }
     let layers = facts["layers"].as_array().map_or(&[][..], Vec::as_slice);
     let longest =

@@ -1,8 +1,9 @@
 //! Few labels: which images have one, and what [`M2`](crate::model::m2) learns beside the model in every step.
 //!
 //! ```text
-//! each step:  the model's own step on a batch, which gives μ of its images
+//! each step:  the model's own step on a batch, which gives codes of its images
 //!             some of the labelled images are drawn, and encoded
+//!             x = μ + ½σ·ε, halfway between μ and the draw z: at μ densities have no bound, and whole draws mix the classes
 //!             M2's gradient, with the batch as images without labels and those drawn as images with
 //! ```
 //!
@@ -14,6 +15,7 @@ use rand::RngExt;
 use super::config::Config;
 use crate::data::{Dataset, Filler, Fingerprint, Images, Labels, SomeLabels};
 use crate::error::{Error, Result};
+use crate::layers::shared::Latent;
 use crate::model::labels::labels_to_learn;
 use crate::model::m2::{ALPHA, M2Batch, M2Config, M2Space, M2Values};
 use crate::model::{Batch, Vae, Workspace};
@@ -94,7 +96,7 @@ pub(super) fn memory(known: &SomeLabels, model: &Vae<f32>, batch: usize) -> usiz
         .as_ref()
         .map_or(0, |m2| m2.space_len(batch, labelled) + (batch + labelled) * m2.style());
     m2 + model.activations_len(labelled)
-        + labelled * model.config().pixels()
+        + labelled * (model.config().pixels() + model.config().latent)
         + (batch + labelled) * model.config().latent
 }
 
@@ -113,6 +115,8 @@ pub(super) struct FewLabels {
     /// The codes of the batch, then those of the labelled images.
     codes: Vec<f32>,
     noise: Vec<f32>,
+    /// ε of the labelled images' codes.
+    draws: Vec<f32>,
 }
 
 impl FewLabels {
@@ -128,6 +132,7 @@ impl FewLabels {
             pixels: vec![0.0; labelled * model.config().pixels()],
             codes: vec![0.0; (batch + labelled) * model.config().latent],
             noise: vec![0.0; (batch + labelled) * m2.style()],
+            draws: vec![0.0; labelled * model.config().latent],
             known,
         })
     }
@@ -153,10 +158,13 @@ impl FewLabels {
         }
         filler.fill(images, &self.indices, 0, &mut self.pixels);
         model.encode(Batch::new(&self.pixels), &mut self.workspace);
+        fill_normal(&mut rng, &mut self.draws);
+        model.draw(&self.draws, &mut self.workspace);
         let codes = &mut self.codes[..(batch + labelled) * latent];
         let (plain, known) = codes.split_at_mut(batch * latent);
-        plain.copy_from_slice(&workspace.latent.mu[..batch * latent]);
-        known.copy_from_slice(&self.workspace.latent.mu[..labelled * latent]);
+        for (codes, Latent { mu, z, .. }) in [(plain, &workspace.latent), (known, &self.workspace.latent)] {
+            codes.iter_mut().zip(mu).zip(z).for_each(|((x, &mu), &z)| *x = 0.5 * (mu + z));
+        }
         let noise = &mut self.noise[..(batch + labelled) * m2.style()];
         fill_normal(&mut stream(filler.seed, Stream::Style, step), noise);
         let share = all as f64 / images.count as f64;
