@@ -324,11 +324,7 @@ impl Comparison {
                     let losses = row.valid.as_ref().unwrap_or(&row.train);
                     (row.epoch as f64, value(losses))
                 };
-                Curve {
-                    name: name.into(),
-                    class: CLASSES[at],
-                    points: run.metrics.rows.iter().map(point).collect(),
-                }
+                Curve { name, class: CLASSES[at], points: run.metrics.rows.iter().map(point).collect() }
             };
             let curves: Vec<Curve> = group.iter().map(curve).collect();
             page.push_str(&curves::figure(title, &curves, None));
