@@ -4,6 +4,7 @@ const { spawn } = require("node:child_process");
 const fs = require("node:fs");
 const os = require("node:os");
 const path = require("node:path");
+const { pathToFileURL } = require("node:url");
 
 const NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
@@ -69,7 +70,7 @@ class Browser {
 
   /** Opens a file and waits until it is loaded. */
   async open(file) {
-    await this.send("Page.navigate", { url: `file://${path.resolve(file)}` });
+    await this.send("Page.navigate", { url: pathToFileURL(path.resolve(file)).href });
     await this.until("document.readyState === 'complete'");
   }
 
