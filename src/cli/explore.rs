@@ -30,7 +30,7 @@ pub(super) struct Explore {
     /// The page [default: explore.html beside the model]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Images on the map; the first ones [default: up to 400, fewer if they are large]
+    /// Images on the map; the first ones [default: up to 300, fewer if they are large]
     #[arg(long, value_name = "N")]
     count: Option<usize>,
     /// Take all images to have this label, for a conditional model [default: each image's own]

@@ -7,20 +7,20 @@
 
 // ---------------------------------------------------------------------------------------------- weights
 
-/** The bytes of a base64 text. */
-function fromBase64(text) {
+/** The bytes of the page's text: two of 91 letters are 13 bits, the highest first. The letters are what ASCII prints without `<`, `&` and the backslash. */
+function fromText(text) {
   const values = new Uint8Array(128);
-  const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  for (let i = 0; i < 64; i++) values[letters.charCodeAt(i)] = i;
-  let length = text.length;
-  while (length > 0 && text.charCodeAt(length - 1) === 61) length--;
-  const bytes = new Uint8Array((length * 3) >> 2);
-  for (let from = 0, to = 0; from < length; from += 4) {
-    const bits = (values[text.charCodeAt(from)] << 18) | (values[text.charCodeAt(from + 1)] << 12) |
-      (values[text.charCodeAt(from + 2) & 127] << 6) | values[text.charCodeAt(from + 3) & 127];
-    bytes[to++] = bits >> 16;
-    bytes[to++] = bits >> 8;
-    bytes[to++] = bits;
+  let count = 0;
+  for (let code = 33; code < 127; code++) if (code !== 60 && code !== 38 && code !== 92) values[code] = count++;
+  const bytes = new Uint8Array(Math.floor(((text.length >> 1) * 13) / 8));
+  let held = 0, bits = 0;
+  for (let from = 0, to = 0; from + 1 < text.length; from += 2) {
+    held = (held << 13) | (values[text.charCodeAt(from)] * 91 + values[text.charCodeAt(from + 1)]);
+    for (bits += 13; bits >= 8;) {
+      bits -= 8;
+      bytes[to++] = held >> bits;
+    }
+    held &= (1 << bits) - 1;
   }
   return bytes;
 }
@@ -396,7 +396,7 @@ function chain(steps, parameters) {
 /** The model of a description and its packed weights: `decode` and, if the page has an encoder, `encode`. */
 function makeModel(description, weights) {
   const { height, width, channels, numbers, labels, symmetric, mean } = description.model;
-  const parameters = unpackParameters(fromBase64(weights), description.parameters);
+  const parameters = unpackParameters(fromText(weights), description.parameters);
   const decoder = chain(description.decoder, parameters), encoder = description.encoder && chain(description.encoder, parameters);
   const heads = description.heads && description.heads.map((head) => chain([head], parameters));
   const meanOf = MEANS[mean.name](mean.settings), condition = new Float32Array(labels);
@@ -430,4 +430,4 @@ function makeModel(description, weights) {
 }
 
 // For tests under Node.
-if (typeof module !== "undefined") module.exports = { makeModel, fromBase64, halfToNumber, OPERATIONS, ACTIVATIONS, MEANS };
+if (typeof module !== "undefined") module.exports = { makeModel, fromText, halfToNumber, OPERATIONS, ACTIVATIONS, MEANS };

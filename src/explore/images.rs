@@ -16,10 +16,10 @@ use crate::report::sheet::to_byte;
 const LARGEST_SIDE: usize = 40;
 
 /// The bytes of all thumbnails, before they are compressed, if nothing else is asked for.
-const THUMBNAIL_BYTES: usize = 400 << 10;
+const THUMBNAIL_BYTES: usize = 300 << 10;
 
 /// The most and the fewest images if nothing else is asked for.
-const MOST: usize = 400;
+const MOST: usize = 300;
 const FEWEST: usize = 40;
 
 /// The most Gaussians of the page's mixture.

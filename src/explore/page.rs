@@ -4,10 +4,11 @@ use serde_json::json;
 
 use super::images::Images;
 use super::network::{Precision, describe, weights};
+use super::weights::{text_len, to_text};
 use crate::error::Result;
 use crate::model::Vae;
 use crate::report::grouped;
-use crate::report::html::{base64, escape};
+use crate::report::html::escape;
 use crate::report::page::STYLE;
 
 /// The page is kept below this, in bytes, if fewer bits for the large parameters are enough for that. A larger model has half precision.
@@ -54,10 +55,10 @@ impl Exploration<'_> {
             self.fill(&in_script(&data.to_string()), weights)
         };
         let fits = |precision: &&Precision| {
-            page(**precision, "").len() + precision.bytes(self.model).div_ceil(3) * 4 <= LONGEST
+            page(**precision, "").len() + text_len(precision.bytes(self.model)) <= LONGEST
         };
         let precision = *Precision::ALL.iter().find(fits).unwrap_or(&Precision::ALL[0]);
-        Ok((page(precision, &base64(&weights(self.model, precision)?)), precision.name()))
+        Ok((page(precision, &to_text(&weights(self.model, precision)?)), precision.name()))
     }
 
     fn fill(&self, data: &str, weights: &str) -> String {
@@ -130,7 +131,7 @@ mod tests {
     fn names_and_labels_stay_text() {
         let bad = "</script><b>&\"'\n\u{2028}@DATA@";
         let page = page(bad, &[bad, "b"]);
-        assert!(!page.contains("<b>") && !page.contains("a\"b"));
+        assert!(!page.contains("<b>") && page.contains("href=\"a&quot;b.html\""));
         assert!(page.contains("&lt;/script&gt;&lt;b&gt;"), "the title");
         let from = page.find("id=\"data\">").unwrap() + "id=\"data\">".len();
         let data = &page[from..from + page[from..].find("</script>").unwrap()];

@@ -90,6 +90,40 @@ pub(super) fn pack(name: &str, numbers: &[f32], bits: u32, bytes: &mut Vec<u8>) 
     Ok(())
 }
 
+/// The letters of [`to_text`]: what ASCII prints, without the three that mean something in pages and scripts.
+fn letters() -> Vec<char> {
+    (b'!'..=b'~').map(char::from).filter(|letter| !"<&\\".contains(*letter)).collect()
+}
+
+/// Bits of two letters: 91² is a little more than 2¹³.
+const PAIR_BITS: usize = 13;
+
+/// The letters of so many bytes as text.
+pub(super) fn text_len(bytes: usize) -> usize {
+    2 * (8 * bytes).div_ceil(PAIR_BITS)
+}
+
+/// Bytes as text that a `script` can hold: 13 bits are two of 91 letters, so it is 23 % longer than the bytes, where base64 is 33 % longer.
+/// The highest bit comes first, and the last pair is filled up with zeros.
+pub(super) fn to_text(bytes: &[u8]) -> String {
+    let letters = letters();
+    let mut text = String::with_capacity(text_len(bytes.len()));
+    let mut push = |pair: usize| text.extend([letters[pair / letters.len()], letters[pair % letters.len()]]);
+    let (mut held, mut count) = (0_usize, 0);
+    for &byte in bytes {
+        (held, count) = (held << 8 | usize::from(byte), count + 8);
+        if count >= PAIR_BITS {
+            count -= PAIR_BITS;
+            push(held >> count);
+            held &= (1 << count) - 1;
+        }
+    }
+    if count > 0 {
+        push(held << (PAIR_BITS - count));
+    }
+    text
+}
+
 /// The middles between neighbouring levels.
 fn bounds(levels: &[f32]) -> Vec<f32> {
     levels.windows(2).map(|pair| 0.5 * (pair[0] + pair[1])).collect()
@@ -196,6 +230,27 @@ mod tests {
             assert!(relative < 1.65 * 0.5_f64.powi(bits as i32), "{bits} bits: {relative}");
             assert!(relative < 0.7 * last, "{bits} bits: {relative}, and {last} with fewer");
             last = relative;
+        }
+    }
+
+    #[test]
+    fn text_gives_the_bytes_back() {
+        assert_eq!(letters().len(), 91);
+        for len in [0, 1, 2, 12, 13, 14, 1000] {
+            let bytes: Vec<u8> = (0..len).map(|i| (i * 37 % 256) as u8).collect();
+            let text = to_text(&bytes);
+            assert_eq!(text.len(), text_len(len));
+            assert!(!text.contains(['<', '&', '\\', ' ']));
+            let letters = letters();
+            let value = |letter: char| letters.iter().position(|other| *other == letter).unwrap();
+            let pairs: Vec<char> = text.chars().collect();
+            let bits: Vec<u8> = pairs
+                .chunks(2)
+                .map(|pair| value(pair[0]) * 91 + value(pair[1]))
+                .flat_map(|pair| (0..PAIR_BITS).map(move |bit| (pair >> (PAIR_BITS - 1 - bit) & 1) as u8))
+                .collect();
+            let again = bits.chunks_exact(8).map(|byte| byte.iter().fold(0, |n, bit| n << 1 | bit));
+            assert_eq!(again.take(len).collect::<Vec<u8>>(), bytes);
         }
     }
 

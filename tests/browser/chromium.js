@@ -4,7 +4,7 @@ const { spawn } = require("node:child_process");
 const fs = require("node:fs");
 const os = require("node:os");
 const path = require("node:path");
-const url = require("node:url");
+const { pathToFileURL } = require("node:url");
 
 const NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
@@ -70,7 +70,7 @@ class Browser {
 
   /** Opens a file and waits until it is loaded. */
   async open(file) {
-    await this.send("Page.navigate", { url: url.pathToFileURL(path.resolve(file)).href });
+    await this.send("Page.navigate", { url: pathToFileURL(path.resolve(file)).href });
     await this.until("document.readyState === 'complete'");
   }
 
