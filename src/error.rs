@@ -66,7 +66,7 @@ pub(crate) fn unwind(error: Error) -> ! {
     std::panic::resume_unwind(Box::new(error))
 }
 
-/// Does some work; an error that unwound out of it comes back as a result. A panic goes on.
+/// Does some work. An error that unwound out of it is returned; a panic continues to unwind.
 ///
 /// # Errors
 /// That of the work, or the one that unwound.

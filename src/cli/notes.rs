@@ -1,6 +1,6 @@
 //! What `elbo train` says about a run that will hardly learn, did not learn, or changed its schedule.
 
-use crate::train::config::DEFAULT_EPOCHS;
+use crate::train::config::steps::DEFAULT_EPOCHS;
 use crate::train::{Config, Run, Trainer};
 
 /// Steps below which a run rarely gets further than the mean image.

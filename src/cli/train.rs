@@ -34,7 +34,7 @@ pub(super) struct Train {
     /// The run folder to make [default: runs/DATE-TIME-PRESET]
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     out: Option<PathBuf>,
-    /// Go on with a run where it stopped; only --epochs, --max-steps, --threads and --checkpoint-every may be given anew
+    /// Continue a run that stopped; only --epochs, --max-steps, --threads and --checkpoint-every can be changed
     #[arg(long, value_name = "RUN")]
     resume: Option<PathBuf>,
 }

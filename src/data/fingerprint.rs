@@ -14,7 +14,7 @@ impl Fingerprint {
         self.0 = (self.0.rotate_left(23) ^ word).wrapping_mul(Self::FACTOR);
     }
 
-    /// Adds all words of 8 bytes; gives what is left over.
+    /// Adds all words of 8 bytes; returns the remaining bytes.
     pub(crate) fn words<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
         let (words, rest) = bytes.as_chunks::<8>();
         words.iter().for_each(|word| self.number(u64::from_le_bytes(*word)));

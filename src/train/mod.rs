@@ -7,6 +7,7 @@
 #[doc(hidden)]
 pub mod checkpoint;
 pub mod config;
+mod data_options;
 mod few_labels;
 pub(crate) mod memory;
 pub mod options;
