@@ -5,22 +5,7 @@ mod support;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use support::{elbo, message, stderr, stdout, work_folder, write_images};
-
-#[track_caller]
-fn succeed_in(folder: &Path, arguments: &[&str]) -> String {
-    let output = elbo(arguments).current_dir(folder).output().unwrap();
-    assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
-    stdout(&output)
-}
-
-#[track_caller]
-fn refused_in(folder: &Path, arguments: &[&str], words: &[&str]) {
-    let message = message(&elbo(arguments).current_dir(folder).output().unwrap());
-    for word in words {
-        assert!(message.contains(word), "{arguments:?}: {message} does not say {word}");
-    }
-}
+use support::{refused_in, succeed_in, work_folder, write_images};
 
 /// A small run of 50 images.
 fn train(folder: &Path, data: &str, preset: &str, out: &str, more: &[&str]) {

@@ -6,26 +6,12 @@ use std::path::Path;
 use std::process::Output;
 
 use serde_json::Value;
-use support::{elbo, message, stderr, stdout, text, work_folder, write_idx, write_images, write_npy};
-
-/// Runs the program in a folder; it must end well. What it printed.
-#[track_caller]
-fn succeed_in(folder: &Path, arguments: &[&str]) -> String {
-    let output = run_in(folder, arguments);
-    assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
-    stdout(&output)
-}
+use support::{
+    elbo, refused_in, stderr, stdout, succeed_in, text, work_folder, write_idx, write_images, write_npy,
+};
 
 fn run_in(folder: &Path, arguments: &[&str]) -> Output {
     elbo(arguments).current_dir(folder).output().unwrap()
-}
-
-#[track_caller]
-fn refused_in(folder: &Path, arguments: &[&str], words: &[&str]) {
-    let message = message(&run_in(folder, arguments));
-    for word in words {
-        assert!(message.contains(word), "{arguments:?}: {message} does not say {word}");
-    }
 }
 
 /// The one JSON object that `eval --json` prints.

@@ -5,23 +5,7 @@ mod support;
 use std::path::Path;
 
 use serde_json::Value;
-use support::{assert_same, elbo, message, stderr, stdout, work_folder, write_idx, write_images};
-
-/// Runs the program in a folder; it must end well. What it printed.
-#[track_caller]
-fn succeed_in(folder: &Path, arguments: &[&str]) -> String {
-    let output = elbo(arguments).current_dir(folder).output().unwrap();
-    assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
-    stdout(&output)
-}
-
-#[track_caller]
-fn refused_in(folder: &Path, arguments: &[&str], words: &[&str]) {
-    let message = message(&elbo(arguments).current_dir(folder).output().unwrap());
-    for word in words {
-        assert!(message.contains(word), "{arguments:?}: {message} does not say {word}");
-    }
-}
+use support::{assert_same, refused_in, succeed_in, work_folder, write_idx, write_images};
 
 /// The one JSON object that a command prints.
 #[track_caller]

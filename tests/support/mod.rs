@@ -247,3 +247,20 @@ pub fn can_mount() -> bool {
     let unshare = Command::new("unshare").args(["--map-root-user", "--mount", "sh", "-c", mount]).output();
     unshare.is_ok_and(|output| output.status.success())
 }
+
+/// Runs the program in a folder; it must end well. What it printed.
+#[track_caller]
+pub fn succeed_in(folder: &Path, arguments: &[&str]) -> String {
+    let output = elbo(arguments).current_dir(folder).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+    stdout(&output)
+}
+
+/// Runs the program in a folder; it must refuse, with a message that has these words.
+#[track_caller]
+pub fn refused_in(folder: &Path, arguments: &[&str], words: &[&str]) {
+    let message = message(&elbo(arguments).current_dir(folder).output().unwrap());
+    for word in words {
+        assert!(message.contains(word), "{arguments:?}: {message} does not say {word}");
+    }
+}
