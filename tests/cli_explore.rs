@@ -53,6 +53,8 @@ fn a_page_has_the_model_and_the_images_that_were_held_out() {
     refused_in(folder, &["explore", "run", "--out", "x.html", "--count", "0"], &["--count 0"]);
     std::fs::copy(folder.join("run/model.safetensors"), folder.join("alone.safetensors")).unwrap();
     refused_in(folder, &["explore", "alone.safetensors", "--out", "x.html"], &["--data"]);
+    train(folder, "a.npy", "mlp", "context", &["--likelihood", "beta-binomial", "--context", "4"]);
+    refused_in(folder, &["explore", "context", "--out", "x.html"], &["--context", "models without"]);
     succeed_in(folder, &["explore", "alone.safetensors", "--data", "a.npy"]);
     assert!(folder.join("explore.html").is_file() && !folder.join("x.html").exists());
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::images::Images;
 use super::network::{Precision, describe, weights};
 use super::weights::{text_len, to_text};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::Vae;
 use crate::report::grouped;
 use crate::report::html::escape;
@@ -40,9 +40,14 @@ impl Exploration<'_> {
     /// The page, and how precise its weights are, in words.
     ///
     /// # Errors
-    /// If a parameter is beyond half precision.
+    /// If a parameter is beyond half precision, or the model has a context network, which the page does not compute.
     pub fn to_html(&self) -> Result<(String, String)> {
         let c = self.model.config();
+        if c.context.is_some() {
+            return Err(Error::config(
+                "a model with --context computes a picture pixel by pixel, which the page does not; explore takes models without",
+            ));
+        }
         let images = self.images.describe(c);
         let page = |precision: Precision, weights: &str| {
             let data = json!({

@@ -59,6 +59,16 @@ fn differences(found: &ModelConfig, wanted: &ModelConfig) -> Vec<String> {
     compare("--tie-weights", yes(found.tie_weights), yes(wanted.tie_weights));
     // Its settings may be others, but its numbers and its span decide what the last layer means.
     compare("--likelihood", found.likelihood.name().into(), wanted.likelihood.name().into());
+    let numbers = |config: &ModelConfig| config.likelihood.numbers().to_string();
+    compare("numbers for a pixel value", numbers(found), numbers(wanted));
+    let context =
+        |config: &ModelConfig| config.context.map_or("none".to_owned(), |hidden| hidden.to_string());
+    compare("--context", context(found), context(wanted));
+    let classes = |config: &ModelConfig| {
+        let m2 = config.m2.as_ref();
+        m2.map_or("none".to_owned(), |m2| format!("{:?} of {} and {}", m2.labels, m2.hidden, m2.style))
+    };
+    compare("a classifier for the classes", classes(found), classes(wanted));
     all
 }
 
@@ -66,6 +76,7 @@ fn differences(found: &ModelConfig, wanted: &ModelConfig) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::model::Preset;
+    use crate::model::m2::M2Config;
 
     #[test]
     fn every_part_of_a_network_is_compared() {
@@ -80,6 +91,8 @@ mod tests {
             ModelConfig { labels: vec!["a".into(), "b".into()], ..own.clone() },
             ModelConfig { likelihood: crate::loss::Likelihood::SquaredError, ..own.clone() },
             ModelConfig { preset: Preset::Residual, blocks: Some(2), ..own.clone() },
+            ModelConfig { context: Some(64), ..own.clone() },
+            ModelConfig { m2: Some(M2Config::new(vec!["a".into()])), ..own.clone() },
         ];
         let texts: Vec<String> = others.iter().map(|other| differences(other, &own).join(", ")).collect();
         assert_eq!(
@@ -93,7 +106,14 @@ mod tests {
                 "the labels a, b instead of none",
                 "--likelihood squared-error instead of bernoulli",
                 "the preset residual instead of conv, --blocks 2 instead of 1",
+                "--context 64 instead of none",
+                "a classifier for the classes [\"a\"] of 256 and 16 instead of none",
             ]
         );
+        let mixture = |components| ModelConfig {
+            likelihood: crate::loss::Likelihood::LogisticMixture { components },
+            ..own.clone()
+        };
+        assert_eq!(differences(&mixture(2), &mixture(5)), ["numbers for a pixel value 6 instead of 15"]);
     }
 }
