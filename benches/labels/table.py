@@ -163,8 +163,8 @@ class Bench:
 
     def boxes(self):
         """Boxes drawn into test images, and those that are found."""
-        images, truth = defects(self.test[:1000], 2)
-        pair = ("--normal", self.array("whole", self.test[1000:2000]), "--anomalous", self.array("defects", images))
+        images, truth = defects(self.test[1000:2000], 3)
+        pair = ("--normal", self.array("whole", self.test[2000:3000]), "--anomalous", self.array("defects", images))
         for rate in (0.01, 0.05):
             out = self.work / "boxes.csv"
             out.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
+use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use super::common::{Ending, Loaded, Opened, named_values};
@@ -14,7 +15,7 @@ use crate::data::{Dataset, Filler, Part, Span};
 use crate::error::{Error, Result};
 use crate::evaluate::bounds::{VaeLikelihood, importance_weighted, negative_elbos};
 use crate::evaluate::detect::{ScoreBy, Threshold, auroc, png_lengths, roc};
-use crate::evaluate::heat::{HotBox, Usual, boxes, errors, largest};
+use crate::evaluate::heat::{self, HotBox, Usual, boxes, compare};
 use crate::evaluate::judged::{Judged, Which};
 use crate::generate::edit::of_class;
 use crate::model::Labelled;
@@ -31,12 +32,14 @@ const WATCHED: usize = 2000;
 /// Images on the sheet, three tiles each, and how many stand in a row.
 const SHOWN: usize = 24;
 const PER_ROW: usize = 3;
+/// The heat that is shown in full red.
+const HOT: f64 = 8.0;
 
 /// Find anomalous images, and where they are anomalous
 #[derive(Debug, Args)]
 #[command(
     after_help = "An image is anomalous if its score is above a threshold, which a share of the run's validation images exceeds \
-                  (--rate). A box surrounds pixels whose reconstruction error is far above what is usual for that pixel.\n\
+                  (--rate). A box is the rectangle whose reconstruction errors are farthest above what is usual for such pixels.\n\
                   elbo takes simple images for normal, whatever they show; complexity subtracts the length of the image as PNG \
                   (Serrà et al. 2020) and needs a likelihood for bytes, such as discretized-logistic; heat finds small defects."
 )]
@@ -253,17 +256,16 @@ impl Detect {
             )));
         }
         let images = labelled(opened, group)?;
-        let pixels = opened.model.config().image().pixels();
+        let size = opened.model.config().image();
         let count = indices.len().min(WATCHED);
         let watched: Vec<usize> = (0..count).map(|at| indices[at * indices.len() / count]).collect();
         // One half shows the usual error, the other how hot normal images get.
         let half = |odd: usize| watched.iter().copied().skip(odd).step_by(2).collect::<Vec<usize>>();
-        let usual = Usual::of(&errors(codec, images, &half(0), filler), pixels);
+        let usual = Usual::of(&compare(codec, images, &half(0), filler), size.pixels());
         let mut hottest = Vec::new();
         for chunk in half(1).chunks(BATCH) {
-            let mut heat = errors(codec, images, chunk, filler);
-            usual.heat(&mut heat);
-            hottest.extend(largest(&heat, pixels));
+            let heat = usual.heat(&compare(codec, images, chunk, filler));
+            hottest.extend(heat::scores(&heat, size.pixels(), size.width));
         }
         let hot = Threshold::of(&hottest, self.rate).expect("there is an image");
         let score = if self.by == ScoreBy::Heat {
@@ -328,14 +330,14 @@ impl Detect {
         let ImageShape { height, width, .. } = codec.model().config().image();
         let mut found = Vec::with_capacity(indices.len());
         for chunk in indices.chunks(BATCH) {
-            let mut heat = errors(codec, images, chunk, filler);
-            reference.usual.heat(&mut heat);
+            let heat = reference.usual.heat(&compare(codec, images, chunk, filler));
             let scores = match self.by {
-                ScoreBy::Heat => largest(&heat, height * width),
+                ScoreBy::Heat => heat::scores(&heat, height * width, width),
                 _ => self.scores(codec, images, chunk, filler),
             };
-            let maps = heat.chunks_exact(height * width);
-            found.extend(scores.into_iter().zip(maps.map(|map| boxes(map, width, reference.hot.value))));
+            let maps = heat.par_chunks_exact(height * width);
+            let boxes: Vec<_> = maps.map(|map| boxes(map, width, reference.hot.value)).collect();
+            found.extend(scores.into_iter().zip(boxes));
         }
         found
     }
@@ -450,7 +452,7 @@ fn table(out: &mut dyn Write, findings: &[Finding], groups: &[Group], threshold:
     Ok(())
 }
 
-/// The most anomalous images: each with its boxes, its reconstruction, and its heat (black, then red, and yellow from twice the threshold on).
+/// The most anomalous images: each with its boxes, its reconstruction, and its heat: black, then red, and yellow from twice [`HOT`] on.
 fn sheet(
     codec: &mut Codec<'_>,
     opened: &Opened,
@@ -469,14 +471,13 @@ fn sheet(
         let codes = codec.encode_with(images, &[finding.index], filler);
         let label: Vec<u32> = images.of(&[finding.index]).collect();
         let picture = codec.decode_as(&codes.mu, &label);
-        let mut heat = errors(codec, images, &[finding.index], filler);
-        reference.usual.heat(&mut heat);
+        let heat = reference.usual.heat(&compare(codec, images, &[finding.index], filler));
         let mut framed = in_colour(&original, size.channels);
         finding.boxes.iter().for_each(|hot| frame(&mut framed, size.width, hot));
         tiles.extend(framed);
         tiles.extend(in_colour(&picture, size.channels));
         for &value in &heat {
-            let share = (value / reference.hot.value.max(1e-9)) as f32;
+            let share = (value / HOT) as f32;
             tiles.extend([share.clamp(0.0, 1.0), (share - 1.0).clamp(0.0, 1.0), 0.0]);
         }
     }

@@ -1,6 +1,7 @@
 //! `elbo explore`: a page to explore the latent space with.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -11,7 +12,8 @@ use crate::error::Result;
 use crate::explore::{Exploration, Images};
 use crate::model::Codec;
 use crate::report::grouped;
-use crate::storage::atomic::{refuse_existing, write_new};
+use crate::report::page::with_explorer;
+use crate::storage::atomic::{refuse_existing, write_atomically, write_new};
 use crate::storage::system::system;
 use crate::train::DataOptions;
 
@@ -74,6 +76,9 @@ impl Explore {
         let (page, precision) =
             Exploration { name, model: &opened.model, images: &images, report }.to_html()?;
         write_new(system(), &out, |file| file.write_all(page.as_bytes()))?;
+        if beside && out.file_name().is_some_and(|name| name == "explore.html") {
+            link_from(&folder.join("report.html"));
+        }
         say!(
             "wrote {} ({} bytes, {count} {}; weights: {precision})",
             out.display(),
@@ -82,5 +87,13 @@ impl Explore {
         );
         say!("next: open it in a browser");
         Ok(Ending::Done)
+    }
+}
+
+/// Puts a link to the page into the run's report. The report is a convenience: one that cannot be read or written stays as it is.
+fn link_from(report: &Path) {
+    let linked = fs::read_to_string(report).ok().and_then(|html| with_explorer(&html));
+    if let Some(html) = linked {
+        let _ = write_atomically(system(), report, |file| file.write_all(html.as_bytes()));
     }
 }

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `elbo` | −ELBO, or −L_K with K draws ([`bounds`](super::bounds)), in nats | images of another kind |
 //! | `complexity` | the same − ln 2 · 8 · (bytes of the image as PNG) | simple images of another kind, too |
-//! | `heat` | the largest [`heat`](super::heat) of a pixel | small defects |
+//! | `heat` | the largest sum of [`heat`](super::heat) over a rectangle | small defects |
 //!
 //! **Complexity.** A likelihood alone takes simple images for normal, whatever they show: few pixels differ from what is likely anywhere
 //! (Nalisnick et al. 2019, "Do deep generative models know what they don't know?"). Serrà et al. 2020 ("Input complexity and
@@ -33,7 +33,7 @@ pub enum ScoreBy {
     Elbo,
     /// The same less the length of the image as PNG.
     Complexity,
-    /// The largest heat of a pixel.
+    /// The largest sum of heat over a rectangle.
     Heat,
 }
 

@@ -1,43 +1,58 @@
 //! Where an image is anomalous: a heat map over its pixels, and boxes around the hot ones.
 //!
 //! ```text
-//! e    (smoothed x − x̂)², mean over channels, x̂ the reconstruction from μ          H × W, values of x in [0, 1]
-//! m, s mean and standard deviation of e at that pixel over normal (validation) images
-//! heat (e − m) / (s + s̄)                              s̄ the mean of s over the pixels
+//! e      (x − x̂)², mean over channels, x̂ the reconstruction from μ       H × W, values of x in [0, 1]
+//! usual  T[shade of x̂, contrast of x̂] · Rᵢ                               the error that normal images have at such a pixel i
+//! heat   min(e / (usual + ē/4), 20)                                      about 1 for a normal pixel; ē the mean of e over normal images
 //! ```
 //!
-//! An edge that normal images have in many places is reconstructed badly in all of them, and is not hot for that: the error is measured against
-//! what is usual for the pixel. s̄ keeps pixels that never change from burning at the slightest error.
+//! An error means little at the edge of a stroke, where normal images have errors too, and much on an even background. So the error of a pixel is
+//! compared with what is usual for pixels that are *reconstructed like it*: T is the mean of e over the pixels of normal (validation) images whose
+//! reconstruction has the same shade (8 steps) and the same contrast within 3 × 3 pixels (8 steps). Rᵢ corrects this for the place: it is the mean
+//! of e at pixel i over normal images, divided by the mean of T there. ē/4 keeps a pixel that never changes from burning at the slightest error.
 //!
-//! The differences are smoothed with their signs, before they are squared: a stroke that is reconstructed beside its place leaves a bright line
-//! next to a dark one, and the two cancel; a defect differs in one direction all over. For n independent differences of variance v the square of
-//! their mean is about v/n, and for a defect of contrast c it stays c²: with 5 × 5 pixels, noise falls to a twenty-fifth.
+//! **Boxes.** A defect is a region in which the heat is high on the whole, although some of its pixels may have the right value by chance. A box is
+//! the rectangle with the largest sum of heat − 3: each pixel adds what it has above three times the usual error, and takes away what it has below
+//! ([`hottest`]). This is a scan statistic (Kulldorff 1997, "A spatial scan statistic"); the sum is found with Kadane's algorithm in
+//! O(H²·W) (Bentley 1984, "Programming pearls: algorithm design techniques").
 //!
-//! The threshold says whether there is a defect, and the peak how far it reaches: smoothed, a defect's heat falls from its middle to its border
-//! gradually, so a box around what is above the threshold would be large if the defect is strong, and small if it is weak. On MNIST with the
-//! patches of `benches/labels/drawn.py` (10 epochs of conv), 0.2 of the peak gave the most boxes with an overlap of 0.3 or more.
-//!
-//! A pixel is hot above a threshold on the largest heat of an image, a quantile over the normal images: so the share of normal images with a
+//! The score of an image is its largest sum. The threshold is a quantile of this score over normal images: so the share of normal images with a
 //! box is known, too.
+
+use rayon::prelude::*;
 
 use crate::data::{Filler, Span};
 use crate::model::Labelled;
 use crate::model::codec::{BATCH, Codec};
+use crate::tensor::ImageShape;
 
-/// How far the smoothing reaches along an axis: the mean over 5 × 5 pixels.
-const REACH: usize = 2;
-/// A region grows over pixels hotter than this share of its hottest.
-const GROWN: f64 = 0.2;
-/// Hot regions of fewer pixels are no box.
-const SMALLEST: usize = 2;
+/// Steps of the shade and of the contrast.
+const STEPS: usize = 8;
+/// A pixel counts for a box if its heat is above this, and against it otherwise.
+const UNUSUAL: f64 = 3.0;
+/// The most heat that a pixel can have: more says nothing more.
+const MOST: f64 = 20.0;
+/// More boxes than this are not looked for in an image.
+const BOXES: usize = 8;
+
+/// Images compared with their reconstructions: count × H·W.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Compared {
+    /// e.
+    pub errors: Vec<f64>,
+    /// Which place in T: 8 · shade + contrast.
+    pub kinds: Vec<u8>,
+}
 
 /// What error is usual at each pixel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Usual {
-    /// m, H × W.
-    mean: Vec<f64>,
-    /// s + s̄, H × W.
-    scale: Vec<f64>,
+    /// T, 8 × 8.
+    by_kind: Vec<f64>,
+    /// R, H × W.
+    by_place: Vec<f64>,
+    /// ē.
+    mean: f64,
 }
 
 /// A box around a hot region: its upper left pixel, its height and its width.
@@ -53,15 +68,15 @@ pub struct HotBox {
     pub width: usize,
 }
 
-/// The squares of the smoothed errors of some images' reconstructions: count × H × W.
+/// Compares images with their reconstructions.
 ///
 /// # Panics
 /// If the images are of another size than the model's, or a conditional model gets no labels.
-pub fn errors(codec: &mut Codec<'_>, images: Labelled<'_>, indices: &[usize], filler: &Filler) -> Vec<f64> {
+pub fn compare(codec: &mut Codec<'_>, images: Labelled<'_>, indices: &[usize], filler: &Filler) -> Compared {
     let config = codec.model().config();
     let (shape, len) = (config.image(), config.pixels());
     let mut originals = vec![0.0; BATCH * len];
-    let mut all = Vec::with_capacity(indices.len() * shape.pixels());
+    let mut all = Compared::default();
     for chunk in indices.chunks(BATCH) {
         let originals = &mut originals[..chunk.len() * len];
         Filler { span: Span::Unit, ..*filler }.fill(images.images, chunk, 0, originals);
@@ -69,126 +84,133 @@ pub fn errors(codec: &mut Codec<'_>, images: Labelled<'_>, indices: &[usize], fi
         let labels: Vec<u32> = images.of(chunk).collect();
         let pictures = codec.decode_as(&codes.mu, &labels);
         for (original, picture) in originals.chunks_exact(len).zip(pictures.chunks_exact(len)) {
-            let differences: Vec<f64> = original.iter().zip(picture).map(|(x, y)| f64::from(x - y)).collect();
-            let mut squares = vec![0.0; shape.pixels()];
-            for channel in 0..shape.channels {
-                let plane: Vec<f64> =
-                    differences.iter().skip(channel).step_by(shape.channels).copied().collect();
-                for (sum, e) in squares.iter_mut().zip(smooth(&plane, shape.height, shape.width)) {
-                    *sum += e * e / shape.channels as f64;
-                }
-            }
-            all.extend(squares);
+            let pixels = original.chunks_exact(shape.channels).zip(picture.chunks_exact(shape.channels));
+            all.errors.extend(pixels.map(|(x, y)| {
+                let squares = x.iter().zip(y).map(|(x, y)| f64::from(x - y).powi(2));
+                squares.sum::<f64>() / shape.channels as f64
+            }));
+            all.kinds.extend(kinds(picture, shape));
         }
     }
     all
 }
 
-/// The mean over the window around each pixel; at an edge, over what there is of it.
-fn smooth(values: &[f64], height: usize, width: usize) -> Vec<f64> {
-    let window = |at: usize, end: usize| at.saturating_sub(REACH)..(at + REACH + 1).min(end);
-    let at = |y: usize, x: usize| {
-        let (rows, columns) = (window(y, height), window(x, width));
-        let count = rows.len() * columns.len();
-        let sum: f64 = rows.map(|row| values[row * width..][columns.clone()].iter().sum::<f64>()).sum();
-        sum / count as f64
-    };
-    (0..height * width).map(|pixel| at(pixel / width, pixel % width)).collect()
+/// The place in T of each pixel of a reconstruction, H·W·C numbers in [0, 1].
+fn kinds(picture: &[f32], shape: ImageShape) -> impl Iterator<Item = u8> {
+    let ImageShape { height, width, channels } = shape;
+    let grey: Vec<f32> =
+        picture.chunks_exact(channels).map(|pixel| pixel.iter().sum::<f32>() / channels as f32).collect();
+    let step = |value: f32| ((value * STEPS as f32) as usize).min(STEPS - 1) as u8;
+    (0..height * width).map(move |pixel| {
+        let (y, x) = (pixel / width, pixel % width);
+        let columns = x.saturating_sub(1)..(x + 2).min(width);
+        let around =
+            (y.saturating_sub(1)..(y + 2).min(height)).flat_map(|row| &grey[row * width..][columns.clone()]);
+        let (low, high) =
+            around.fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &v| (low.min(v), high.max(v)));
+        step(grey[pixel]) * STEPS as u8 + step(high - low)
+    })
 }
 
 impl Usual {
-    /// From the errors of normal images, count × H·W, for images of `pixels` = H·W.
+    /// From normal images of `pixels` = H·W.
     ///
     /// # Panics
     /// If there are no images.
-    pub fn of(errors: &[f64], pixels: usize) -> Self {
-        let count = errors.len() / pixels;
+    pub fn of(normal: &Compared, pixels: usize) -> Self {
+        let count = normal.errors.len() / pixels;
         assert!(count > 0, "the usual error of no images");
-        let (mut mean, mut variance) = (vec![0.0; pixels], vec![0.0; pixels]);
-        for image in errors.chunks_exact(pixels) {
-            mean.iter_mut().zip(image).for_each(|(sum, e)| *sum += e / count as f64);
+        let mean = normal.errors.iter().sum::<f64>() / normal.errors.len() as f64;
+        // A kind that hardly occurs has about the mean error.
+        let (mut sums, mut counts) = (vec![mean; STEPS * STEPS], vec![1.0; STEPS * STEPS]);
+        for (e, &kind) in normal.errors.iter().zip(&normal.kinds) {
+            sums[usize::from(kind)] += e;
+            counts[usize::from(kind)] += 1.0;
         }
-        for image in errors.chunks_exact(pixels) {
-            let parts = variance.iter_mut().zip(image).zip(&mean);
-            parts.for_each(|((sum, e), mean)| *sum += (e - mean).powi(2) / count as f64);
+        let by_kind: Vec<f64> = sums.iter().zip(&counts).map(|(sum, count)| sum / count).collect();
+        let (mut found, mut expected) = (vec![0.0; pixels], vec![0.0; pixels]);
+        for (at, (e, &kind)) in normal.errors.iter().zip(&normal.kinds).enumerate() {
+            found[at % pixels] += e / count as f64;
+            expected[at % pixels] += by_kind[usize::from(kind)] / count as f64;
         }
-        let deviations: Vec<f64> = variance.into_iter().map(f64::sqrt).collect();
-        let usual = (deviations.iter().sum::<f64>() / pixels as f64).max(1e-9);
-        Self { mean, scale: deviations.iter().map(|s| s + usual).collect() }
+        // A tenth of ē on both sides, for places where nearly nothing is found or expected.
+        let little = (0.1 * mean).max(1e-9);
+        let by_place = found.iter().zip(&expected).map(|(f, e)| (f + little) / (e + little)).collect();
+        Self { by_kind, by_place, mean }
     }
 
-    /// Errors to heat, in place.
-    pub fn heat(&self, errors: &mut [f64]) {
-        for image in errors.chunks_exact_mut(self.mean.len()) {
-            for ((e, mean), scale) in image.iter_mut().zip(&self.mean).zip(&self.scale) {
-                *e = (*e - mean) / scale;
-            }
-        }
+    /// The heat of each pixel, count × H·W.
+    pub fn heat(&self, compared: &Compared) -> Vec<f64> {
+        let pixels = self.by_place.len();
+        let least = (0.25 * self.mean).max(1e-9);
+        let each = compared.errors.iter().zip(&compared.kinds).enumerate();
+        each.map(|(at, (e, &kind))| {
+            (e / (self.by_kind[usize::from(kind)] * self.by_place[at % pixels] + least)).min(MOST)
+        })
+        .collect()
     }
 }
 
-/// The largest heat of each image; `heat` is count × H·W.
-pub fn largest(heat: &[f64], pixels: usize) -> Vec<f64> {
-    heat.chunks_exact(pixels).map(|image| image.iter().copied().fold(f64::NEG_INFINITY, f64::max)).collect()
-}
-
-/// Boxes around hot regions, the hottest first.
+/// The rectangle of an image with the largest sum of heat − 3, and this sum. It has at least one pixel, so the sum can be below 0.
 ///
-/// A region starts from a pixel hotter than the threshold, and grows over connected pixels (at a side or a corner) hotter than 0.2 of the first.
-/// Hot pixels on the slope of a region do not start a second one.
+/// For each pair of a first and a last row, the columns' sums between them are a row of numbers. Kadane's algorithm finds the stretch of it with the
+/// largest sum: a stretch that has fallen to 0 or less is worth nothing to what follows, and a new one begins there.
 ///
 /// ```
-/// use elbo::evaluate::heat::{HotBox, boxes};
-/// let heat = [9.0, 9.0, 0.0, 0.0, 0.0, 0.0, 0.0, 5.0, 0.0, 0.0, 0.0, 5.0];
-/// let found = boxes(&heat, 4, 1.0);
-/// assert_eq!(found[0], HotBox { y: 0, x: 0, height: 1, width: 2 });
-/// assert_eq!(found[1], HotBox { y: 1, x: 3, height: 2, width: 1 });
+/// use elbo::evaluate::heat::{HotBox, hottest};
+/// // Above 3 are a pair that touches, and one pixel beyond a gap that costs more than the pixel adds.
+/// let heat = [0.0, 9.0, 8.0, 0.0, 0.0, 5.0];
+/// assert_eq!(hottest(&heat, 6), (HotBox { y: 0, x: 1, height: 1, width: 2 }, 11.0));
 /// ```
 ///
 /// # Panics
 /// If the heat does not come out as whole rows.
-pub fn boxes(heat: &[f64], width: usize, threshold: f64) -> Vec<HotBox> {
+pub fn hottest(heat: &[f64], width: usize) -> (HotBox, f64) {
     assert!(heat.len().is_multiple_of(width), "{} pixels in rows of {width}", heat.len());
     let height = heat.len() / width;
-    let mut seen = vec![false; heat.len()];
-    let mut found = Vec::new();
-    let around = |pixel: usize| {
-        let (y, x) = (pixel / width, pixel % width);
-        let columns = x.saturating_sub(1)..(x + 2).min(width);
-        let rows = y.saturating_sub(1)..(y + 2).min(height);
-        rows.flat_map(move |row| columns.clone().map(move |column| row * width + column))
-    };
-    let mut hot: Vec<usize> = (0..heat.len()).filter(|&pixel| heat[pixel] > threshold).collect();
-    hot.sort_by(|&a, &b| heat[b].total_cmp(&heat[a]));
-    for start in hot {
-        if seen[start] {
-            continue;
-        }
-        seen[start] = true;
-        if around(start).any(|next| next != start && seen[next]) {
-            continue;
-        }
-        let (mut open, mut region) = (vec![start], Vec::new());
-        while let Some(pixel) = open.pop() {
-            region.push(pixel);
-            for next in around(pixel) {
-                if !seen[next] && heat[next] > GROWN * heat[start] {
-                    seen[next] = true;
-                    open.push(next);
+    let mut best = (HotBox { y: 0, x: 0, height: 1, width: 1 }, f64::NEG_INFINITY);
+    let mut columns = vec![0.0; width];
+    for y in 0..height {
+        columns.fill(0.0);
+        for last in y..height {
+            let row = &heat[last * width..][..width];
+            columns.iter_mut().zip(row).for_each(|(sum, heat)| *sum += heat - UNUSUAL);
+            let (mut sum, mut x) = (0.0, 0);
+            for (at, column) in columns.iter().enumerate() {
+                if sum <= 0.0 {
+                    (sum, x) = (0.0, at);
+                }
+                sum += column;
+                if sum > best.1 {
+                    best = (HotBox { y, x, height: last - y + 1, width: at - x + 1 }, sum);
                 }
             }
         }
-        if region.len() < SMALLEST {
-            continue;
+    }
+    best
+}
+
+/// The largest sum of each image: its score; `heat` is count × H·W.
+pub fn scores(heat: &[f64], pixels: usize, width: usize) -> Vec<f64> {
+    heat.par_chunks_exact(pixels).map(|image| hottest(image, width).1).collect()
+}
+
+/// Rectangles whose sums are above the threshold, the hottest first; no two have a pixel in common.
+///
+/// # Panics
+/// If the heat does not come out as whole rows.
+pub fn boxes(heat: &[f64], width: usize, threshold: f64) -> Vec<HotBox> {
+    let mut heat = heat.to_vec();
+    let mut found = Vec::new();
+    while found.len() < BOXES {
+        let (hot, sum) = hottest(&heat, width);
+        if sum <= threshold {
+            break;
         }
-        let span = |of: fn(usize, usize) -> usize| {
-            let low = region.iter().map(|&pixel| of(pixel, width)).min().unwrap_or(0);
-            let high = region.iter().map(|&pixel| of(pixel, width)).max().unwrap_or(0);
-            (low, high - low + 1)
-        };
-        let ((y, height), (x, width)) =
-            (span(|pixel, width| pixel / width), span(|pixel, width| pixel % width));
-        found.push(HotBox { y, x, height, width });
+        // What is found counts against every further rectangle.
+        let enough = -MOST * heat.len() as f64;
+        (hot.y..hot.y + hot.height).for_each(|y| heat[y * width + hot.x..][..hot.width].fill(enough));
+        found.push(hot);
     }
     found
 }
@@ -198,46 +220,67 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unusual_error_is_hot_and_a_usual_one_is_not() {
-        // Two pixels: one whose error varies between 0 and 2, one that is always 0.
-        let usual = Usual::of(&[0.0, 0.0, 2.0, 0.0], 2);
-        let mut errors = [2.0, 1.0];
-        usual.heat(&mut errors);
-        assert!((errors[0] - 1.0 / 1.5).abs() < 1e-12 && (errors[1] - 2.0).abs() < 1e-12, "{errors:?}");
-        assert_eq!(largest(&errors, 2), [errors[1]]);
+    fn an_error_is_hot_where_it_is_unusual() {
+        // Two pixels in two images: the first is reconstructed as kind 0 and always right, the second as kind 9 and always off by 2.
+        let normal = Compared { errors: vec![0.0, 2.0, 0.0, 2.0], kinds: vec![0, 9, 0, 9] };
+        let usual = Usual::of(&normal, 2);
+        let heat = usual.heat(&Compared { errors: vec![2.0, 2.0], kinds: vec![0, 9] });
+        assert!(heat[0] > 3.0 && heat[1] < 1.1, "{heat:?}");
+        // The same kind at the other place is unusual for the place.
+        let moved = usual.heat(&Compared { errors: vec![2.0, 2.0], kinds: vec![9, 9] });
+        assert!(moved[0] > moved[1], "{moved:?}");
+        assert_eq!(usual.heat(&Compared { errors: vec![1e9, 0.0], kinds: vec![0, 0] })[0], MOST);
     }
 
     #[test]
-    fn smoothing_keeps_what_is_even_and_cancels_neighbours_of_opposite_sign() {
-        assert!(smooth(&[3.0; 12], 3, 4).iter().all(|v| (v - 3.0).abs() < 1e-12));
-        assert!((smooth(&[0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0], 3, 3)[8] - 1.0 / 9.0).abs() < 1e-12);
-        // A line that came back one column to the right, and a patch of the same squared error.
-        let (mut moved, mut patch) = ([0.0; 49], [0.0; 49]);
-        for y in 0..7 {
-            (moved[y * 7 + 3], moved[y * 7 + 4]) = (1.0, -1.0);
-            (patch[y * 7 + 3], patch[y * 7 + 4]) = (1.0, 1.0);
+    fn kinds_are_shades_and_contrasts() {
+        let shape = ImageShape::new(2, 3, 1);
+        let found: Vec<u8> = kinds(&[0.0, 0.0, 1.0, 0.0, 0.0, 1.0], shape).collect();
+        assert_eq!(found, [0, 7, 63, 0, 7, 63]);
+        // Colours are averaged.
+        let colour: Vec<u8> = kinds(&[0.0, 0.3, 0.6], ImageShape::new(1, 1, 3)).collect();
+        assert_eq!(colour, [16]);
+    }
+
+    #[test]
+    fn the_hottest_rectangle_is_the_best_of_all() {
+        let (height, width) = (5, 6);
+        let mut state = 12345_u64;
+        for _ in 0..50 {
+            let mut next = || {
+                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                ((state >> 33) % 9) as f64
+            };
+            let heat: Vec<f64> = (0..height * width).map(|_| next()).collect();
+            let sum = |b: &HotBox| -> f64 {
+                let rows = b.y..b.y + b.height;
+                rows.map(|y| heat[y * width + b.x..][..b.width].iter().map(|h| h - UNUSUAL).sum::<f64>())
+                    .sum()
+            };
+            let mut best = f64::NEG_INFINITY;
+            for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
+                for (rows, columns) in (1..=height - y).flat_map(|r| (1..=width - x).map(move |c| (r, c))) {
+                    best = best.max(sum(&HotBox { y, x, height: rows, width: columns }));
+                }
+            }
+            let (found, value) = hottest(&heat, width);
+            assert_eq!((sum(&found), value), (best, best), "{heat:?}");
         }
-        let largest = |values: &[f64]| smooth(values, 7, 7).iter().fold(0.0, |a: f64, e| a.max(e * e));
-        assert!(largest(&patch) > 2.0 * largest(&moved), "{} {}", largest(&patch), largest(&moved));
     }
 
     #[test]
-    fn a_region_reaches_below_the_threshold_and_its_slope_does_not_start_a_second() {
-        // Peaks of 10 and 8; the threshold is 5, and a region grows down to 0.2 of its peak.
-        let heat = [1.0, 4.0, 10.0, 4.0, 1.0, 0.0, 0.0, 3.0, 8.0, 1.0];
-        let found = boxes(&heat, 10, 5.0);
-        let expected = [(1, 3), (7, 2)].map(|(x, width)| HotBox { y: 0, x, height: 1, width });
+    fn boxes_do_not_meet_and_end_at_the_threshold() {
+        let mut heat = vec![0.0; 64];
+        for (y, x, value) in
+            [(1, 1, 20.0), (1, 2, 20.0), (2, 1, 20.0), (2, 2, 2.0), (5, 6, 15.0), (6, 6, 15.0), (7, 0, 9.0)]
+        {
+            heat[y * 8 + x] = value;
+        }
+        let found = boxes(&heat, 8, 10.0);
+        let expected =
+            [(1, 1, 2, 2), (5, 6, 2, 1)].map(|(y, x, height, width)| HotBox { y, x, height, width });
         assert_eq!(found, expected);
-        // Far above the threshold, the region ends at 0.2 of the peak: 15 is hot, but on the slope of 100.
-        assert_eq!(
-            boxes(&[40.0, 100.0, 15.0, 6.0, 0.0], 5, 5.0),
-            [HotBox { y: 0, x: 0, height: 1, width: 2 }]
-        );
-    }
-
-    #[test]
-    fn a_single_hot_pixel_is_no_box() {
-        assert!(boxes(&[0.0, 9.0, 0.0, 0.0], 2, 1.0).is_empty());
-        assert_eq!(boxes(&[0.0, 9.0, 9.0, 0.0], 2, 1.0), [HotBox { y: 0, x: 0, height: 2, width: 2 }]);
+        assert!(boxes(&heat, 8, 60.0).is_empty());
+        assert_eq!(boxes(&[20.0; 30], 6, 0.0), [HotBox { y: 0, x: 0, height: 5, width: 6 }]);
     }
 }

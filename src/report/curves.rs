@@ -31,8 +31,8 @@ pub struct Ticks {
 impl Ticks {
     /// About `count` ticks; the first is at or below `low`, the last at or above `high`.
     pub fn over(low: f64, high: f64, count: usize) -> Self {
-        // One value, or values that differ by rounding only, still get an axis.
-        let span = (high - low).max(1e-6 * low.abs().max(high.abs())).max(1e-9);
+        // One value, or values that hardly differ, still get an axis whose labels fit into the margin.
+        let span = (high - low).max(1e-3 * low.abs().max(high.abs())).max(1e-9);
         let rough = span / count.max(1) as f64;
         let power = 10_f64.powf(rough.log10().floor());
         let step = [1.0, 2.0, 5.0].map(|m| m * power).into_iter().find(|s| *s >= 0.999 * rough);

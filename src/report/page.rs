@@ -265,12 +265,12 @@ impl RunReport {
         }
         page.push_str(&explained("Pictures"));
         let explore = if self.has_explorer {
-            "<a href=\"explore.html\">Explore the latent space</a> of this run: a page that decodes while one drags.".to_owned()
+            EXPLORER.to_owned()
         } else {
             let run = escape(&shell_word(&self.folder));
             format!("<code>elbo explore {run}</code> makes a page to explore the latent space with.")
         };
-        let _ = writeln!(page, "<p>{explore}</p>");
+        let _ = writeln!(page, "{EXPLORER_STARTS}{explore}</p>");
     }
 
     fn layers(&self, page: &mut String) {
@@ -368,6 +368,17 @@ fn duration(seconds: f64) -> String {
         60..3600 => format!("{} min {} s", s / 60, s % 60),
         _ => format!("{} h {} min", s / 3600, s / 60 % 60),
     }
+}
+
+const EXPLORER_STARTS: &str = "<p class=\"explorer\">";
+const EXPLORER: &str =
+    "<a href=\"explore.html\">Explore the latent space</a> of this run: a page that decodes while one drags.";
+
+/// A report that was written before the page of `elbo explore`, with a link to it; `None` if it has no place for one.
+pub fn with_explorer(report: &str) -> Option<String> {
+    let start = report.find(EXPLORER_STARTS)? + EXPLORER_STARTS.len();
+    let end = start + report[start..].find("</p>")?;
+    Some(format!("{}{EXPLORER}{}", &report[..start], &report[end..]))
 }
 
 #[cfg(test)]

@@ -172,7 +172,11 @@ fn layers_and_the_explorer_are_named() {
         folder: "runs/a".into(),
         ..Default::default()
     };
-    assert!(without.to_html().contains("<code>elbo explore runs/a</code>"));
+    let before = without.to_html();
+    assert!(before.contains("<code>elbo explore runs/a</code>"));
+    let after = with_explorer(&before).unwrap();
+    assert_eq!(after, RunReport { has_explorer: true, ..without }.to_html());
+    assert!(with_explorer("<html></html>").is_none());
 }
 
 #[test]
