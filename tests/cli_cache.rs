@@ -79,6 +79,59 @@ fn a_model_from_a_cache_file_is_the_model_from_memory() {
     assert_eq!(caches(folder).len(), 1);
 }
 
+/// Runs the program in a folder, with its cache there; it must refuse, and write no cache. Its message.
+#[track_caller]
+fn refused_uncached(folder: &Path, line: &str) -> String {
+    let arguments: Vec<&str> = line.split_whitespace().collect();
+    let output =
+        elbo(&arguments).current_dir(folder).env("XDG_CACHE_HOME", folder.join("cache")).output().unwrap();
+    let message = message(&output);
+    assert!(message.contains("that --max-memory allows"), "{line}: {message}");
+    assert!(!folder.join("cache").exists(), "{line}: a cache file for a command that is refused");
+    message
+}
+
+#[test]
+fn memory_that_is_too_little_is_refused_before_pixels_are_written() {
+    let folder = work_folder();
+    let folder = folder.path();
+    write_images(&folder.join("data.npy"), [30_000, 16, 16, 1]);
+    std::fs::create_dir(folder.join("pictures")).unwrap();
+    for at in 0..20_u8 {
+        let mut file = std::fs::File::create(folder.join(format!("pictures/{at}.png"))).unwrap();
+        elbo::data::write_png(&mut file, &vec![at; 600 * 600], 600, 600, 1).unwrap();
+    }
+    let train = "train --preset mlp --hidden 8 --latent 3 --batch 8 --max-steps 2";
+    // 7.3 MiB of pixels, and about 9 that training takes besides.
+    let message = refused_uncached(folder, &format!("{train} --data data.npy --out no --max-memory 8MB"));
+    assert!(message.contains("this training takes"), "{message}");
+    // 6.9 MiB of pixels, and a network that takes more.
+    let message = refused_uncached(folder, &format!("{train} --data pictures --out no --max-memory 13MB"));
+    assert!(message.contains("this training takes"), "{message}");
+    assert!(!folder.join("no").exists());
+    // A run that could be trained with more memory is not resumed with less.
+    let likelihood = "--likelihood beta-binomial";
+    told(folder, &format!("{train} --data data.npy {likelihood} --out run"));
+    let config = folder.join("run/config.toml");
+    let toml = std::fs::read_to_string(&config).unwrap();
+    let limited = |line: &str| {
+        if line.starts_with("max-memory") { "max-memory = \"8MB\"\n".into() } else { format!("{line}\n") }
+    };
+    std::fs::write(&config, toml.lines().map(limited).collect::<String>()).unwrap();
+    let message = refused_uncached(folder, "train --resume run --max-steps 3");
+    assert!(message.contains("this training takes"), "{message}");
+    std::fs::write(&config, toml).unwrap();
+    // Compression needs all pixels at once, and says so whether they could be held or not.
+    for (memory, what) in [("4MB", "its images take 7.3 MiB"), ("9MB", "compressing 30000 images takes")] {
+        let message = refused_uncached(folder, &format!("compress run --out no.elbo --max-memory {memory}"));
+        assert!(
+            message.contains(what) && message.contains("data.npy") | message.contains("larger --max-memory"),
+            "{message}"
+        );
+    }
+    assert!(!folder.join("no.elbo").exists());
+}
+
 #[test]
 fn a_full_disk_is_one_sentence_and_leaves_nothing() {
     let folder = work_folder();

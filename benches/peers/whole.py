@@ -3,7 +3,7 @@
     python3 benches/peers/whole.py loading [--files N] [--rounds N]
     python3 benches/peers/whole.py training [--epochs N] [--rounds N]
 
-Needs cargo; loading needs numpy and Pillow, training torch. Each side is a process of its own, from its start to its end, on two threads. The JPEG
+Needs cargo; loading needs numpy and Pillow, training torch. Each side is a process of its own, from its start to its end. The JPEG
 files are drawn by this script into a temporary folder: smooth pictures of 64×64 with some noise, quality 90.
 """
 

@@ -85,6 +85,18 @@ impl Classify {
             }
             None => None,
         };
+        let compares = matches!(method, Method::Knn | Method::Probe);
+        let codes = judged.indices.len() + if compares { references.data.train.count } else { 0 };
+        let more = match method {
+            // Codes in double precision, which grow into twice the room, and probabilities.
+            Method::Probe => {
+                codes * 16 * (opened.model.config().latent + 1) + judged.indices.len() * 8 * known.len()
+            }
+            Method::Bayes => judged.indices.len() * 8 * known.len(),
+            _ => 0,
+        };
+        let beside = own.as_ref().map_or(0, |own| own.data.memory()) + more as u64;
+        opened.room_for_codes(data, codes, beside)?;
         let guesses = self.classify(&opened, &judged, references, &known, method)?;
 
         let files = if judged.which == Which::Test { &data.test_files } else { &data.files };
@@ -94,7 +106,7 @@ impl Classify {
         let confusion_counts = truths.as_ref().map(|truths| Confusion::of(&guesses, truths, known.len()));
         match (&self.confusion, &confusion_counts) {
             (Some(path), Some(found)) => confusion(&found.counts, &known).save_new(path)?,
-            (Some(_), None) => eprintln!("note: the images have no labels, so there is no confusion matrix"),
+            (Some(_), None) => note!("the images have no labels, so there is no confusion matrix"),
             _ => {}
         }
         self.tell(&guesses, confusion_counts.as_ref(), &known, method, judged.which, out.as_deref());
@@ -176,9 +188,7 @@ impl Classify {
         let mut codec = Codec::new(model);
         let codes = codec.encode_with(judged.images, &judged.indices, &filler);
         if judged.which == Which::All && std::ptr::eq(judged.images, &references.train) {
-            eprintln!(
-                "note: the images are those that the classes are learned from; held-out images would say more"
-            );
+            note!("the images are those that the classes are learned from; held-out images would say more");
         }
         let learned_from = codec.encode_with(&references.train, &train, &filler);
         Ok(match method {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::data::{Binarize, Dataset, Images, LoadOptions, Part, Range, excess};
+use crate::data::{Binarize, Dataset, LoadOptions, Outline, Part, Range, excess, load_if};
 use crate::error::{Error, Result};
 use crate::evaluate::RunSplit;
 use crate::model::Vae;
@@ -44,21 +44,27 @@ pub(super) fn with_progress<R>(
     result
 }
 
-/// Loads images with a progress bar where standard error is a terminal, and prints what a person should know about them.
-pub(super) fn load_images(path: &Path, options: &LoadOptions) -> Result<Dataset> {
+/// Loads images with a progress bar if standard error is a terminal, and prints what a person should know about them. `check` may refuse
+/// before any image is read.
+pub(super) fn load_images(
+    path: &Path,
+    options: &LoadOptions,
+    check: &dyn Fn(&Outline) -> Result<()>,
+) -> Result<Dataset> {
     let bar = ProgressBar::new(0);
     if !std::io::stderr().is_terminal() {
         bar.set_draw_target(ProgressDrawTarget::hidden());
     }
     bar.set_style(ProgressStyle::with_template("loading images {bar:30} {pos}/{len}").expect("a template"));
-    let data = crate::data::load(path, options, &|done, total| {
+    let progress = |done, total| {
         bar.set_length(total as u64);
         bar.set_position(done as u64);
-    });
+    };
+    let data = load_if(path, options, &progress, check);
     bar.finish_and_clear();
     let data = data?;
     for note in &data.notes {
-        eprintln!("note: {note}");
+        note!("{note}");
     }
     Ok(data)
 }
@@ -135,9 +141,14 @@ impl Opened {
         self.room_for(bytes, &format!("{pictures} pictures of {} take", c.image()), help)
     }
 
-    /// What `--max-memory` allows, in bytes.
-    pub(super) fn max_memory(&self) -> u64 {
-        self.max_memory
+    /// Whether `--max-memory` allows the images of some data, the codes of `codes` images, and `beside` bytes.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub(super) fn room_for_codes(&self, data: &Dataset, codes: usize, beside: u64) -> Result<()> {
+        let codes = (codes as u64).saturating_mul(8 * self.model.config().latent as u64);
+        let bytes = codes.saturating_add(data.memory()).saturating_add(beside);
+        self.room_for(bytes, "the model, the images and their codes take", "a --data of fewer images")
     }
 
     /// The folder that the model lies in, for files that belong beside it.
@@ -175,16 +186,14 @@ impl Opened {
                 Some(split)
             }
             Ok(_) => {
-                eprintln!(
-                    "note: the images of {place} are not those that the run was trained on: some were added, removed or changed since, or \
+                note!(
+                    "the images of {place} are not those that the run was trained on: some were added, removed or changed since, or \
                      are read with other options. Which of them the run held out is not known, so none counts as a validation image"
                 );
                 None
             }
             Err(error) => {
-                eprintln!(
-                    "note: whether the images of {place} are still those of the run cannot be checked: {error}"
-                );
+                note!("whether the images of {place} are still those of the run cannot be checked: {error}");
                 Some(split)
             }
         }
@@ -202,6 +211,15 @@ impl Opened {
     /// If they cannot be read, are of another size than the model's, or have labels that a conditional model does not know; or if there is
     /// no run and no `--data`.
     pub(super) fn images(&self, options: &DataOptions, part: Part) -> Result<Loaded> {
+        self.read_images(options, part, true)
+    }
+
+    /// [`images`](Self::images) for a command that needs all pixels at once: none are kept in a cache file.
+    pub(super) fn images_in_memory(&self, options: &DataOptions, part: Part) -> Result<Loaded> {
+        self.read_images(options, part, false)
+    }
+
+    fn read_images(&self, options: &DataOptions, part: Part, may_cache: bool) -> Result<Loaded> {
         if self.config.is_none() && options.data.is_none() {
             return Err(Error::config(format!(
                 "{} has no config.toml beside it, so its images are not known; --data PATH names the images to use",
@@ -217,13 +235,14 @@ impl Opened {
         } else {
             options.clone().or(DataOptions { data: None, layout: None, array: None, range: None, ..run })
         };
-        let load = LoadOptions { part, trained_range, ..merged.load_options()? };
-        let mut data = load_images(&merged.path()?, &load)?;
+        let mut load = LoadOptions { part, trained_range, ..merged.load_options()? };
+        load.cache = load.cache.filter(|_| may_cache);
+        let room = |bytes| self.room_for(bytes, "the model and the images take", "a --data of fewer images");
+        let mut data = load_images(&merged.path()?, &load, &|outline| room(outline.memory))?;
         // Without training images there is nothing to split; a conditional model changes the labels, so the comparison comes first.
         let own = self.config.as_ref().filter(|_| self.is_own(options) && data.train.count > 0);
         let split = own.and_then(|config| self.split(config, &data, load.max_memory));
-        let bytes = data.test.iter().chain([&data.train]).map(Images::memory).sum();
-        self.room_for(bytes, "the model and the images take", "a --data of fewer images")?;
+        room(data.memory())?;
         self.model.config().relabel(&mut data)?;
         for images in
             [Some(&data.train), data.test.as_ref()].into_iter().flatten().filter(|images| images.count > 0)

@@ -92,7 +92,7 @@ impl Compress {
         opened.room_for(
             bytes,
             &format!("compressing {} images takes", images.count),
-            "a part of them at a time",
+            "a larger --max-memory, or a --data of fewer images,",
         )?;
         let start = std::time::Instant::now();
         let file = with_progress("compressing", images.count as u64, |progress| {
@@ -145,7 +145,8 @@ impl Compress {
 
     fn chosen(&self, opened: &Opened) -> Result<Chosen> {
         let part = if self.train { Part::Train } else { Part::Both };
-        let data = opened.images(&self.data, part)?.data;
+        // Blocks are made of slices of all bytes.
+        let data = opened.images_in_memory(&self.data, part)?.data;
         let (images, labels, files) = match data.test {
             Some(test) if test.count > 0 && !self.train => (test, data.test_labels, data.test_files),
             _ => (data.train, data.labels, data.files),
@@ -153,8 +154,6 @@ impl Compress {
         if images.count == 0 {
             return Err(Error::data(&data.path, "there are no images to compress"));
         }
-        // Blocks are made of slices of all bytes.
-        let images = images.in_memory(opened.max_memory())?;
         let names = files.iter().map(|file| relative(file, &data.path)).collect::<Result<_>>()?;
         Ok(Chosen { images, names, labels })
     }

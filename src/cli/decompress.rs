@@ -82,9 +82,9 @@ impl Decompress {
         }
         for (images, reason) in &back.missing {
             if images.is_empty() {
-                eprintln!("note: {reason}");
+                note!("{reason}");
             } else {
-                eprintln!("note: images {} to {} are lost: {reason}", images.start, images.end - 1);
+                note!("images {} to {} are lost: {reason}", images.start, images.end - 1);
             }
         }
         if is_npy {

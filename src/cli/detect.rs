@@ -155,8 +155,8 @@ impl Detect {
         let known = !normal.is_empty() && !anomalous.is_empty();
         match &self.roc {
             Some(path) if known => diagram::roc(&roc(&normal, &anomalous)).save_new(path)?,
-            Some(_) => eprintln!(
-                "note: it is not known which images are normal, so there is no ROC curve; --normal and --anomalous, or --normal-label, say it"
+            Some(_) => note!(
+                "it is not known which images are normal, so there is no ROC curve; --normal and --anomalous, or --normal-label, say it"
             ),
             None => {}
         }
@@ -250,6 +250,8 @@ impl Detect {
                 "a single normal image does not show what is usual; the threshold needs at least 2, and is taken from the {of}"
             )));
         }
+        let loaded: u64 = groups.iter().chain(&held_out).map(|group| group.data.memory()).sum();
+        opened.room_for_codes(&group.data, indices.len(), loaded.saturating_sub(group.data.memory()))?;
         let images = labelled(opened, group)?;
         let size = opened.model.config().image();
         let count = indices.len().min(WATCHED);
@@ -281,7 +283,7 @@ impl Detect {
         let loaded = match opened.images(&own, Part::Train) {
             Ok(loaded) => loaded,
             Err(error) => {
-                eprintln!("note: the run's own images are needed for the threshold, and {error}");
+                note!("the run's own images are needed for the threshold, and {error}");
                 return Ok(None);
             }
         };

@@ -67,7 +67,7 @@ impl Encode {
         };
         let (count, latent) = (parts.iter().map(Shown::len).sum(), opened.model.config().latent);
         let bytes: u64 = parts.iter().map(|shown| shown.bytes(&opened, shown.len())).sum();
-        opened.room_for(bytes, "the images and their codes take", "a smaller --count")?;
+        opened.room_for(bytes, "the model, the images and their codes take", "a smaller --count")?;
         let room = || Vec::with_capacity(count * latent);
         let (mut mu, mut log_variance) = (room(), room());
         with_progress("encoding", count as u64, |progress| {
@@ -98,7 +98,7 @@ fn first(parts: Vec<Shown>, asked: Option<usize>) -> Result<Vec<Shown>> {
         return Err(Error::config("--count 0 leaves no images; it must be at least 1"));
     }
     if let Some(asked) = asked.filter(|&asked| asked > all) {
-        eprintln!("note: --count {asked} asks for more images than there are; used are all {all}");
+        note!("--count {asked} asks for more images than there are; used are all {all}");
     }
     let mut left = asked.unwrap_or(usize::MAX);
     let cut = |mut shown: Shown| {

@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 use crate::evaluate::judged::{Judged, Which};
 use crate::evaluate::judgement::{ENOUGH_IMAGES, Evaluator, Judgement};
 use crate::evaluate::measures::{
-    ImportanceBound, NeighbourAccuracy, SampleDistances, encode, importance_bound, neighbour_accuracy,
-    reconstruction_quality, sample_distances,
+    ImportanceBound, NeighbourAccuracy, SampleDistances, distances_memory, encode, importance_bound,
+    neighbour_accuracy, reconstruction_quality, sample_distances,
 };
 use crate::evaluate::quality::Quality;
 use crate::generate::prior::{FILE_NAME, Mixture, Prior};
@@ -90,6 +90,12 @@ impl Eval {
         let Loaded { data, split } = opened.images(&self.data, Part::Both)?;
         let judged = Judged::choose(&data, split)?;
         let (model, config) = (&opened.model, opened.config.as_ref());
+        let compared = if judged.labels.is_some() { judged.train.len() } else { 0 };
+        opened.room_for_codes(&data, judged.indices.len() + compared, 0)?;
+        if let Some(samples) = self.samples {
+            let bytes = data.memory().saturating_add(distances_memory(model, &judged, samples));
+            opened.room_for(bytes, &format!("comparing {samples} samples takes"), "a smaller --samples")?;
+        }
         let seed = self.seed.or(config.map(|config| config.seed)).unwrap_or(0);
         let filler = Filler { span: model.config().span(), binarize: opened.binarize(&self.data)?, seed };
         let (images, indices) = (judged.labelled(model.config())?, &judged.indices[..]);
@@ -125,9 +131,7 @@ impl Eval {
             None => None,
             Some(samples) => {
                 if mixture.is_none() {
-                    eprintln!(
-                        "note: no mixture is fitted to this model yet; `elbo sample --prior gmm` fits one"
-                    );
+                    note!("no mixture is fitted to this model yet; `elbo sample --prior gmm` fits one");
                 }
                 // Real images, reconstructions and the floor, and what is drawn from each prior.
                 let references = judged.train.len().min(samples);
@@ -137,8 +141,8 @@ impl Eval {
                     sample_distances(&mut codec, &judged, &filler, mixture, samples, progress)
                 })?;
                 if found.references < samples {
-                    eprintln!(
-                        "note: there are {} training images, fewer than --samples {samples}; the distances of reconstructions and of the \
+                    note!(
+                        "there are {} training images, fewer than --samples {samples}; the distances of reconstructions and of the \
                          floor are of {0} pictures, and a distance shrinks with their number: --samples {0} compares like with like",
                         found.references
                     );

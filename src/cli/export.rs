@@ -31,7 +31,7 @@ impl Export {
         export(&opened.model, &self.out)?;
         let out = self.out.display();
         if opened.model.config().m2.is_some() {
-            eprintln!("note: the classifier that learned from few labels is left out; elbo classify uses it");
+            note!("the classifier that learned from few labels is left out; elbo classify uses it");
         }
         say!("wrote {out}/model.safetensors, {out}/model.py and {out}/check.safetensors");
         say!("next: python {out}/model.py   (compares PyTorch's results with these; needs only torch)");

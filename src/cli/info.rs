@@ -63,7 +63,7 @@ impl Info {
             facts.insert("path".into(), path.display().to_string().into());
             self.show(facts, print_model);
         } else {
-            let data = load_images(&path, &load)?;
+            let data = load_images(&path, &load, &|_| Ok(()))?;
             if let Some(sheet) = &self.sheet {
                 contact_sheet(&data).save_new(sheet)?;
             }

@@ -83,6 +83,7 @@ impl Manifold {
         // Whether the axes are there is known before images are read.
         project(&[], latent, &projection)?;
         let shown = Shown::new(opened, &self.data, self.label.as_deref())?.take(self.count, None)?;
+        shown.room_for_codes(opened)?;
         let codes = shown.encode(&mut Codec::new(&opened.model), &shown.indices);
         let map = project(&codes.mu, latent, &projection)?;
         let title = format!("μ of {} {}", shown.len(), shown.what);

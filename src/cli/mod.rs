@@ -3,13 +3,8 @@
 //! A command is a file in this folder with its arguments and a `run` that calls the library and prints. Exit codes: 0 done, 1 an error (one
 //! sentence on standard error), 2 a command line of the wrong form, 130 stopped by Ctrl-C with everything saved.
 
-/// Prints a line on standard output. A pipe that nobody reads any more is no reason to stop, nor to leave a file unwritten.
-macro_rules! say {
-    ($($text:tt)*) => {{
-        use std::io::Write as _;
-        let _ = writeln!(std::io::stdout(), $($text)*);
-    }};
-}
+#[macro_use]
+mod say;
 
 mod classify;
 mod common;
@@ -35,7 +30,6 @@ mod score;
 mod train;
 mod traverse;
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -103,11 +97,11 @@ pub fn main() -> ExitCode {
         Command::Export(command) => command.run(),
         Command::Explore(command) => command.run(),
     });
-    match ending {
+    match ending.and_then(|ending| say::all_printed().map(|()| ending)) {
         Ok(Ending::Done) => ExitCode::SUCCESS,
         Ok(Ending::Interrupted) => ExitCode::from(130),
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: {error}");
+            say::aside("error", error);
             ExitCode::from(1)
         }
     }

@@ -176,6 +176,12 @@ impl Shown {
         self.images.memory() + (codes * 2 * 4 * opened.model.config().latent) as u64
     }
 
+    /// Whether `--max-memory` allows all images of the data and the codes of those that are meant.
+    pub(super) fn room_for_codes(&self, opened: &Opened) -> Result<()> {
+        let what = "the model, the images and their codes take";
+        opened.room_for(self.bytes(opened, self.len()), what, "a smaller --count")
+    }
+
     /// How many images are meant.
     pub(super) fn len(&self) -> usize {
         self.indices.len()
@@ -188,8 +194,8 @@ impl Shown {
             return Err(Error::config("--count 0 leaves no images; it must be at least 1"));
         }
         if let Some(asked) = asked.filter(|&asked| asked > self.len()) {
-            eprintln!(
-                "note: --count {asked} asks for more images than there are; used are all {} {}",
+            note!(
+                "--count {asked} asks for more images than there are; used are all {} {}",
                 self.len(),
                 self.what
             );
@@ -209,8 +215,8 @@ impl Shown {
     /// All images of the data instead of the ones that the run held out, if there are fewer of these than `needed`. A note says so.
     pub(super) fn or_all(mut self, needed: usize) -> Self {
         if self.len() < needed && self.what == "validation images" && self.images.count >= needed {
-            eprintln!(
-                "note: the run held out {} image, and {needed} are needed; images are numbered over all {} instead, those trained on \
+            note!(
+                "the run held out {} image, and {needed} are needed; images are numbered over all {} instead, those trained on \
                  included",
                 self.len(),
                 self.images.count

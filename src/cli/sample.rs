@@ -112,7 +112,7 @@ impl Sample {
         let keep = own || opened.config.is_none();
         let found = if own { Mixture::load(&path, &opened.model, max_memory)? } else { None };
         if own && found.is_none() && path.symlink_metadata().is_ok() {
-            eprintln!("note: {} was fitted to another model; it is fitted anew", path.display());
+            note!("{} was fitted to another model, so it is fitted again", path.display());
         }
         let fits = |mixture: &Mixture| self.components.is_none_or(|asked| asked == mixture.components());
         if let Some(mixture) = found.filter(fits) {
@@ -125,8 +125,12 @@ impl Sample {
         let span = opened.model.config().span();
         let filler = Filler { span, binarize: opened.binarize(&self.data)?, seed };
         let images = judged.train_labelled(opened.model.config())?;
-        let codes = Codec::new(&opened.model).encode_with(images, &judged.train, &filler);
         let components = self.components.unwrap_or(Mixture::default_components(judged.train.len()));
+        let (count, latent) = (judged.train.len(), opened.model.config().latent);
+        let fit = Mixture::memory(count, latent, components, rayon::current_num_threads());
+        // More components than images are refused by the fit, in other words.
+        opened.room_for_codes(&data, count, if components > count { 0 } else { fit })?;
+        let codes = Codec::new(&opened.model).encode_with(images, &judged.train, &filler);
         let (mixture, report) = Mixture::fit(&codes, opened.model.config().latent, components, seed)?;
         let place = if keep {
             mixture.save(&path, &opened.model)?;

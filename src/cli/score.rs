@@ -100,8 +100,8 @@ impl Score {
         let threshold = quantile(reference, self.quantile).expect("there is an image");
         // Fewer than one image is expected above the threshold then: it is near the largest score, and moves with a single image.
         if self.quantile < 1.0 && reference.len() as f64 * (1.0 - self.quantile) < 1.0 - 1e-9 {
-            eprintln!(
-                "note: {} images are few for the {} quantile, which is close to their highest score; {:.0} or more, or a lower --quantile, \
+            note!(
+                "{} images are few for the {} quantile, which is close to their highest score; {:.0} or more, or a lower --quantile, \
                  make a threshold that does not hang on one image",
                 reference.len(),
                 self.quantile,
@@ -181,7 +181,7 @@ impl Score {
                     &own
                 }
                 Err(error) => {
-                    eprintln!("note: the run's own images are needed for the threshold, and {error}");
+                    note!("the run's own images are needed for the threshold, and {error}");
                     return Ok(None);
                 }
             }

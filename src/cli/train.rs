@@ -11,10 +11,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::common::{Ending, RUNS, load_images};
 use super::notes;
+use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::report::grouped;
 use crate::report::html::shell_word;
-use crate::train::memory::needed;
+use crate::train::memory::{check_before_reading, needed};
 use crate::train::report::has_collapsed;
 use crate::train::run::{EpochReport, Observer, read_config, resumed_config};
 use crate::train::trainer::StepReport;
@@ -63,7 +64,7 @@ fn start(
     // Before the images are read: nobody should wait for this message.
     Run::refuse_existing(&folder)?;
     with_threads(config.threads, || {
-        let data = load_images(&config.data, &config.load)?;
+        let data = load(&config)?;
         say!("{}", data.description);
         let is_open = config.epochs.is_none() && config.max_steps.is_none();
         let run = Training::from_config(config, data).start(&folder)?;
@@ -86,13 +87,17 @@ fn resume(folder: &Path, options: TrainOptions, stop: &AtomicBool) -> Result<End
     // What is wrong with the folder is said by the resumption.
     let threads = resumed_config(folder, options.clone()).map_or(0, |config| config.threads);
     with_threads(threads, || {
-        let load = |config: &Config| load_images(&config.data, &config.load);
         let before = read_config(folder);
         let run = Run::resume(folder, options, load)?;
         let note = before.ok().and_then(|before| notes::schedule_jump(&before, run.trainer()));
         note.into_iter().for_each(|note| say!("{note}"));
         train(run, folder, stop)
     })?
+}
+
+/// The images of a run, read if there is memory to train on them.
+fn load(config: &Config) -> Result<Dataset> {
+    load_images(&config.data, &config.load, &|images| check_before_reading(config, images))
 }
 
 fn train(mut run: Run, folder: &Path, stop: &AtomicBool) -> Result<Ending> {

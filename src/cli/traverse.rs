@@ -71,6 +71,7 @@ impl Traverse {
         let given = self.label.as_deref().map(|label| config.label(label)).transpose()?;
         let label = given.or(label).unwrap_or(0);
         let shown = shown.take(None, Some(self.count))?;
+        shown.room_for_codes(&opened)?;
         let all = activity(&shown.encode(&mut codec, &shown.indices), latent, self.by);
         let chosen = &all[..rows_shown];
         say!("over {} {}:", shown.len(), shown.what);

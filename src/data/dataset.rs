@@ -3,8 +3,8 @@
 use super::budget::{Budget, LONGEST_SIDE, human_bytes};
 use super::find::{self, Found};
 use super::fingerprint::Fingerprint;
-use super::held::{Group, Held};
-use super::hold::hold;
+use super::held::{Group, Held, Outline};
+use super::hold::{hold, outline};
 use super::images::{Images, Range};
 use super::labels::Labels;
 use super::open::open;
@@ -55,6 +55,11 @@ impl Dataset {
         hash.finish()
     }
 
+    /// Bytes of memory that all images take.
+    pub(crate) fn memory(&self) -> u64 {
+        self.test.iter().chain([&self.train]).map(Images::memory).sum()
+    }
+
     /// Images that are in memory, with their classes.
     ///
     /// # Errors
@@ -103,8 +108,21 @@ pub fn load(
     options: &LoadOptions,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Dataset> {
+    load_if(path.as_ref(), options, progress, &|_| Ok(()))
+}
+
+/// [`load`] unless `check` refuses: it is told what there is before any image is decoded, or written to a cache file.
+///
+/// # Errors
+/// As [`load`], or those of `check`.
+pub(crate) fn load_if(
+    path: &Path,
+    options: &LoadOptions,
+    progress: &(dyn Fn(usize, usize) + Sync),
+    check: &dyn Fn(&Outline) -> Result<()>,
+) -> Result<Dataset> {
     check_options(options)?;
-    finish(find::at(path.as_ref())?, options, progress)
+    finish(find::at(path)?, options, progress, check)
 }
 
 /// [`load`] for a file that is in memory; `path` is for messages.
@@ -113,7 +131,7 @@ pub fn load(
 /// As [`load`].
 pub fn parse(bytes: &[u8], path: &Path, options: &LoadOptions) -> Result<Dataset> {
     check_options(options)?;
-    finish(find::in_memory(bytes, path)?, options, &|_, _| ())
+    finish(find::in_memory(bytes, path)?, options, &|_, _| (), &|_| Ok(()))
 }
 
 /// Opens, converts and holds what was found.
@@ -121,9 +139,15 @@ fn finish(
     found: Found<'_>,
     options: &LoadOptions,
     progress: &(dyn Fn(usize, usize) + Sync),
+    check: &dyn Fn(&Outline) -> Result<()>,
 ) -> Result<Dataset> {
     let source = open(found, options)?;
     let mut budget = Budget::new(options.max_memory);
+    let outline = outline(&source, options, &budget)?;
+    // Images that are too many in themselves are refused where their memory is claimed.
+    if outline.memory <= options.max_memory {
+        check(&outline)?;
+    }
     describe(hold(source, options, &mut budget, progress)?)
 }
 

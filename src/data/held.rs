@@ -1,8 +1,19 @@
-//! What reading a source gives.
+//! What reading a source gives, and what is known of it before.
 
 use super::images::Images;
 use super::labels::Labels;
+use crate::tensor::ImageShape;
 use std::path::PathBuf;
+
+/// What is known of a source's images before one is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Outline {
+    pub(crate) shape: ImageShape,
+    /// How many training images there are, those for validation among them; fewer, if damaged ones are left out.
+    pub(crate) train: usize,
+    /// Bytes that all images take in memory, or a little less; 0 if they are kept in a cache file.
+    pub(crate) memory: u64,
+}
 
 /// The images of one or two parts, one after the other.
 #[derive(Default)]

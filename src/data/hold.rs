@@ -1,11 +1,22 @@
 //! A source's images, read, converted and held in memory. The validation images follow the training images in one buffer.
 
 use super::budget::Budget;
-use super::held::Held;
+use super::held::{Held, Outline};
 use super::open::Source;
 use super::options::LoadOptions;
 use super::{hold_arrays, hold_pictures};
 use crate::Result;
+
+/// Looks at the images of a source without reading them.
+///
+/// # Errors
+/// If they do not fit each other or the options.
+pub(crate) fn outline(source: &Source<'_>, options: &LoadOptions, budget: &Budget) -> Result<Outline> {
+    match source {
+        Source::Arrays(source) => hold_arrays::outline(source, options, budget),
+        Source::Pictures(source) => Ok(hold_pictures::outline(source, options, budget)),
+    }
+}
 
 /// Reads the images of a source. `progress(done, total)` is called while images are read, from several threads.
 ///

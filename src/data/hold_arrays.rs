@@ -7,7 +7,7 @@ use super::array_values::{Values, target};
 use super::budget::Budget;
 use super::cache::{self, Cache};
 use super::header::{Header, Kind};
-use super::held::{Group, Held};
+use super::held::{Group, Held, Outline};
 use super::images::Images;
 use super::labels::Labels;
 use super::options::LoadOptions;
@@ -16,6 +16,28 @@ use super::range::{self, Numbers};
 use crate::tensor::ImageShape;
 use crate::{Error, Result};
 use std::path::Path;
+
+/// What is known of the arrays by their headers.
+///
+/// # Errors
+/// If they do not fit each other or the options.
+pub(crate) fn outline(source: &ArraySource<'_>, options: &LoadOptions, budget: &Budget) -> Result<Outline> {
+    let arrays = Arrays::open(source, options)?;
+    let mut outline = Outline { shape: ImageShape::new(0, 0, 0), train: 0, memory: 0 };
+    // Integers may become bytes, which their values tell.
+    let each = if arrays.numbers == Numbers::Floats { 4 } else { 1 };
+    for (group, is_train) in arrays.groups.iter().zip([true, false]) {
+        let Some(group) = group else { continue };
+        outline.shape = target(group.shape, options, &source.path)?;
+        outline.train += if is_train { group.count } else { 0 };
+        let numbers = (group.count as u64).saturating_mul(outline.shape.len() as u64);
+        outline.memory = outline.memory.saturating_add(numbers.saturating_mul(each));
+    }
+    if arrays.cache(budget)?.is_some() {
+        outline.memory = 0;
+    }
+    Ok(outline)
+}
 
 /// Reads the arrays of a source.
 ///
@@ -27,30 +49,12 @@ pub(crate) fn hold(
     budget: &mut Budget,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Held> {
-    let path = &source.path;
-    let open = |part: &'_ Option<ArrayPart<'_>>| -> Result<Vec<Header>> {
-        part.iter().map(|part| part.images.open().map(|(header, _)| header)).collect()
-    };
-    let parts = &source.parts;
-    let headers = [open(&parts.train)?, open(&parts.validation)?, open(&parts.test)?].concat();
-    let numbers = numbers(&headers, path)?;
+    let (path, parts) = (&source.path, &source.parts);
     let mut notes = source.notes.clone();
-    let groups = [
-        ArrayGroup::new([&parts.train, &parts.validation], numbers, options, path)?,
-        ArrayGroup::new([&parts.test, &None], numbers, options, path)?,
-    ];
-    if let [Some(train), Some(test)] = &groups {
-        let (a, b) = (train.shape, test.shape);
-        if a != b && (options.size.is_none() || a.channels != b.channels) {
-            let message =
-                format!("its training images are {a} and its test images {b}; both must be the same");
-            return Err(Error::data(path, message));
-        }
-    }
-    let arrays = Arrays { groups: &groups, numbers, path, options };
-    let [train, test] = match &options.cache {
-        Some(folder) if !budget.holds(arrays.memory()?) => arrays.cached(folder, budget, &mut notes)?,
-        _ => arrays.in_memory(budget, &mut notes, progress)?,
+    let arrays = Arrays::open(source, options)?;
+    let [train, test] = match arrays.cache(budget)? {
+        Some(folder) => arrays.cached(folder, budget, &mut notes)?,
+        None => arrays.in_memory(budget, &mut notes, progress)?,
     };
     let labels = |part: &Option<ArrayPart<'_>>, budget: &mut Budget| -> Result<Option<Vec<u32>>> {
         part.as_ref().map_or(Ok(None), |part| read_labels(part, budget))
@@ -100,13 +104,45 @@ fn numbers(headers: &[Header], path: &Path) -> Result<Numbers> {
 
 /// The arrays of training and test images.
 struct Arrays<'s> {
-    groups: &'s [Option<ArrayGroup<'s>>; 2],
+    groups: [Option<ArrayGroup<'s>>; 2],
     numbers: Numbers,
     path: &'s Path,
     options: &'s LoadOptions,
 }
 
-impl Arrays<'_> {
+impl<'s> Arrays<'s> {
+    /// Opens all arrays.
+    ///
+    /// # Errors
+    /// If they do not fit each other or the options.
+    fn open(source: &'s ArraySource<'s>, options: &'s LoadOptions) -> Result<Self> {
+        let (path, parts) = (&source.path, &source.parts);
+        let open = |part: &Option<ArrayPart<'_>>| -> Result<Vec<Header>> {
+            part.iter().map(|part| part.images.open().map(|(header, _)| header)).collect()
+        };
+        let headers = [open(&parts.train)?, open(&parts.validation)?, open(&parts.test)?].concat();
+        let numbers = numbers(&headers, path)?;
+        let groups = [
+            ArrayGroup::new([&parts.train, &parts.validation], numbers, options, path)?,
+            ArrayGroup::new([&parts.test, &None], numbers, options, path)?,
+        ];
+        if let [Some(train), Some(test)] = &groups {
+            let (a, b) = (train.shape, test.shape);
+            if a != b && (options.size.is_none() || a.channels != b.channels) {
+                let message =
+                    format!("its training images are {a} and its test images {b}; both must be the same");
+                return Err(Error::data(path, message));
+            }
+        }
+        Ok(Self { groups, numbers, path, options })
+    }
+
+    /// The folder for the cache file, if the images are kept in one.
+    fn cache(&self, budget: &Budget) -> Result<Option<&'s Path>> {
+        let folder = self.options.cache.as_deref();
+        Ok(if budget.holds(self.memory()?) { None } else { folder })
+    }
+
     /// Bytes that reading and converting take in memory.
     fn memory(&self) -> Result<u64> {
         let mut bytes = 0_u64;
@@ -127,7 +163,7 @@ impl Arrays<'_> {
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<[Option<Images>; 2]> {
         let Self { numbers, path, options, .. } = *self;
-        let [train, test] = self.groups;
+        let [train, test] = &self.groups;
         let mut read = |group: &Option<ArrayGroup<'_>>| -> Result<Option<Images>> {
             group.as_ref().map(|group| group.read(budget, path, progress)).transpose()
         };
@@ -144,7 +180,7 @@ impl Arrays<'_> {
     /// All images in a cache file. Arrays that are in no such file yet are read twice: for the extent of their values, on which the
     /// conversion depends, and to convert them.
     fn cached(&self, folder: &Path, budget: &Budget, notes: &mut Vec<String>) -> Result<[Option<Images>; 2]> {
-        let Self { groups, numbers, path, options } = *self;
+        let Self { numbers, path, options, .. } = *self;
         let cache = |group: &ArrayGroup<'_>, part: &str| -> Result<Cache> {
             let mut key = cache::key(path, None);
             group.stamp(&mut key);
@@ -154,7 +190,7 @@ impl Arrays<'_> {
         };
         let mut known = [None, None];
         let mut extent = NOTHING;
-        for ((group, known), part) in groups.iter().zip(&mut known).zip(["train", "test"]) {
+        for ((group, known), part) in self.groups.iter().zip(&mut known).zip(["train", "test"]) {
             let Some(group) = group else { continue };
             let cache = cache(group, part)?;
             let cached = cache.open()?.filter(|cached| self.is_whole(group, cached.file.numbers()));

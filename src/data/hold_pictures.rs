@@ -8,7 +8,7 @@ use super::cache::{self, Cache, Cached, images_at_once};
 use super::convert::{Converter, Scratch};
 use super::find::reason;
 use super::format::{Canvas, resize};
-use super::held::{Group, Held};
+use super::held::{Group, Held, Outline};
 use super::images::{Images, Range};
 use super::labels::Labels;
 use super::options::LoadOptions;
@@ -27,6 +27,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// The range of 16 bits.
 const DEEP: Range = Range { low: 0.0, high: 65535.0 };
 
+/// What is known of the pictures by their headers.
+pub(crate) fn outline(source: &PictureSource<'_>, options: &LoadOptions, budget: &Budget) -> Outline {
+    let bytes = bytes(source);
+    let is_cached = options.cache.is_some() && !budget.holds(bytes);
+    let train = source.pictures.iter().filter(|picture| picture.role != Role::Test).count();
+    Outline { shape: source.shape, train, memory: if is_cached { 0 } else { bytes } }
+}
+
+/// Bytes of the pixels of all pictures.
+fn bytes(source: &PictureSource<'_>) -> u64 {
+    let each = if source.deep { 4 } else { 1 };
+    checked_size(source.pictures.len(), source.shape).map_or(u64::MAX, |numbers| numbers as u64 * each)
+}
+
 /// Decodes the pictures of a source.
 ///
 /// # Errors
@@ -37,8 +51,8 @@ pub(crate) fn hold(
     budget: &mut Budget,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Held> {
+    let bytes = bytes(&source);
     let PictureSource { path, kind, pictures, classes, shape, deep, mut bad, mut notes } = source;
-    let bytes = checked_size(pictures.len(), shape).map_or(u64::MAX, |n| n as u64 * if deep { 4 } else { 1 });
     let folder = options.cache.as_ref().filter(|_| !budget.holds(bytes));
     let held = if folder.is_some() { piece_bytes(shape, deep, options.max_memory).min(bytes) } else { bytes };
     reserve(&pictures, held, deep, &path, budget)?;

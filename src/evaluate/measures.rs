@@ -156,6 +156,16 @@ pub struct SampleDistances {
     pub mixture: Option<f64>,
 }
 
+/// Bytes of memory that [`sample_distances`] takes, at most: codes and features of as many samples, of training images and of judged ones.
+pub fn distances_memory(model: &Vae<f32>, judged: &Judged<'_>, samples: usize) -> u64 {
+    let references = judged.train.len().min(samples);
+    // Features grow as they come, into twice the room that they need.
+    let features = 2 * samples.max(judged.indices.len()) as u128 * FEATURES as u128;
+    // μ, ln σ², noise and a draw.
+    let codes = (samples + 4 * references) as u128 * model.config().latent as u128;
+    u64::try_from(4 * (features + codes)).unwrap_or(u64::MAX)
+}
+
 /// Draws samples and takes all distances.
 ///
 /// # Errors

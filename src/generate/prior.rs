@@ -44,6 +44,7 @@ use crate::model::codec::Codes;
 use crate::random::{Stream, fill_normal, stream};
 
 mod file;
+mod memory;
 mod start;
 
 pub use file::{FILE_NAME, fingerprint};

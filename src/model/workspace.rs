@@ -79,7 +79,7 @@ impl<T: Element> Workspace<T> {
 }
 
 /// The numbers that [`Workspace::for_inference`] keeps of `images` images: what each layer gives, and codes.
-pub(super) fn activations_len<T: Element>(a: &Architecture<T>, c: &ModelConfig, images: usize) -> usize {
+pub(crate) fn activations_len<T: Element>(a: &Architecture<T>, c: &ModelConfig, images: usize) -> usize {
     let kept = a.encoder.kept_len(images) + a.decoder.kept_len(images);
     let context = a.context.as_ref().map_or(0, |context| context.forward_len(images));
     let ends =
@@ -88,7 +88,7 @@ pub(super) fn activations_len<T: Element>(a: &Architecture<T>, c: &ModelConfig, 
 }
 
 /// The numbers that [`Workspace::for_training`] needs for `images` images on `threads` threads.
-pub(super) fn training_len<T: Element>(
+pub(crate) fn training_len<T: Element>(
     a: &Architecture<T>,
     c: &ModelConfig,
     images: usize,

@@ -14,10 +14,11 @@
 //! only those are copied whose order in memory is not PyTorch's: weights of convolutions, and of linear layers beside them.
 
 use super::config::{Config, Schedule};
-use crate::data::{Dataset, Images, excess};
+use crate::data::{Dataset, Outline, Split, excess};
 use crate::error::{Error, Result};
 use crate::model::architecture::Architecture;
 use crate::model::codec::BATCH;
+use crate::model::workspace::{activations_len, training_len};
 use crate::model::{ModelConfig, Vae};
 
 /// Pictures on the largest sheet.
@@ -27,24 +28,45 @@ const PROGRAM: usize = 8 << 20;
 
 /// The bytes that training a model on batches of `batch` images takes, without the images.
 pub(crate) fn needed(config: &Config, model: &Vae<f32>, batch: usize) -> u64 {
-    let (parameters, work) = (model.parameters.len(), model.architecture().work_len());
+    needed_by(config, model.architecture(), model.config(), batch)
+}
+
+/// [`needed`] of a model that is not made yet.
+fn needed_by(config: &Config, network: &Architecture<f32>, model: &ModelConfig, batch: usize) -> u64 {
+    let (parameters, work) = (network.table.len(), network.work_len());
     let lasting = 3 * parameters
-        + model.training_len(batch, rayon::current_num_threads())
-        + model.activations_len(BATCH.min(batch))
+        + training_len(network, model, batch, rayon::current_num_threads())
+        + activations_len(network, model, BATCH.min(batch))
         + work.transposed
         + (rayon::current_num_threads() + 1) * work.scratch;
-    let sheets = model.activations_len(DRAWN) + DRAWN * 3 * model.config().pixels();
-    let passing = saving(config, model).max(sheets).max(parameters);
+    let sheets = activations_len(network, model, DRAWN) + DRAWN * 3 * model.pixels();
+    let passing = saving(config, network).max(sheets).max(parameters);
     (4 * (lasting + passing) + PROGRAM) as u64
 }
 
 /// The numbers that are copied while a checkpoint is saved: of the parameters and both moments the tensors whose order changes; and moments
 /// that are kept in halves, once in one piece.
-fn saving(config: &Config, model: &Vae<f32>) -> usize {
-    let parameters = &model.architecture().table.parameters;
-    let copied: usize = parameters.iter().filter(|p| !p.layout.is_plain()).map(|p| p.range.len()).sum();
-    let joined = if config.schedule == Schedule::Alternating { 2 * model.parameters.len() } else { 0 };
+fn saving(config: &Config, network: &Architecture<f32>) -> usize {
+    let table = &network.table;
+    let copied: usize = table.parameters.iter().filter(|p| !p.layout.is_plain()).map(|p| p.range.len()).sum();
+    let joined = if config.schedule == Schedule::Alternating { 2 * table.len() } else { 0 };
     3 * copied + joined
+}
+
+/// Refuses a training that takes more than `--max-memory`, as far as this is known before the images are read: nobody should wait until they
+/// are decoded, or find them in a cache file, for this message. What else cannot be is said later.
+pub(crate) fn check_before_reading(config: &Config, images: &Outline) -> Result<()> {
+    let mut config = config.clone();
+    let valid = config.valid.unwrap_or_else(|| Split::default_validation(images.train));
+    if images.train <= valid || config.settle(images.train - valid).is_err() {
+        return Ok(());
+    }
+    let network = config.model(images.shape);
+    let (Ok(architecture), Some(batch)) = (Architecture::new(&network), config.batch) else {
+        return Ok(());
+    };
+    let bytes = needed_by(&config, &architecture, &network, batch).saturating_add(images.memory);
+    within(&config, "this training takes", bytes)
 }
 
 /// Refuses a network whose parameters, gradient and moments alone are too many: before the first of them is made.
@@ -63,8 +85,7 @@ pub(super) fn check(
     batch: usize,
     more: usize,
 ) -> Result<()> {
-    let images: u64 = data.test.iter().chain([&data.train]).map(Images::memory).sum();
-    let bytes = needed(config, model, batch).saturating_add(images).saturating_add(4 * more as u64);
+    let bytes = needed(config, model, batch).saturating_add(data.memory()).saturating_add(4 * more as u64);
     within(config, "this training takes", bytes)
 }
 

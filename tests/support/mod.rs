@@ -264,3 +264,33 @@ pub fn refused_in(folder: &Path, arguments: &[&str], words: &[&str]) {
         assert!(message.contains(word), "{arguments:?}: {message} does not say {word}");
     }
 }
+
+/// The names of all commands, as `elbo --help` lists them.
+pub fn commands() -> Vec<String> {
+    let help = succeed(&["--help"]);
+    let list = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let names = list.take_while(|line| !line.is_empty()).filter_map(|line| line.split_whitespace().next());
+    names.filter(|name| *name != "help").map(str::to_owned).collect()
+}
+
+/// That a table with a line for each command misses none.
+#[track_caller]
+pub fn assert_all_commands<'l>(lines: impl IntoIterator<Item = &'l str>) {
+    let shown: std::collections::BTreeSet<&str> =
+        lines.into_iter().filter_map(|line| line.split_whitespace().next()).collect();
+    for name in commands() {
+        assert!(shown.contains(name.as_str()), "{name} is not in this test's table");
+    }
+}
+
+/// Twelve pictures of 8×8 as PNG files in each of the folders `a` and `b` of a folder that is made.
+pub fn write_classes(folder: &Path) {
+    for (class, name) in ["a", "b"].into_iter().enumerate() {
+        std::fs::create_dir_all(folder.join(name)).unwrap();
+        for at in 0..12 {
+            let pixels: Vec<u8> = (0..64).map(|i| (i * (at + 2) * (class + 1) % 256) as u8).collect();
+            let mut file = std::fs::File::create(folder.join(name).join(format!("{at:02}.png"))).unwrap();
+            elbo::data::write_png(&mut file, &pixels, 8, 8, 1).unwrap();
+        }
+    }
+}
