@@ -3,6 +3,7 @@
 //! ```text
 //! images
 //! + parameters, their gradient, Adam's two moments                        4 P
+//! + the average of the parameters, if one is taken                          P
 //! + activations of a batch, and the gradients between layers
 //! + activations for judging
 //! + what is needed for a moment at the end of an epoch, the largest of    tensors of a checkpoint in PyTorch's order
@@ -28,7 +29,8 @@ const PROGRAM: usize = 8 << 20;
 /// The bytes that training a model on batches of `batch` images takes, without the images.
 pub(crate) fn needed(config: &Config, model: &Vae<f32>, batch: usize) -> u64 {
     let (parameters, work) = (model.parameters.len(), model.architecture().work_len());
-    let lasting = 3 * parameters
+    let averages = usize::from(config.weight_average.is_some());
+    let lasting = (3 + averages) * parameters
         + model.training_len(batch, rayon::current_num_threads())
         + model.activations_len(BATCH.min(batch))
         + work.transposed
@@ -44,7 +46,7 @@ fn saving(config: &Config, model: &Vae<f32>) -> usize {
     let parameters = &model.architecture().table.parameters;
     let copied: usize = parameters.iter().filter(|p| !p.layout.is_plain()).map(|p| p.range.len()).sum();
     let joined = if config.schedule == Schedule::Alternating { 2 * model.parameters.len() } else { 0 };
-    3 * copied + joined
+    (3 + usize::from(config.weight_average.is_some())) * copied + joined
 }
 
 /// Refuses a network whose parameters, gradient and moments alone are too many: before the first of them is made.
