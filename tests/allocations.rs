@@ -159,7 +159,7 @@ fn a_training_step_allocates_nothing_of_its_own_after_the_first() {
         "likelihood = \"discretized-logistic\"\n",
         "likelihood = \"logistic-mixture\"\n",
         "likelihood = \"beta-binomial\"\n",
-        "likelihood = \"laplace\"\nlr-schedule = \"cosine\"\nlr-warmup = 1.0\n",
+        "likelihood = \"laplace\"\nlr-schedule = \"cosine\"\nlr-warmup = 1.0\nweight-average = 0.9\n",
     ];
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
     for ((preset, size, batch), way) in networks.into_iter().flat_map(|n| ways.map(|way| (n, way))) {

@@ -301,7 +301,7 @@ fn fewer_images_than_were_asked_for_are_said() {
     let (_, note) = told(folder, &["score", "--quantile", "0.5", "--out", "half.csv"]);
     assert!(!note.contains("few"), "{note}");
     let (printed, note) = told(folder, &["eval", "--samples", "500"]);
-    has(&printed, &["distance of 500 samples from the 6 images", "54 training images: the floor"]);
+    has(&printed, &["500 samples beside the 6 images", "54 training images: the floor"]);
     has(&note, &["54 training images, fewer than --samples 500"]);
     assert!(!told(folder, &["eval", "--samples", "50"]).1.contains("fewer"));
 }
@@ -367,4 +367,40 @@ fn without_epochs_few_images_get_as_many_steps_as_it_takes() {
     let (printed, _) = train(folder, 60, &["--epochs", "2"]);
     has(&printed, &["the run has 2 steps in all", "--epochs 300 makes 300 steps"]);
     assert!(!printed.contains("few images"), "{printed}");
+}
+
+#[test]
+fn colour_pictures_get_a_training_that_is_chosen_for_them() {
+    let folder = work_folder();
+    let folder = folder.path();
+    write_images(&folder.join("colour.npy"), [20, 12, 12, 3]);
+    let small = ["--latent", "3", "--channels", "4,8", "--max-steps", "6", "--threads", "1"];
+    let train = |data: &str, out: &str, more: &[&str]| {
+        told(folder, &[&["train", "--data", data, "--out", out], more, &small[..]].concat()).0
+    };
+    let printed = train("colour.npy", "own", &[]);
+    has(&printed, &["chosen for 18 colour pictures of 12×12", "--preset residual", "--weight-average 0.999"]);
+    assert!(!printed.contains("--latent"), "what is given is not chosen: {printed}");
+    let config = std::fs::read_to_string(folder.join("own/config.toml")).unwrap();
+    let expected = [
+        "preset = \"residual\"",
+        "likelihood = \"discretized-logistic\"",
+        "latent = 3",
+        "batch = 4",
+        "epochs = 2",
+        "lr-schedule = \"cosine\"",
+    ];
+    has(&config, &expected);
+    // As if all of it had been given: the file repeats the run, and chooses nothing.
+    let again = told(folder, &["train", "--config", "own/config.toml", "--out", "again"]).0;
+    assert!(!again.contains("chosen"), "{again}");
+    let model = |run: &str| std::fs::read(folder.join(run).join("model.safetensors")).unwrap();
+    assert!(model("own") == model("again"));
+    // An option of residual alone, or of likelihoods of bytes, needs no preset and no likelihood beside it.
+    has(&train("colour.npy", "more", &["--blocks", "2", "--context", "4"]), &["--preset residual"]);
+    let plain = train("colour.npy", "plain", &["--preset", "conv"]);
+    assert!(!plain.contains("chosen") && plain.contains("conv with"), "{plain}");
+    write_images(&folder.join("grey.npy"), [20, 12, 12, 1]);
+    let grey = train("grey.npy", "grey", &[]);
+    assert!(!grey.contains("chosen for") && grey.contains("conv with"), "{grey}");
 }

@@ -51,7 +51,7 @@ fn assert_same_config(run: &Path, reference: &Path) {
 fn conv_and_mlp_are_the_same_for_any_threads() {
     let variants = [
         "--preset conv --batch 128 --valid 40",
-        "--preset conv --batch 128 --valid 40 --schedule alternating --likelihood optimal-gaussian",
+        "--preset conv --batch 128 --valid 40 --schedule alternating --likelihood optimal-gaussian --weight-average 0.9",
         "--preset conv --batch 128 --valid 40 --tie-weights --divergence jeffreys --clip-norm 1 --binarize dynamic",
         "--preset mlp --batch 128 --valid 40",
         "--preset mlp --batch 128 --valid 0 --schedule alternating --likelihood laplace",

@@ -119,6 +119,8 @@ fn a_config_file_repeats_a_run_and_flags_win_over_it() {
         "0.01",
         "--clip-norm",
         "5",
+        "--weight-average",
+        "0.9",
         "--on-spike",
         "skip",
         "--seed",
@@ -237,6 +239,7 @@ fn decay_clipping_schedules_and_tying_change_what_they_should() {
     };
     differs(&["--weight-decay", "5"]);
     differs(&["--clip-norm", "0.01"]);
+    differs(&["--weight-average", "0.5"]);
     differs(&["--divergence", "jeffreys"]);
     differs(&["--seed", "1"]);
     let (run, _) = differs(&["--schedule", "alternating"]);

@@ -90,6 +90,8 @@ fn options_that_cannot_be_are_refused() {
         ("--capacity -3", &["-3"]),
         ("--weight-decay -1", &["weight-decay"]),
         ("--clip-norm 0", &["clip-norm", "positive"]),
+        ("--weight-average 1", &["--weight-average 1", "below 1"]),
+        ("--weight-average NaN", &["--weight-average NaN"]),
         ("--epochs 10 --lr-warmup 11", &["11 epochs", "longer than the run's 10"]),
         ("--schedule alternating --tie-weights", &["--schedule alternating", "--tie-weights"]),
         ("--preset article --tie-weights", &["--tie-weights is for conv and mlp"]),

@@ -11,10 +11,10 @@ use crate::error::{Error, Result};
 use crate::evaluate::judged::{Judged, Which};
 use crate::evaluate::judgement::{ENOUGH_IMAGES, Evaluator, Judgement};
 use crate::evaluate::measures::{
-    ImportanceBound, NeighbourAccuracy, SampleDistances, distances_memory, encode, importance_bound,
-    neighbour_accuracy, reconstruction_quality, sample_distances,
+    ImportanceBound, NeighbourAccuracy, encode, importance_bound, neighbour_accuracy, reconstruction_quality,
 };
 use crate::evaluate::quality::Quality;
+use crate::evaluate::samples::{SampleQualities, SampleQuality, memory, sample_qualities};
 use crate::generate::prior::{FILE_NAME, Mixture, Prior};
 use crate::loss::Objective;
 use crate::model::Codec;
@@ -38,7 +38,7 @@ pub(super) struct Eval {
     /// Also the importance-weighted bound on ln p(x) with K draws per image
     #[arg(long, value_name = "K")]
     importance: Option<usize>,
-    /// Also how far N samples are from the images
+    /// Also how good N samples are: their distance from the images, precision, recall, sharpness
     #[arg(long, value_name = "N")]
     samples: Option<usize>,
     /// The seed of all draws [default: the run's]
@@ -58,7 +58,7 @@ struct Findings {
     importance: Option<(ImportanceBound, Option<f64>)>,
     quality: Quality,
     neighbours: Option<NeighbourAccuracy>,
-    distances: Option<SampleDistances>,
+    samples: Option<SampleQualities>,
 }
 
 impl Eval {
@@ -93,8 +93,8 @@ impl Eval {
         let compared = if judged.labels.is_some() { judged.train.len() } else { 0 };
         opened.room_for_codes(&data, judged.indices.len() + compared, 0)?;
         if let Some(samples) = self.samples {
-            let bytes = data.memory().saturating_add(distances_memory(model, &judged, samples));
-            opened.room_for(bytes, &format!("comparing {samples} samples takes"), "a smaller --samples")?;
+            let bytes = data.memory().saturating_add(memory(&judged, samples, model.config().latent));
+            opened.room_for(bytes, &format!("judging {samples} samples takes"), "a smaller --samples")?;
         }
         let seed = self.seed.or(config.map(|config| config.seed)).unwrap_or(0);
         let filler = Filler { span: model.config().span(), binarize: opened.binarize(&self.data)?, seed };
@@ -127,7 +127,7 @@ impl Eval {
                 importance_bound(model, &codes, images, indices, &filler, k, progress)
             })
         });
-        let distances = match self.samples {
+        let samples = match self.samples {
             None => None,
             Some(samples) => {
                 if mixture.is_none() {
@@ -138,12 +138,12 @@ impl Eval {
                 let drawn = samples.saturating_mul(1 + usize::from(mixture.is_some()));
                 let pictures = (indices.len() + 2 * references).saturating_add(drawn);
                 let found = with_progress("comparing samples", pictures as u64, |progress| {
-                    sample_distances(&mut codec, &judged, &filler, mixture, samples, progress)
+                    sample_qualities(&mut codec, &judged, &filler, mixture, samples, progress)
                 })?;
                 if found.references < samples {
                     note!(
-                        "there are {} training images, fewer than --samples {samples}; the distances of reconstructions and of the \
-                         floor are of {0} pictures, and a distance shrinks with their number: --samples {0} compares like with like",
+                        "there are {} training images, fewer than --samples {samples}; the figures of reconstructions and of the \
+                         floor are of {0} pictures, and they depend on their number: --samples {0} compares like with like",
                         found.references
                     );
                 }
@@ -159,7 +159,7 @@ impl Eval {
             judgement,
             quality,
             neighbours,
-            distances,
+            samples,
         })
     }
 }
@@ -183,16 +183,18 @@ impl Findings {
         let neighbours = self.neighbours.map(
             |n| json!({ "neighbours": n.neighbours, "references": n.references, "accuracy": n.accuracy }),
         );
-        let distances = self.distances.map(|d| {
-            json!({
-                "samples": d.samples,
-                "references": d.references,
-                "normal": d.normal,
-                "gmm": d.mixture,
-                "reconstructions": d.reconstructions,
-                "floor": d.floor,
+        let samples = |figure: fn(&SampleQuality) -> Option<f64>| {
+            self.samples.map(|s| {
+                json!({
+                    "samples": s.samples,
+                    "references": s.references,
+                    "normal": figure(&s.normal),
+                    "gmm": s.mixture.as_ref().and_then(figure),
+                    "reconstructions": s.reconstructions.as_ref().and_then(figure),
+                    "floor": s.floor.as_ref().and_then(figure),
+                })
             })
-        });
+        };
         json!({
             "negative_elbo": values.negative_elbo,
             "reconstruction": self.reconstruction(),
@@ -211,7 +213,10 @@ impl Findings {
             "latent": opened.model.config().latent,
             "kl_per_dimension": self.judgement.kl_per_dimension,
             "knn": neighbours,
-            "sample_distance": distances,
+            "sample_distance": samples(|s| Some(s.distance)),
+            "precision": samples(|s| Some(s.precision_recall?.precision)),
+            "recall": samples(|s| Some(s.precision_recall?.recall)),
+            "sharpness": samples(|s| s.sharpness),
         })
     }
 
@@ -268,22 +273,25 @@ impl Findings {
                 n.references
             );
         }
-        if let Some(d) = &self.distances {
+        if let Some(s) = &self.samples {
             say!();
-            say!(
-                "distance of {} samples from the {} images (a share of their variety; 0 is equal)",
-                d.samples,
-                j.images
-            );
-            let line = |name: &str, value: f64| say!("  {name:<40} {value:.4}");
-            line("samples from N(0, I)", d.normal);
-            if let Some(mixture) = d.mixture {
-                line("samples from the fitted mixture", mixture);
-            }
-            line(&format!("reconstructions, {} training images", d.references), d.reconstructions);
-            if let Some(floor) = d.floor {
-                line(&format!("{} training images: the floor", d.references), floor);
-            }
+            say!("{} samples beside the {} images", s.samples, j.images);
+            say!("  {:<40} distance  precision  recall  sharpness", "");
+            let line = |name: &str, quality: Option<&SampleQuality>| {
+                let Some(q) = quality else { return };
+                let share = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.3}"));
+                say!(
+                    "  {name:<40} {:>8.4} {:>10} {:>7} {:>10}",
+                    q.distance,
+                    share(q.precision_recall.map(|both| both.precision)),
+                    share(q.precision_recall.map(|both| both.recall)),
+                    q.sharpness.map_or("-".into(), |value| format!("{value:+.3}"))
+                );
+            };
+            line("samples from N(0, I)", Some(&s.normal));
+            line("samples from the fitted mixture", s.mixture.as_ref());
+            line(&format!("reconstructions, {} training images", s.references), s.reconstructions.as_ref());
+            line(&format!("{} training images: the floor", s.references), s.floor.as_ref());
         }
     }
 }

@@ -1,10 +1,26 @@
 //! What `elbo train` says about a run that will hardly learn, did not learn, or changed its schedule.
 
 use crate::train::config::steps::DEFAULT_EPOCHS;
+use crate::train::defaults::Chosen;
 use crate::train::{Config, Run, Trainer};
 
 /// Steps below which a run rarely gets further than the mean image.
 const FEW_STEPS: u64 = 300;
+
+/// What was chosen for a person's own pictures, and why.
+pub(super) fn choices(chosen: Option<&Chosen>) -> Vec<String> {
+    let Some(chosen) = chosen else { return Vec::new() };
+    let flags: Vec<String> = chosen
+        .choices
+        .iter()
+        .map(|choice| format!("--{} {}", choice.option, choice.value.trim_matches('"')))
+        .collect();
+    let width = flags.iter().map(|flag| flag.chars().count()).max().unwrap_or(0);
+    let heading = format!("chosen for {}, unless given (--preset conv chooses nothing):", chosen.pictures);
+    let lines = flags.iter().zip(&chosen.choices);
+    let lines = lines.map(|(flag, choice)| format!("  {flag:<width$}  {}", choice.reason));
+    std::iter::once(heading).chain(lines).collect()
+}
 
 /// What was chosen for few images, since neither epochs nor steps were given; nothing if it is what many images get.
 pub(super) fn chosen(trainer: &Trainer) -> Option<String> {

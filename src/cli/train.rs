@@ -11,15 +11,15 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::common::{Ending, RUNS, load_images};
 use super::notes;
-use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::report::grouped;
 use crate::report::html::shell_word;
+use crate::tensor::ImageShape;
 use crate::train::memory::{check_before_reading, needed};
 use crate::train::report::has_collapsed;
 use crate::train::run::{EpochReport, Observer, read_config, resumed_config};
 use crate::train::trainer::StepReport;
-use crate::train::{Config, Outcome, Run, TrainOptions, Trainer, Training, with_threads};
+use crate::train::{Config, Outcome, Run, TrainOptions, Trainer, Training, defaults, with_threads};
 
 /// Train a model on images, into a new run folder
 #[derive(Debug, Args)]
@@ -59,18 +59,27 @@ fn start(
     if let Some(path) = file {
         options = options.or(TrainOptions::read(path)?);
     }
-    let config = Config::new(&options)?;
-    let folder = out.unwrap_or_else(|| new_folder(config.preset.name()));
-    // Before the images are read: nobody should wait for this message.
-    Run::refuse_existing(&folder)?;
+    // Before the images are read: nobody should wait for these messages.
+    let config = Config::new(&options).or_else(|error| {
+        let assumed = defaults::assumed(&options, 1000, ImageShape::new(64, 64, 3));
+        assumed.and_then(|assumed| Config::new(&assumed)).map_err(|_| error)
+    })?;
+    out.as_deref().map_or(Ok(()), Run::refuse_existing)?;
     with_threads(config.threads, || {
-        let data = load(&config)?;
+        let data = load_images(&config.data, &config.load, &|images| {
+            let assumed = defaults::assumed(&options, images.train, images.shape)?;
+            check_before_reading(&Config::new(&assumed)?, images)
+        })?;
         say!("{}", data.description);
+        let chosen = defaults::choose(&options, &data)?;
+        notes::choices(chosen.as_ref()).into_iter().for_each(|line| say!("{line}"));
+        let config = Config::new(chosen.as_ref().map_or(&options, |chosen| &chosen.options))?;
+        let folder = out.unwrap_or_else(|| new_folder(config.preset.name()));
         let is_open = config.epochs.is_none() && config.max_steps.is_none();
         let run = Training::from_config(config, data).start(&folder)?;
         is_open.then(|| notes::chosen(run.trainer())).flatten().into_iter().for_each(|note| say!("{note}"));
         notes::few_steps(run.trainer()).into_iter().for_each(|warning| say!("{warning}"));
-        train(run, &folder, stop)
+        train(run, &folder, stop, chosen.is_some())
     })?
 }
 
@@ -88,21 +97,20 @@ fn resume(folder: &Path, options: TrainOptions, stop: &AtomicBool) -> Result<End
     let threads = resumed_config(folder, options.clone()).map_or(0, |config| config.threads);
     with_threads(threads, || {
         let before = read_config(folder);
+        let load = |config: &Config| {
+            load_images(&config.data, &config.load, &|images| check_before_reading(config, images))
+        };
         let run = Run::resume(folder, options, load)?;
         let note = before.ok().and_then(|before| notes::schedule_jump(&before, run.trainer()));
         note.into_iter().for_each(|note| say!("{note}"));
-        train(run, folder, stop)
+        train(run, folder, stop, false)
     })?
 }
 
-/// The images of a run, read if there is memory to train on them.
-fn load(config: &Config) -> Result<Dataset> {
-    load_images(&config.data, &config.load, &|images| check_before_reading(config, images))
-}
-
-fn train(mut run: Run, folder: &Path, stop: &AtomicBool) -> Result<Ending> {
+/// `says_how_long`: whether a line says it after the first steps.
+fn train(mut run: Run, folder: &Path, stop: &AtomicBool, says_how_long: bool) -> Result<Ending> {
     announce(&run, folder);
-    let mut watcher = Watcher::new(run.trainer());
+    let mut watcher = Watcher { says_how_long, ..Watcher::new(run.trainer()) };
     let outcome = run.train(stop, &mut watcher);
     watcher.finish();
     let outcome = outcome?;
@@ -213,9 +221,14 @@ struct Watcher {
     seconds: f64,
     last: Instant,
     heading: bool,
+    /// Whether a line is still to say how long the run takes.
+    says_how_long: bool,
     /// Whether the latent dimensions were collapsed after the epoch before.
     collapsed: bool,
 }
+
+/// Steps of how much time tell how long a run takes, and at least how many.
+const TELLING: (f64, u64) = (3.0, 5);
 
 /// Time between plain lines within an epoch.
 const LINE_EVERY: Duration = Duration::from_secs(30);
@@ -234,7 +247,21 @@ impl Watcher {
             bar
         });
         let now = Instant::now();
-        Self { bar, shown: now, images: 0.0, seconds: 0.0, last: now, heading: true, collapsed: false }
+        Self {
+            bar,
+            shown: now,
+            images: 0.0,
+            seconds: 0.0,
+            last: now,
+            heading: true,
+            says_how_long: false,
+            collapsed: false,
+        }
+    }
+
+    fn steps_left(trainer: &Trainer) -> u64 {
+        let all = trainer.config.epochs() * trainer.steps_per_epoch();
+        trainer.config.max_steps.unwrap_or(all).min(all).saturating_sub(trainer.progress.step)
     }
 
     fn print(&self, line: &str) {
@@ -270,6 +297,13 @@ impl Observer for Watcher {
         // A running mean over some hundred steps.
         self.images = 0.99 * self.images + report.images as f64;
         self.seconds = 0.99 * self.seconds + elapsed;
+        if self.says_how_long && self.seconds >= TELLING.0 && trainer.progress.step >= TELLING.1 {
+            self.says_how_long = false;
+            let rate = self.images / self.seconds;
+            let per_step = trainer.batch_size() as f64 / rate;
+            let left = duration(Self::steps_left(trainer) as f64 * per_step);
+            self.print(&format!("a step takes {per_step:.2} s, so the run will take about {left}"));
+        }
         let is_due =
             self.shown.elapsed() >= if self.bar.is_some() { Duration::from_millis(120) } else { LINE_EVERY };
         if !is_due {
@@ -278,9 +312,7 @@ impl Observer for Watcher {
         self.shown = now;
         let rate = self.images / self.seconds.max(1e-9);
         let p = &trainer.progress;
-        let all = trainer.config.epochs() * trainer.steps_per_epoch();
-        let steps = trainer.config.max_steps.unwrap_or(all).min(all).saturating_sub(p.step);
-        let left = duration(steps as f64 * trainer.batch_size() as f64 / rate);
+        let left = duration(Self::steps_left(trainer) as f64 * trainer.batch_size() as f64 / rate);
         let loss = trainer.epoch_means().loss;
         match &self.bar {
             Some(bar) => {

@@ -1,14 +1,11 @@
-//! Everything that `elbo eval` reports about a model besides the objective: how near reconstructions are, the importance-weighted
-//! bound, what the codes know about labels, and how far samples are from real images.
+//! What `elbo eval` reports about a model besides the objective: how near reconstructions are, the importance-weighted bound, and what the
+//! codes know about labels. What it reports about samples is in [`samples`](super::samples).
 
 use super::bounds::{VaeLikelihood, importance_weighted, mean_and_error};
-use super::frechet::{FEATURES, FeatureSpace, Moments};
 use super::judged::{Judged, Which};
 use super::neighbours::{NEIGHBOURS, accuracy, classify};
 use super::quality::{Quality, QualitySums};
-use crate::data::{Filler, Images, Labels, Span};
-use crate::error::{Error, Result};
-use crate::generate::prior::Prior;
+use crate::data::{Filler, Labels, Span};
 use crate::model::codec::{BATCH, Codec, Codes};
 use crate::model::{Labelled, Vae};
 
@@ -137,108 +134,4 @@ pub fn neighbour_accuracy(
         (classify(&references.mu, &classes, &codes.mu, latent, NEIGHBOURS, false), classes.len())
     };
     Some(NeighbourAccuracy { neighbours: NEIGHBOURS, references, accuracy: accuracy(&found, &truths) })
-}
-
-/// How far pictures are from the judged images, each as [`Moments::relative_distance`].
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct SampleDistances {
-    /// Samples that were drawn.
-    pub samples: usize,
-    /// Training images that `floor` and `reconstructions` are of: as many as samples, or all if there are fewer.
-    pub references: usize,
-    /// Training images: what real pictures get. `None` where the judged images are the training images.
-    pub floor: Option<f64>,
-    /// Reconstructions of these training images: what samples from the best of all priors would get.
-    pub reconstructions: f64,
-    /// Samples from N(0, I).
-    pub normal: f64,
-    /// Samples from the fitted mixture, where there is one.
-    pub mixture: Option<f64>,
-}
-
-/// Bytes of memory that [`sample_distances`] takes, at most: codes and features of as many samples, of training images and of judged ones.
-pub fn distances_memory(model: &Vae<f32>, judged: &Judged<'_>, samples: usize) -> u64 {
-    let references = judged.train.len().min(samples);
-    // Features grow as they come, into twice the room that they need.
-    let features = 2 * samples.max(judged.indices.len()) as u128 * FEATURES as u128;
-    // μ, ln σ², noise and a draw.
-    let codes = (samples + 4 * references) as u128 * model.config().latent as u128;
-    u64::try_from(4 * (features + codes)).unwrap_or(u64::MAX)
-}
-
-/// Draws samples and takes all distances.
-///
-/// # Errors
-/// If there are fewer than two judged images or samples, the judged images are all alike, or labels are missing that the model needs.
-///
-/// A conditional model is given the labels of training images, spread evenly over all.
-pub fn sample_distances(
-    codec: &mut Codec<'_>,
-    judged: &Judged<'_>,
-    filler: &Filler,
-    mixture: Option<Prior>,
-    samples: usize,
-    progress: Progress<'_>,
-) -> Result<SampleDistances> {
-    if samples < 2 || judged.indices.len() < 2 {
-        return Err(Error::config(format!(
-            "a distance of {samples} samples from {} images; both must be at least 2",
-            judged.indices.len()
-        )));
-    }
-    let c = codec.model().config();
-    let (latent, pixels) = (c.latent, c.pixels());
-    let mut space = FeatureSpace::new((c.height, c.width, c.channels))?;
-    let filler_in_unit = Filler { span: Span::Unit, ..*filler };
-    let mut of_images = |images: &Images, indices: &[usize]| {
-        let mut pictures = vec![0.0; BATCH * pixels];
-        let mut features = Vec::new();
-        for chunk in indices.chunks(BATCH) {
-            let pictures = &mut pictures[..chunk.len() * pixels];
-            filler_in_unit.fill(images, chunk, 0, pictures);
-            features.extend(space.features(pictures));
-            progress(chunk.len());
-        }
-        Moments::of(&features, FEATURES)
-    };
-    let real = of_images(judged.images, &judged.indices);
-    if !(real.total_variance() > 0.0) {
-        return Err(Error::config(
-            "the images are all alike, so nothing can be said about how far others are from them",
-        ));
-    }
-    // As many as samples, spread evenly over the training images, which may be sorted.
-    let (train, count) = (&judged.train, judged.train.len().min(samples));
-    let spread: Vec<usize> = (0..count).map(|i| train[i * train.len() / count]).collect();
-    let enough = spread.len() > 1;
-    let floor = (judged.which != Which::All && enough)
-        .then(|| real.relative_distance(&of_images(judged.train_images, &spread)));
-    let labelled = judged.train_labelled(c)?;
-    let mut of_codes = |codec: &mut Codec<'_>, codes: &[f32]| {
-        let mut features = Vec::new();
-        let count = codes.len() / latent;
-        let shown: Vec<usize> = (0..count).map(|i| train[i * train.len() / count]).collect();
-        for (chunk, shown) in codes.chunks(BATCH * latent).zip(shown.chunks(BATCH)) {
-            let labels: Vec<u32> = labelled.of(shown).collect();
-            features.extend(space.features(&codec.decode_as(chunk, &labels)));
-            progress(shown.len());
-        }
-        real.relative_distance(&Moments::of(&features, FEATURES))
-    };
-    let draw = |prior: &Prior| prior.draw(samples, latent, filler.seed, 1.0);
-    let normal = of_codes(codec, &draw(&Prior::Normal));
-    let mixture = mixture.map(|mixture| of_codes(codec, &draw(&mixture)));
-    // Draws of the posteriors, as the decoder knows them.
-    let codes = codec_draws(codec, labelled, filler, &spread);
-    let reconstructions = if enough { of_codes(codec, &codes) } else { f64::NAN };
-    Ok(SampleDistances { samples, references: spread.len(), floor, reconstructions, normal, mixture })
-}
-
-/// A draw of q(z|x) for each of some training images.
-fn codec_draws(codec: &mut Codec<'_>, images: Labelled<'_>, filler: &Filler, indices: &[usize]) -> Vec<f32> {
-    let posteriors = codec.encode_with(images, indices, filler);
-    let noise = Prior::Normal.draw(indices.len(), codec.model().config().latent, filler.seed, 1.0);
-    let mut codes = vec![0.0; noise.len()];
-    crate::layers::shared::reparameterize(&posteriors.mu, &posteriors.log_variance, &noise, &mut codes);
-    codes
 }

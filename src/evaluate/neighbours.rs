@@ -64,43 +64,54 @@ pub fn votes(
     assert_eq!(references.len(), classes.len() * latent, "a class for each reference");
     assert!(queries.len().is_multiple_of(latent), "{} numbers for codes of {latent}", queries.len());
     assert!(classes.len() > usize::from(leave_one_out), "no references");
-    let norms: Vec<f32> =
-        references.par_chunks_exact(latent).map(|r| r.iter().map(|x| x * x).sum()).collect();
-    let tasks = queries.par_chunks(QUERIES * latent).enumerate();
-    let found: Vec<Vec<(u32, f64)>> = tasks
+    let start = |_: &[f32]| Nearest::new(neighbours);
+    let look = |nearest: &mut Nearest, (query, reference): (usize, usize), distance: f32| {
+        if distance < nearest.farthest && !(leave_one_out && query == reference) {
+            nearest.insert(distance, classes[reference]);
+        }
+    };
+    search(references, queries, latent, start, look).iter().map(Nearest::vote).collect()
+}
+
+/// Shows every query all references: `start` gives what is kept about a query, and `look` is told the numbers of query and reference with
+/// ‖r‖² − 2·q·r, in the order of the references.
+pub(super) fn search<S: Send>(
+    references: &[f32],
+    queries: &[f32],
+    len: usize,
+    start: impl Fn(&[f32]) -> S + Sync,
+    look: impl Fn(&mut S, (usize, usize), f32) + Sync,
+) -> Vec<S> {
+    let norms: Vec<f32> = references.par_chunks_exact(len).map(|r| r.iter().map(|x| x * x).sum()).collect();
+    let tasks = queries.par_chunks(QUERIES * len).enumerate();
+    let found: Vec<Vec<S>> = tasks
         .map(|(task, queries)| {
-            let count = queries.len() / latent;
-            let mut nearest = vec![Nearest::new(neighbours); count];
+            let count = queries.len() / len;
+            let mut kept: Vec<S> = queries.chunks_exact(len).map(&start).collect();
             let mut products = vec![0.0_f32; count * REFERENCES];
             for (block, (references, norms)) in
-                references.chunks(REFERENCES * latent).zip(norms.chunks(REFERENCES)).enumerate()
+                references.chunks(REFERENCES * len).zip(norms.chunks(REFERENCES)).enumerate()
             {
                 let n = norms.len();
                 let products = &mut products[..count * n];
-                let transposed = Matrix::new(references, n, latent).transposed();
+                let transposed = Matrix::new(references, n, len).transposed();
                 gemm(
-                    Matrix::new(queries, count, latent),
+                    Matrix::new(queries, count, len),
                     transposed,
                     0.0,
                     &mut MatrixMut::new(products, count, n),
                 );
-                for (query, (nearest, products)) in
-                    nearest.iter_mut().zip(products.chunks_exact(n)).enumerate()
-                {
-                    let own = leave_one_out.then_some(task * QUERIES + query);
+                for (query, (kept, products)) in kept.iter_mut().zip(products.chunks_exact(n)).enumerate() {
                     for (at, (&product, &norm)) in products.iter().zip(norms).enumerate() {
-                        let distance = norm - 2.0 * product;
-                        let reference = block * REFERENCES + at;
-                        if distance < nearest.farthest && Some(reference) != own {
-                            nearest.insert(distance, classes[reference]);
-                        }
+                        let pair = (task * QUERIES + query, block * REFERENCES + at);
+                        look(kept, pair, norm - 2.0 * product);
                     }
                 }
             }
-            nearest.iter().map(Nearest::vote).collect()
+            kept
         })
         .collect();
-    found.concat()
+    found.into_iter().flatten().collect()
 }
 
 /// The nearest references so far, nearest first; equally near ones in the order in which they came.

@@ -4,6 +4,7 @@
 //! Plain `f32`: whether a gradient is right is known before it gets here.
 
 pub mod adam;
+pub mod average;
 pub mod schedule;
 pub mod spike;
 

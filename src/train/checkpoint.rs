@@ -4,6 +4,7 @@
 //! |---|---|
 //! | tensors `encoder.conv1.weight` … | the parameters, as in a model file |
 //! | `adam.first.`…, `adam.second.`… | Adam's moments, in the same layouts |
+//! | `average.`… | the average of the weights, with `--weight-average` |
 //! | description: `model` | the network's configuration |
 //! | `progress` | step, epoch, the sums of the running epoch, best value so far, patience |
 //! | `adam-steps` | t of each Adam state |
@@ -57,8 +58,9 @@ const FREE: [&str; 9] = [
     "skip-bad",
 ];
 
-/// What the names of Adam's second moments begin with.
+/// What the names of Adam's second moments begin with, and of the average of the weights.
 const SECOND: &str = "adam.second.";
+const AVERAGE: &str = "average.";
 /// More steps than any run takes; up to here a step's number is an exact f64, which schedules compute with.
 const MOST_STEPS: u64 = 1 << 53;
 
@@ -96,6 +98,9 @@ pub fn save(trainer: &Trainer, fingerprint: u64, fs: &dyn FileSystem, path: &Pat
     let mut tensors = to_tensors(table, &trainer.model.parameters, "");
     tensors.extend(to_tensors(table, &first, "adam.first."));
     tensors.extend(to_tensors(table, &second, SECOND));
+    if !trainer.average.is_empty() {
+        tensors.extend(to_tensors(table, &trainer.average, AVERAGE));
+    }
     let state = State {
         settings: settings(&trainer.config),
         data: format!("{fingerprint:016x}"),
@@ -190,6 +195,8 @@ pub fn restore_from(
     let parameters = from_tensors(&table, &mut file, "", path)?;
     let mut first = from_tensors(&table, &mut file, "adam.first.", path)?;
     let mut second = from_tensors(&table, &mut file, SECOND, path)?;
+    let average =
+        if trainer.average.is_empty() { Vec::new() } else { from_tensors(&table, &mut file, AVERAGE, path)? };
     file.expect_empty(path)?;
     for (adam, &steps) in trainer.adam.iter_mut().zip(&state.adam_steps) {
         let rest = (first.split_off(adam.first.len()), second.split_off(adam.second.len()));
@@ -199,7 +206,7 @@ pub fn restore_from(
     if let crate::loss::Likelihood::OptimalGaussian { variance: Some(variance) } = config.likelihood {
         trainer.model.set_optimal_variance(variance);
     }
-    trainer.model.parameters = parameters;
+    (trainer.model.parameters, trainer.average) = (parameters, average);
     trainer.progress = state.progress;
     trainer.spikes = SpikeDetector::from_history(&state.norms);
     Ok(())

@@ -93,6 +93,8 @@ pub struct Config {
     pub adam: Adam,
     /// The largest gradient norm.
     pub clip_norm: Option<f64>,
+    /// What the average of the weights keeps of itself in a step, if one is taken.
+    pub weight_average: Option<f64>,
     /// What is done about a spike.
     pub on_spike: Option<OnSpike>,
     /// The seed of all random streams.
@@ -142,6 +144,7 @@ impl Default for Config {
             lr_warmup: 0.0,
             adam: Adam::default(),
             clip_norm: None,
+            weight_average: None,
             on_spike: None,
             seed: 0,
             valid: None,
@@ -200,6 +203,7 @@ impl Config {
                 ..defaults.adam
             },
             clip_norm: values::positive("clip-norm", o.clip_norm)?,
+            weight_average: o.weight_average.filter(|&share| share != 0.0),
             on_spike: read(&o.on_spike, str::parse)?,
             seed: o.seed.unwrap_or(defaults.seed),
             valid: o.valid,
@@ -304,6 +308,7 @@ impl Config {
                 lr_warmup: Some(self.lr_warmup),
                 weight_decay: Some(self.adam.weight_decay),
                 clip_norm: self.clip_norm,
+                weight_average: self.weight_average,
                 on_spike: self.on_spike.map(|what| what.name().into()),
                 seed: Some(self.seed),
                 valid: self.valid,

@@ -3,6 +3,7 @@
 //! ```text
 //! images
 //! + parameters, their gradient, Adam's two moments                        4 P
+//! + the average of the parameters, if one is taken                          P
 //! + activations of a batch, and the gradients between layers
 //! + activations for judging
 //! + what is needed for a moment at the end of an epoch, the largest of    tensors of a checkpoint in PyTorch's order
@@ -34,7 +35,8 @@ pub(crate) fn needed(config: &Config, model: &Vae<f32>, batch: usize) -> u64 {
 /// [`needed`] of a model that is not made yet.
 fn needed_by(config: &Config, network: &Architecture<f32>, model: &ModelConfig, batch: usize) -> u64 {
     let (parameters, work) = (network.table.len(), network.work_len());
-    let lasting = 3 * parameters
+    let averages = usize::from(config.weight_average.is_some());
+    let lasting = (3 + averages) * parameters
         + training_len(network, model, batch, rayon::current_num_threads())
         + activations_len(network, model, BATCH.min(batch))
         + work.transposed
@@ -50,7 +52,7 @@ fn saving(config: &Config, network: &Architecture<f32>) -> usize {
     let table = &network.table;
     let copied: usize = table.parameters.iter().filter(|p| !p.layout.is_plain()).map(|p| p.range.len()).sum();
     let joined = if config.schedule == Schedule::Alternating { 2 * table.len() } else { 0 };
-    3 * copied + joined
+    (3 + usize::from(config.weight_average.is_some())) * copied + joined
 }
 
 /// Refuses a training that takes more than `--max-memory`, as far as this is known before the images are read: nobody should wait until they

@@ -1,13 +1,15 @@
 //! Training: from options and images to a run folder with a model in it.
 //!
-//! Reading order: [`options`] (what a person writes), [`config`] (what that comes to), [`trainer`] (the loop: one step, one epoch), `few_labels` (what learns beside it from few labels), [`checkpoint`] (what resuming
+//! Reading order: [`options`] (what a person writes), [`config`] (what that comes to), [`defaults`] (what is chosen for pictures of one's own), [`trainer`] (the loop: one step, one epoch), `few_labels` (what learns beside it from few labels), [`checkpoint`] (what resuming
 //! needs), [`run`] (the folder, and the loop inside it), [`training`] (the same from a program, on as many `threads` as are asked for),
 //! `start` (the weights that it begins with), `report` (what a person is told about it).
 
+mod average;
 #[doc(hidden)]
 pub mod checkpoint;
 pub mod config;
 mod data_options;
+pub mod defaults;
 mod few_labels;
 pub(crate) mod memory;
 pub mod options;

@@ -180,6 +180,9 @@ options! {
         /// Scale gradients down to this norm where theirs is larger
         #[cfg_attr(feature = "cli", arg(long, value_name = "F", allow_negative_numbers = true, help_heading = "Training"))]
         clip_norm: f64,
+        /// Judge and save an exponential average of the weights, which keeps this share of itself in a step: 0.999; 0 for none [default: 0]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "F", allow_negative_numbers = true, help_heading = "Training"))]
+        weight_average: f64,
         /// What to do about a gradient norm far above the usual: skip the step, or stop [default: count it]
         #[cfg_attr(feature = "cli", arg(long, value_name = "WHAT", help_heading = "Training"))]
         on_spike: String,

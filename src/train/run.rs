@@ -98,7 +98,7 @@ impl Observer for () {}
 pub struct Run {
     folder: PathBuf,
     fs: &'static dyn FileSystem,
-    trainer: Trainer,
+    pub(super) trainer: Trainer,
     fingerprint: u64,
     journal: Journal,
     evaluator: Evaluator,
@@ -242,7 +242,7 @@ impl Run {
         if self.trainer.progress.step_in_epoch > 0 {
             self.end_within_epoch(&timer, observer)?;
         } else if self.trainer.progress.step == begin {
-            let judgement = self.judge_model();
+            let judgement = self.with_saved_weights(Self::judge_model);
             super::report::save(&self.trainer, &judgement, self.fs, &self.folder)?;
         }
         Ok(if self.trainer.progress.ended_early { Outcome::EndedEarly } else { Outcome::Finished })
@@ -250,6 +250,16 @@ impl Run {
 
     /// Everything at the end of a whole epoch, in the order that the module's header explains.
     fn finish_epoch(&mut self, timer: &EpochTimer, observer: &mut dyn Observer) -> Result<()> {
+        let report = self.with_saved_weights(|run| run.judge_epoch(timer))?;
+        self.trainer.next_epoch();
+        self.save_checkpoint()?;
+        super::report::save(&self.trainer, &report.judgement, self.fs, &self.folder)?;
+        observer.epoch(&self.trainer, &report);
+        Ok(())
+    }
+
+    /// Judges the model at the end of a whole epoch, and saves what there is to see of it.
+    fn judge_epoch(&mut self, timer: &EpochTimer) -> Result<EpochReport> {
         self.trainer.settle_variance();
         let mut report = self.judge(timer)?;
         let p = &mut self.trainer.progress;
@@ -264,21 +274,20 @@ impl Run {
         }
         p.ended_early = self.trainer.config.patience.is_some_and(|patience| p.stale >= patience);
         self.write_epoch(&report, &format!("epoch-{:04}", report.epoch))?;
-        self.trainer.next_epoch();
-        self.save_checkpoint()?;
-        super::report::save(&self.trainer, &report.judgement, self.fs, &self.folder)?;
-        observer.epoch(&self.trainer, &report);
-        Ok(())
+        Ok(report)
     }
 
     /// The end of a run in the middle of an epoch: the checkpoint stays in the middle.
     fn end_within_epoch(&mut self, timer: &EpochTimer, observer: &mut dyn Observer) -> Result<()> {
         self.save_checkpoint()?;
         let variance = self.trainer.model.config().likelihood;
-        self.trainer.settle_variance();
-        let mut report = self.judge(timer)?;
-        report.is_best = !report.held_out || self.trainer.progress.best.is_none();
-        self.write_epoch(&report, &format!("step-{:06}", report.step))?;
+        let report = self.with_saved_weights(|run| {
+            run.trainer.settle_variance();
+            let mut report = run.judge(timer)?;
+            report.is_best = !report.held_out || run.trainer.progress.best.is_none();
+            run.write_epoch(&report, &format!("step-{:06}", report.step))?;
+            Ok(report)
+        })?;
         super::report::save(&self.trainer, &report.judgement, self.fs, &self.folder)?;
         if let crate::loss::Likelihood::OptimalGaussian { variance: Some(variance) } = variance {
             self.trainer.model.set_optimal_variance(variance);
@@ -312,6 +321,10 @@ impl Run {
 
     /// The loss of the model that the run began with and that of the trained one, and on how many images: some that are watched.
     pub fn untrained_and_trained(&mut self) -> Option<(f64, f64, usize)> {
+        self.with_saved_weights(Self::losses_before_and_after)
+    }
+
+    fn losses_before_and_after(&mut self) -> Option<(f64, f64, usize)> {
         let t = &self.trainer;
         let mut untrained = Vae::new(t.model.config().clone(), t.config.seed).ok()?;
         start::begin(&t.config, &mut untrained).ok()?;

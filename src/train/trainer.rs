@@ -90,6 +90,8 @@ pub struct Trainer {
     pub model: Vae<f32>,
     /// Adam's moments: one for all parameters, or with the alternating schedule one for each half.
     pub adam: Vec<AdamState>,
+    /// The average of the weights; empty if the run takes none.
+    pub average: Vec<f32>,
     /// Where the run stands.
     pub progress: Progress,
     /// The last gradient norms.
@@ -155,6 +157,7 @@ impl Trainer {
             batch_labels: Vec::with_capacity(batch),
             noise: vec![0.0; batch * model.config().latent],
             norm_space: vec![0.0; norm_partials([n])],
+            average: vec![0.0; if config.weight_average.is_some() { n } else { 0 }],
             few: known.and_then(|known| FewLabels::new(known, &model, batch)),
             progress: Progress::default(),
             spikes: SpikeDetector::new(),
@@ -257,6 +260,9 @@ impl Trainer {
                 self.take_step(1, half, rate, scale);
             }
         }
+        if scale.is_some() {
+            self.update_average();
+        }
         let report = StepReport { values, images, norm, learning_rate: rate };
         let p = &mut self.progress;
         p.sums.add(&values, images);
@@ -345,7 +351,7 @@ impl Trainer {
     /// Whether parameters and moments are all finite. (A step from finite gradients can still overflow one.)
     pub fn is_finite(&self) -> bool {
         let moments = self.adam.iter().flat_map(|state| [&state.first, &state.second]);
-        moments.chain([&self.model.parameters]).all(|numbers| {
+        moments.chain([&self.model.parameters, &self.average]).all(|numbers| {
             numbers.par_chunks(64 * 1024).all(|piece| piece.iter().fold(true, |all, x| all & x.is_finite()))
         })
     }

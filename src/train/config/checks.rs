@@ -39,6 +39,11 @@ impl Config {
         if self.max_steps == Some(0) {
             return fail("--max-steps 0 trains nothing; it must be at least 1");
         }
+        if let Some(share) = self.weight_average.filter(|share| !(0.0..1.0).contains(share)) {
+            return Err(Error::config(format!(
+                "--weight-average {share}: an average of the weights keeps a share of itself; it must be at least 0 and below 1"
+            )));
+        }
         if i64::try_from(self.seed).is_err() {
             return fail("the seed is too large; it must be below 2^63");
         }

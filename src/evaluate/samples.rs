@@ -1,0 +1,205 @@
+//! How good samples are: their distance from real images, precision and recall, and sharpness.
+//!
+//! Samples alone say little, so the same is taken of two other sets: training images (the floor, what real pictures get) and their
+//! reconstructions (what samples from the best of all priors would get). The [distance](super::frechet), [precision and
+//! recall](super::precision) and [sharpness](super::sharpness) say what each can and cannot see.
+
+use super::frechet::{FEATURES, FeatureSpace, Moments};
+use super::judged::{Judged, Which};
+use super::measures::Progress;
+use super::precision::PrecisionRecall;
+use super::sharpness::Spectrum;
+use crate::data::{Filler, Images, Span};
+use crate::error::{Error, Result};
+use crate::generate::prior::Prior;
+use crate::model::Labelled;
+use crate::model::codec::{BATCH, Codec};
+use crate::tensor::ImageShape;
+
+/// How a set of pictures compares with the judged images.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SampleQuality {
+    /// [`Moments::relative_distance`].
+    pub distance: f64,
+    /// Precision and recall; `None` if there are too few pictures.
+    pub precision_recall: Option<PrecisionRecall>,
+    /// [`Spectrum::sharpness`].
+    pub sharpness: Option<f64>,
+}
+
+/// How samples compare with the judged images, and what the same figures are of other pictures.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SampleQualities {
+    /// Samples that were drawn.
+    pub samples: usize,
+    /// Training images that `floor` and `reconstructions` are of: as many as samples, or all if there are fewer.
+    pub references: usize,
+    /// Training images: what real pictures get. `None` if the judged images are the training images.
+    pub floor: Option<SampleQuality>,
+    /// Reconstructions of these training images: what samples from the best of all priors would get. `None` if there are fewer than two.
+    pub reconstructions: Option<SampleQuality>,
+    /// Samples from N(0, I).
+    pub normal: SampleQuality,
+    /// Samples from the fitted mixture, if there is one.
+    pub mixture: Option<SampleQuality>,
+}
+
+/// The bytes that [`sample_qualities`] takes at most, besides the model and the images: codes and features.
+pub fn memory(judged: &Judged<'_>, samples: usize, latent: usize) -> u64 {
+    let references = judged.train.len().min(samples) as u64;
+    let pictures = (judged.indices.len() as u64 + references).saturating_add(samples as u64);
+    // Features, and a centred copy of them in f64.
+    let numbers = (latent as u64 * 3).saturating_add(FEATURES as u64 * 3);
+    pictures.saturating_mul(numbers).saturating_mul(size_of::<f32>() as u64)
+}
+
+/// The features and the spectrum of some pictures.
+struct Seen {
+    features: Vec<f32>,
+    spectrum: Spectrum,
+}
+
+/// Looks at pictures, batch by batch.
+struct Viewer<'p> {
+    space: FeatureSpace,
+    shape: ImageShape,
+    progress: Progress<'p>,
+}
+
+impl Viewer<'_> {
+    /// What is seen of the pictures that `next` gives until it gives none.
+    fn see(&mut self, mut next: impl FnMut() -> Option<Vec<f32>>) -> Seen {
+        let mut seen = Seen { features: Vec::new(), spectrum: Spectrum::new(self.shape) };
+        while let Some(pictures) = next() {
+            seen.features.extend(self.space.features(&pictures));
+            seen.spectrum.add(&pictures);
+            (self.progress)(pictures.len() / self.shape.len());
+        }
+        seen
+    }
+
+    fn images(&mut self, images: &Images, indices: &[usize], filler: &Filler) -> Seen {
+        let (mut chunks, len) = (indices.chunks(BATCH), self.shape.len());
+        self.see(|| {
+            let chunk = chunks.next()?;
+            let mut pictures = vec![0.0; chunk.len() * len];
+            filler.fill(images, chunk, 0, &mut pictures);
+            Some(pictures)
+        })
+    }
+
+    /// The pictures of some codes, with the labels of training images spread evenly over all.
+    fn codes(
+        &mut self,
+        codec: &mut Codec<'_>,
+        codes: &[f32],
+        labelled: Labelled<'_>,
+        train: &[usize],
+    ) -> Seen {
+        let latent = codec.model().config().latent;
+        let shown = spread(train, codes.len() / latent);
+        let mut chunks = codes.chunks(BATCH * latent).zip(shown.chunks(BATCH));
+        self.see(|| {
+            let (chunk, shown) = chunks.next()?;
+            let labels: Vec<u32> = labelled.of(shown).collect();
+            Some(codec.decode_as(chunk, &labels))
+        })
+    }
+}
+
+/// The judged images, with which everything else is compared.
+struct Reference {
+    seen: Seen,
+    moments: Moments,
+}
+
+impl Reference {
+    fn compare(&self, other: &Seen) -> SampleQuality {
+        // As many images as pictures: the balls of precision and recall grow if there are few.
+        let [images, pictures] = [&self.seen.features, &other.features];
+        let count = images.len().min(pictures.len()) / FEATURES;
+        let some = |features: &[f32]| -> Vec<f32> {
+            let all: Vec<usize> = (0..features.len() / FEATURES).collect();
+            spread(&all, count)
+                .into_iter()
+                .flat_map(|i| &features[i * FEATURES..][..FEATURES])
+                .copied()
+                .collect()
+        };
+        SampleQuality {
+            distance: self.moments.relative_distance(&Moments::of(pictures, FEATURES)),
+            precision_recall: PrecisionRecall::of(&some(images), &some(pictures), FEATURES),
+            sharpness: other.spectrum.sharpness(&self.seen.spectrum),
+        }
+    }
+}
+
+/// `count` of some numbers, spread evenly over all: they may be sorted by class.
+fn spread(all: &[usize], count: usize) -> Vec<usize> {
+    (0..count).map(|i| all[i * all.len() / count]).collect()
+}
+
+/// Draws samples and judges them.
+///
+/// A conditional model is given the labels of training images, spread evenly over all.
+///
+/// # Errors
+/// If there are fewer than two judged images or samples, the judged images are all alike, or labels are missing that the model needs.
+pub fn sample_qualities(
+    codec: &mut Codec<'_>,
+    judged: &Judged<'_>,
+    filler: &Filler,
+    mixture: Option<Prior>,
+    samples: usize,
+    progress: Progress<'_>,
+) -> Result<SampleQualities> {
+    if samples < 2 || judged.indices.len() < 2 {
+        return Err(Error::config(format!(
+            "a distance of {samples} samples from {} images; both must be at least 2",
+            judged.indices.len()
+        )));
+    }
+    let config = codec.model().config();
+    let (latent, shape, unit) = (config.latent, config.image(), Filler { span: Span::Unit, ..*filler });
+    let mut viewer =
+        Viewer { space: FeatureSpace::new((shape.height, shape.width, shape.channels))?, shape, progress };
+    let seen = viewer.images(judged.images, &judged.indices, &unit);
+    let reference = Reference { moments: Moments::of(&seen.features, FEATURES), seen };
+    if !(reference.moments.total_variance() > 0.0) {
+        return Err(Error::config(
+            "the images are all alike, so nothing can be said about how far others are from them",
+        ));
+    }
+    let (train, labelled) = (&judged.train, judged.train_labelled(config)?);
+    let shown = spread(train, train.len().min(samples));
+    let enough = shown.len() > 1;
+    let floor = (judged.which != Which::All && enough)
+        .then(|| reference.compare(&viewer.images(judged.train_images, &shown, &unit)));
+    let mut of_codes = |codec: &mut Codec<'_>, codes: &[f32]| {
+        reference.compare(&viewer.codes(codec, codes, labelled, train))
+    };
+    let draw = |prior: &Prior| prior.draw(samples, latent, filler.seed, 1.0);
+    let normal = of_codes(codec, &draw(&Prior::Normal));
+    let mixture = mixture.map(|mixture| of_codes(codec, &draw(&mixture)));
+    // Draws of the posteriors, as the decoder knows them.
+    let codes = posterior_draws(codec, labelled, filler, &shown);
+    let reconstructions = enough.then(|| of_codes(codec, &codes));
+    Ok(SampleQualities { samples, references: shown.len(), floor, reconstructions, normal, mixture })
+}
+
+/// A draw of q(z|x) for each of some training images.
+fn posterior_draws(
+    codec: &mut Codec<'_>,
+    images: Labelled<'_>,
+    filler: &Filler,
+    indices: &[usize],
+) -> Vec<f32> {
+    let posteriors = codec.encode_with(images, indices, filler);
+    let noise = Prior::Normal.draw(indices.len(), codec.model().config().latent, filler.seed, 1.0);
+    let mut codes = vec![0.0; noise.len()];
+    crate::layers::shared::reparameterize(&posteriors.mu, &posteriors.log_variance, &noise, &mut codes);
+    codes
+}
+
+#[cfg(test)]
+mod tests;

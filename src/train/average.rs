@@ -1,0 +1,34 @@
+//! Which weights a run judges and saves: those of the last step, or with `--weight-average` their
+//! [average](crate::optim::average).
+//!
+//! Training itself always has the weights of the last step, and a checkpoint has both. So judging swaps the average in and out again.
+
+use super::run::Run;
+use super::trainer::Trainer;
+use crate::optim::average;
+
+impl Trainer {
+    /// Takes the weights into their average, after a step of Adam's.
+    pub(super) fn update_average(&mut self) {
+        if let Some(decay) = self.config.weight_average {
+            average::update(&mut self.average, &self.model.parameters, decay, self.adam[0].steps);
+        }
+    }
+
+    /// Swaps weights and average, if there is one: before the first step there is not.
+    fn swap_average(&mut self) {
+        if self.config.weight_average.is_some() && self.adam[0].steps > 0 {
+            std::mem::swap(&mut self.model.parameters, &mut self.average);
+        }
+    }
+}
+
+impl Run {
+    /// Does some work with the weights that are judged and saved as the model's.
+    pub(super) fn with_saved_weights<R>(&mut self, work: impl FnOnce(&mut Self) -> R) -> R {
+        self.trainer.swap_average();
+        let done = work(self);
+        self.trainer.swap_average();
+        done
+    }
+}
