@@ -24,6 +24,8 @@ mod interpolate;
 mod manifold;
 mod notes;
 mod pictures;
+#[cfg(feature = "mpi")]
+mod ranks;
 mod reconstruct;
 mod sample;
 mod score;

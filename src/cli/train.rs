@@ -19,7 +19,9 @@ use crate::train::memory::{check_before_reading, needed};
 use crate::train::report::has_collapsed;
 use crate::train::run::{EpochReport, Observer, read_config, resumed_config};
 use crate::train::trainer::StepReport;
-use crate::train::{Config, Outcome, Run, TrainOptions, Trainer, Training, defaults, with_threads};
+use crate::train::{
+    Alone, Config, Leader, Outcome, Ranks, Run, TrainOptions, Trainer, Training, defaults, with_threads,
+};
 
 /// Train a model on images, into a new run folder
 #[derive(Debug, Args)]
@@ -42,10 +44,19 @@ pub(super) struct Train {
 
 impl Train {
     pub(super) fn run(self) -> Result<Ending> {
-        let stop = watch_for_interrupts()?;
+        #[cfg(feature = "mpi")]
+        if let Some(ranks) = crate::train::mpi::launched()? {
+            return super::ranks::run(self, ranks);
+        }
+        let stop = watch_for_interrupts(true)?;
+        self.lead(&Leader::new(Arc::new(Alone)), &stop)
+    }
+
+    /// The run of rank 0, which the others follow.
+    pub(super) fn lead(self, leader: &Leader, stop: &AtomicBool) -> Result<Ending> {
         match self.resume {
-            Some(folder) => resume(&folder, self.options, &stop),
-            None => start(self.options, self.config.as_deref(), self.out, &stop),
+            Some(folder) => resume(&folder, self.options, leader, stop),
+            None => start(self.options, self.config.as_deref(), self.out, leader, stop),
         }
     }
 }
@@ -54,6 +65,7 @@ fn start(
     mut options: TrainOptions,
     file: Option<&Path>,
     out: Option<PathBuf>,
+    leader: &Leader,
     stop: &AtomicBool,
 ) -> Result<Ending> {
     if let Some(path) = file {
@@ -79,11 +91,11 @@ fn start(
         let run = Training::from_config(config, data).start(&folder)?;
         is_open.then(|| notes::chosen(run.trainer())).flatten().into_iter().for_each(|note| say!("{note}"));
         notes::few_steps(run.trainer()).into_iter().for_each(|warning| say!("{warning}"));
-        train(run, &folder, stop, chosen.is_some())
+        train(run, &folder, leader, stop, chosen.is_some())
     })?
 }
 
-fn resume(folder: &Path, options: TrainOptions, stop: &AtomicBool) -> Result<Ending> {
+fn resume(folder: &Path, options: TrainOptions, leader: &Leader, stop: &AtomicBool) -> Result<Ending> {
     let mut rest = options.clone();
     let m = &mut rest.model;
     (m.epochs, m.max_steps, m.threads, m.checkpoint_every) = (None, None, None, None);
@@ -103,13 +115,20 @@ fn resume(folder: &Path, options: TrainOptions, stop: &AtomicBool) -> Result<End
         let run = Run::resume(folder, options, load)?;
         let note = before.ok().and_then(|before| notes::schedule_jump(&before, run.trainer()));
         note.into_iter().for_each(|note| say!("{note}"));
-        train(run, folder, stop, false)
+        train(run, folder, leader, stop, false)
     })?
 }
 
 /// `says_how_long`: whether a line says it after the first steps.
-fn train(mut run: Run, folder: &Path, stop: &AtomicBool, says_how_long: bool) -> Result<Ending> {
-    announce(&run, folder);
+fn train(
+    mut run: Run,
+    folder: &Path,
+    leader: &Leader,
+    stop: &AtomicBool,
+    says_how_long: bool,
+) -> Result<Ending> {
+    leader.begin(&mut run)?;
+    announce(&run, leader.ranks(), folder);
     let mut watcher = Watcher { says_how_long, ..Watcher::new(run.trainer()) };
     let outcome = run.train(stop, &mut watcher);
     watcher.finish();
@@ -133,22 +152,24 @@ fn new_folder(preset: &str) -> PathBuf {
     (1..).map(folder).find(|folder| folder.symlink_metadata().is_err()).expect("some number is free")
 }
 
-/// Becomes true on the first Ctrl-C; a second one ends the process at once.
-fn watch_for_interrupts() -> Result<Arc<AtomicBool>> {
+/// Becomes true on the first Ctrl-C; a second one ends the process at once. With several processes, one `tells` it.
+pub(super) fn watch_for_interrupts(tells: bool) -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&stop);
     ctrlc::set_handler(move || {
         if seen.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
-        let text = "\nfinishing the step and saving; press Ctrl-C again to leave at once";
-        let _ = writeln!(std::io::stderr(), "{text}");
+        if tells {
+            let text = "\nfinishing the step and saving; press Ctrl-C again to leave at once";
+            let _ = writeln!(std::io::stderr(), "{text}");
+        }
     })
     .map_err(|error| Error::config(format!("cannot watch for Ctrl-C: {error}")))?;
     Ok(stop)
 }
 
-fn announce(run: &Run, folder: &Path) {
+fn announce(run: &Run, ranks: &dyn Ranks, folder: &Path) {
     let t = run.trainer();
     let c = t.model.config();
     say!(
@@ -167,11 +188,12 @@ fn announce(run: &Run, folder: &Path) {
         );
     }
     say!(
-        "{} images to train on, {} to validate on, {} steps of {} images an epoch, {} threads",
+        "{} images to train on, {} to validate on, {} steps of {} images an epoch, {}{} threads",
         grouped(t.split.train.len()),
         grouped(t.split.validation.len()),
         grouped(t.steps_per_epoch() as usize),
         t.batch_size(),
+        if ranks.count() > 1 { format!("{} processes of ", ranks.count()) } else { String::new() },
         rayon::current_num_threads()
     );
     if t.progress.step > 0 {

@@ -18,7 +18,9 @@
 pub mod divergence;
 pub mod likelihood;
 pub mod objective;
+mod whole_batch;
 
 pub use divergence::Divergence;
 pub use likelihood::Likelihood;
 pub use objective::{LossInputs, LossSums, LossValues, Objective, ObjectiveTerms, ObjectiveWorkspace};
+pub use whole_batch::WholeBatch;

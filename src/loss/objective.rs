@@ -33,8 +33,11 @@
 //! Whatever is trained on, the standard KL(q‖p) is computed and reported beside it: the −ELBO that is called so is
 //! R + offset + KL, without β, floors or targets.
 
+use std::sync::Arc;
+
 use super::divergence::Divergence;
 use super::likelihood::Likelihood;
+use super::whole_batch::{Part, WholeBatch, whole_variance};
 use crate::error::{Error, Result};
 use crate::tensor::{Element, ImageShape};
 use serde::{Deserialize, Serialize};
@@ -140,6 +143,12 @@ impl LossSums {
 }
 
 impl LossValues {
+    /// All of them, to change each alike.
+    pub(crate) fn each_mut(&mut self) -> [&mut f64; 6] {
+        let Self { loss, reconstruction, divergence, kl, negative_elbo, variance } = self;
+        [loss, reconstruction, divergence, kl, negative_elbo, variance]
+    }
+
     fn combine(&self, other: &Self, f: impl Fn(f64, f64) -> f64) -> Self {
         Self {
             loss: f(self.loss, other.loss),
@@ -162,6 +171,7 @@ pub struct ObjectiveWorkspace<T> {
     divergence_per_dimension: Vec<f64>, // [Z]
     kl_per_image: Vec<f64>,             // [B]
     kl_per_dimension: Vec<f64>,         // [Z]
+    part: Option<Part>,                 // if the batch is shared with other processes
 }
 
 impl<T: Element> ObjectiveWorkspace<T> {
@@ -176,7 +186,13 @@ impl<T: Element> ObjectiveWorkspace<T> {
             divergence_per_dimension: vec![0.0; latent],
             kl_per_image: vec![0.0; max_images],
             kl_per_dimension: vec![0.0; latent],
+            part: None,
         }
+    }
+
+    /// The next steps' images are part of a larger batch, whose mean they count in as `images` images.
+    pub(crate) fn take_part(&mut self, whole: Arc<dyn WholeBatch>, images: usize) {
+        self.part = Some(Part { whole, images });
     }
 
     /// −ln p(x|z) of each image of the last batch, in nats, as the loss has it.
@@ -240,7 +256,16 @@ impl Objective {
         let images = workspace.images;
         let per_image = &mut workspace.reconstruction_per_image[..images];
         let LossInputs { output, target, image, .. } = *inputs;
-        let variance = likelihood.forward_backward(output, target, image, d_output, per_image);
+        let mut trained = *likelihood;
+        let mut variance = None;
+        if let Some(part) = &workspace.part {
+            variance = whole_variance(likelihood, (output, target), image, per_image, part);
+            trained = variance.map_or(trained, |variance| Likelihood::Gaussian { sigma: variance.sqrt() });
+            if terms.free_bits > 0.0 || terms.capacity.is_some() {
+                part.mean(&mut workspace.divergence_per_dimension);
+            }
+        }
+        let variance = trained.forward_backward(output, target, image, d_output, per_image).or(variance);
 
         let per_dimension = &workspace.divergence_per_dimension;
         let (_, slope) = terms.penalty(per_dimension);

@@ -1,10 +1,13 @@
 //! The memory of a model's passes, made once for the largest batch, and how much it is.
 
+use std::sync::Arc;
+
 use super::architecture::Architecture;
 use super::config::ModelConfig;
 use super::context::ContextSpace;
 use crate::layers::shared::Latent;
 use crate::layers::{Describe, Work, WorkLen};
+use crate::loss::WholeBatch;
 use crate::loss::objective::ObjectiveWorkspace;
 use crate::tensor::Element;
 
@@ -75,6 +78,11 @@ impl<T: Element> Workspace<T> {
             }),
             ..Self::for_inference(a, c, max_batch)
         }
+    }
+
+    /// The next training step's images are part of a batch that other processes share; they count as `images` images.
+    pub(crate) fn take_part(&mut self, whole: Arc<dyn WholeBatch>, images: usize) {
+        self.training.as_mut().expect("a workspace for training").objective.take_part(whole, images);
     }
 }
 

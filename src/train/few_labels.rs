@@ -13,6 +13,7 @@
 use rand::RngExt;
 
 use super::config::Config;
+use super::ranks::Team;
 use crate::data::{Dataset, Filler, Fingerprint, Images, Labels, SomeLabels};
 use crate::error::{Error, Result};
 use crate::layers::shared::Latent;
@@ -137,7 +138,9 @@ impl FewLabels {
         })
     }
 
-    /// M2's gradient in its own part of `workspace.gradient()`, for the `batch` images that `workspace` has encoded.
+    /// M2's gradient in its own part of `workspace.gradient()`, for the `batch` images that `workspace` has encoded: the team's share of
+    /// them. The team encodes the labelled images together too; M2 itself is small, and each rank has its gradient of all codes.
+    #[allow(clippy::too_many_arguments)]
     pub fn gradients(
         &mut self,
         model: &Vae<f32>,
@@ -145,6 +148,7 @@ impl FewLabels {
         filler: &Filler,
         step: u64,
         batch: usize,
+        team: &mut Team,
         workspace: &mut Workspace<f32>,
     ) -> M2Values {
         let Some(m2) = &model.architecture().m2 else { return M2Values::default() };
@@ -156,14 +160,20 @@ impl FewLabels {
             let at = if labelled == all { place } else { rng.random_range(0..all as u64) as usize };
             (*index, *label) = (self.known.images[at], self.known.labels.ids[at]);
         }
-        filler.fill(images, &self.indices, 0, &mut self.pixels);
-        model.encode(Batch::new(&self.pixels), &mut self.workspace);
+        let (own, known) = (team.share(batch).range, team.share(labelled).range);
+        let pixels = &mut self.pixels[..known.len() * model.config().pixels()];
+        filler.fill(images, &self.indices[known.clone()], 0, pixels);
+        model.encode(Batch::new(pixels), &mut self.workspace);
         fill_normal(&mut rng, &mut self.draws);
-        model.draw(&self.draws, &mut self.workspace);
+        model.draw(&self.draws[known.start * latent..known.end * latent], &mut self.workspace);
         let codes = &mut self.codes[..(batch + labelled) * latent];
-        let (plain, known) = codes.split_at_mut(batch * latent);
-        for (codes, Latent { mu, z, .. }) in [(plain, &workspace.latent), (known, &self.workspace.latent)] {
-            codes.iter_mut().zip(mu).zip(z).for_each(|((x, &mu), &z)| *x = 0.5 * (mu + z));
+        let (plain, of_known) = codes.split_at_mut(batch * latent);
+        let parts =
+            [(plain, batch, own, &workspace.latent), (of_known, labelled, known, &self.workspace.latent)];
+        for (codes, count, range, Latent { mu, z, .. }) in parts {
+            let part = &mut codes[range.start * latent..range.end * latent];
+            part.iter_mut().zip(mu).zip(z).for_each(|((x, &mu), &z)| *x = 0.5 * (mu + z));
+            team.complete(codes, count);
         }
         let noise = &mut self.noise[..(batch + labelled) * m2.style()];
         fill_normal(&mut stream(filler.seed, Stream::Style, step), noise);

@@ -1,7 +1,8 @@
 //! Training: from options and images to a run folder with a model in it.
 //!
-//! Reading order: [`options`] (what a person writes), [`config`] (what that comes to), [`defaults`] (what is chosen for pictures of one's own), [`trainer`] (the loop: one step, one epoch), `few_labels` (what learns beside it from few labels), [`checkpoint`] (what resuming
-//! needs), [`run`] (the folder, and the loop inside it), [`training`] (the same from a program, on as many `threads` as are asked for),
+//! Reading order: [`options`] (what a person writes), [`config`] (what that comes to), [`defaults`] (what is chosen for pictures of one's own),
+//! [`trainer`] (the loop: one step, one epoch), `few_labels` (what learns beside it from few labels), [`checkpoint`] (what resuming needs), [`run`] (the
+//! folder, and the loop inside it), [`training`] (the same from a program, on as many `threads` as are asked for), [`ranks`] and [`follow`] (the same on several processes),
 //! `start` (the weights that it begins with), `report` (what a person is told about it).
 
 mod average;
@@ -11,17 +12,24 @@ pub mod config;
 mod data_options;
 pub mod defaults;
 mod few_labels;
+pub mod follow;
 pub(crate) mod memory;
+#[cfg(feature = "mpi")]
+pub mod mpi;
 pub mod options;
+pub mod ranks;
 pub(crate) mod report;
 pub mod run;
 mod start;
 mod threads;
+mod together;
 pub mod trainer;
 pub mod training;
 
 pub use config::{Config, Schedule};
+pub use follow::Leader;
 pub use options::{DataOptions, ModelOptions, TrainOptions};
+pub use ranks::{Alone, Ranks};
 pub use run::{Outcome, Run};
 pub use threads::with_threads;
 pub use trainer::Trainer;

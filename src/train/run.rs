@@ -22,13 +22,14 @@
 //! epoch, and only whole epochs compete for the best model: so resuming goes on as if there had been no end.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use super::checkpoint;
 use super::config::Config;
 use super::options::TrainOptions;
 use super::start;
+use super::together::end_step;
 use super::trainer::{Best, StepReport, Trainer};
 use crate::data::{Dataset, Split};
 use crate::error::{Error, Result};
@@ -211,6 +212,16 @@ impl Run {
         &self.trainer
     }
 
+    /// The same, for [`Leader`](super::Leader) to join other processes.
+    pub(super) fn trainer_mut(&mut self) -> &mut Trainer {
+        &mut self.trainer
+    }
+
+    /// The run's configuration as config.toml has it.
+    pub(super) fn config_text(&self) -> String {
+        config_text(&self.trainer.config)
+    }
+
     /// Trains until everything that was asked for is done, or `stop` becomes true; then the step is finished and a checkpoint written.
     ///
     /// # Errors
@@ -226,15 +237,17 @@ impl Run {
             let report = self.trainer.step()?;
             timer.add(started.elapsed(), report.images);
             observer.step(&self.trainer, &report);
-            if self.trainer.epoch_is_complete() {
-                self.finish_epoch(&timer, observer)?;
+            let is_over = self.trainer.epoch_is_complete();
+            let mut written = Ok(());
+            if is_over {
+                written = self.finish_epoch(&timer, observer);
                 timer = EpochTimer::default();
                 saved = Instant::now();
             } else if saved.elapsed() >= self.trainer.config.checkpoint_every {
-                self.save_checkpoint()?;
+                written = self.save_checkpoint();
                 saved = Instant::now();
             }
-            if stop.load(Ordering::Relaxed) && !self.trainer.is_done() {
+            if end_step(&mut self.trainer, stop, written, is_over)? && !self.trainer.is_done() {
                 self.save_checkpoint()?;
                 return Ok(Outcome::Interrupted);
             }
@@ -466,12 +479,16 @@ impl EpochTimer {
 }
 
 fn save_config(fs: &dyn FileSystem, folder: &Path, config: &Config) -> Result<()> {
+    let text = config_text(config);
+    write_atomically(fs, &folder.join("config.toml"), |out| out.write_all(text.as_bytes()))
+}
+
+fn config_text(config: &Config) -> String {
     let mut config = config.clone();
     // The run may be repeated or resumed from another folder.
     config.data = std::path::absolute(&config.data).unwrap_or(config.data);
     config.labels = config.labels.map(|path| std::path::absolute(&path).unwrap_or(path));
-    let text = config.to_options().to_toml();
-    write_atomically(fs, &folder.join("config.toml"), |out| out.write_all(text.as_bytes()))
+    config.to_options().to_toml()
 }
 
 /// The configuration of a run.

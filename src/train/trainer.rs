@@ -13,12 +13,15 @@
 //! Everything that a step depends on is either in the parameters and Adam's moments or counted (seed, epoch, step), so a run that is
 //! resumed goes on as if it had never stopped.
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::config::{Config, Schedule};
 use super::few_labels::{self, FewLabels};
 use super::memory;
+use super::ranks::{Alone, Ranks, Team};
 use crate::data::{Dataset, Filler, Image, Labels, Range, Split, epoch_order};
 use crate::error::{Error, Result};
 use crate::loss::{Likelihood, LossSums, LossValues};
@@ -107,6 +110,8 @@ pub struct Trainer {
     norm_space: Vec<f64>,
     /// What learns from few labels beside the model.
     few: Option<FewLabels>,
+    /// The processes that share each batch.
+    pub(super) team: Team,
 }
 
 impl Trainer {
@@ -159,6 +164,7 @@ impl Trainer {
             norm_space: vec![0.0; norm_partials([n])],
             average: vec![0.0; if config.weight_average.is_some() { n } else { 0 }],
             few: known.and_then(|known| FewLabels::new(known, &model, batch)),
+            team: Team::new(Arc::new(Alone)),
             progress: Progress::default(),
             spikes: SpikeDetector::new(),
             config,
@@ -167,6 +173,24 @@ impl Trainer {
             model,
             adam,
         })
+    }
+
+    /// From now on each step is taken together with these processes, whose trainers stand where this one does.
+    ///
+    /// # Errors
+    /// If there are more of them than images in a batch.
+    pub fn join(&mut self, ranks: Arc<dyn Ranks>) -> Result<()> {
+        let (batch, count) = (self.batch_size(), ranks.count());
+        if count > batch {
+            return Err(Error::config(format!(
+                "{count} processes cannot share batches of {batch} images; there must be at least one image for each"
+            )));
+        }
+        self.team = Team::new(ranks);
+        let share = self.team.largest_share(batch);
+        self.workspace = self.model.training_workspace(share);
+        self.batch = vec![0.0; share * self.model.config().pixels()];
+        Ok(())
     }
 
     /// Steps of an epoch; the last may be on a smaller batch.
@@ -207,9 +231,11 @@ impl Trainer {
         self.few.as_ref().map(|few| few.fingerprint)
     }
 
-    /// Takes the next step. Allocates nothing after the first one.
+    /// Takes the next step. Allocates nothing after the first one, if there is one process.
     ///
     /// # Errors
+    /// The same on all processes that share the step.
+    ///
     /// If the loss or the gradient is not finite, or on a spike with `--on-spike stop`. Neither parameters nor moments have moved then,
     /// except that with the alternating schedule the encoder's half has if the decoder's gradient is the one that is not finite. Steps
     /// and sums are not counted; the trainer is to be dropped, and training resumed from a checkpoint.
@@ -225,23 +251,32 @@ impl Trainer {
         let rate = self.learning_rate().at(self.progress.step);
         let indices = &self.order[at * size..][..size.min(self.order.len() - at * size)];
         let images = indices.len();
-        let (pixels, codes) = (images * self.model.config().pixels(), images * self.model.config().latent);
+        // What this process computes of the batch: all of it, unless other processes share it.
+        let share = self.team.share(images);
+        let indices = &indices[share.range.clone()];
+        let (latent, pixels) = (self.model.config().latent, indices.len() * self.model.config().pixels());
         let augment = self.config.augment;
         filler.fill_augmented(&self.data.train, indices, epoch, augment, &mut self.batch[..pixels]);
         let labelled = Labelled { images: &self.data.train, labels: &self.labels };
         self.batch_labels.clear();
         self.batch_labels.extend(labelled.of(indices));
         let mut noise_stream = stream(self.config.seed, Stream::Noise, self.progress.step);
-        fill_normal(&mut noise_stream, &mut self.noise[..codes]);
+        fill_normal(&mut noise_stream, &mut self.noise[..images * latent]);
+        let codes = share.range.start * latent..share.range.end * latent;
+        if !self.team.is_alone() {
+            self.workspace.take_part(self.team.ranks().clone(), share.weight);
+        }
 
         let batch = Batch { images: &self.batch[..pixels], labels: &self.batch_labels };
-        let noise = &self.noise[..codes];
+        let noise = &self.noise[codes.clone()];
         let values = self.model.gradients(batch, noise, &objective, &mut self.workspace);
+        let values = self.team.mean(images, values);
         let mut loss = values.loss;
         if let Some(few) = &mut self.few {
-            let (data, step) = (&self.data.train, self.progress.step);
-            loss += few.gradients(&self.model, data, &filler, step, images, &mut self.workspace).loss;
+            let (data, step, team) = (&self.data.train, self.progress.step, &mut self.team);
+            loss += few.gradients(&self.model, data, &filler, step, images, team, &mut self.workspace).loss;
         }
+        self.team.sum(images, self.workspace.gradient_mut());
         let (norm, scale) = self.judge_gradient(loss)?;
         match (self.config.schedule, scale) {
             (_, None) => {}
@@ -252,10 +287,12 @@ impl Trainer {
                 let (_, scale) = self.clip(0..decoder, values.loss)?;
                 self.take_step(0, 0..decoder, rate, scale);
                 let batch = Batch { images: &self.batch[..pixels], labels: &self.batch_labels };
-                let noise = &self.noise[..codes];
+                let noise = &self.noise[codes];
                 let second = self.model.decoder_gradients(batch, noise, &objective, &mut self.workspace);
+                let second = self.team.mean(images, second);
                 // The encoder has moved by now, in memory only: what fails here leaves the checkpoint as it was.
                 let half = decoder..self.model.parameters.len();
+                self.team.sum(images, &mut self.workspace.gradient_mut()[half.clone()]);
                 let (_, scale) = self.clip(half.clone(), second.reconstruction)?;
                 self.take_step(1, half, rate, scale);
             }

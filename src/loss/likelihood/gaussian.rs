@@ -117,6 +117,12 @@ impl Family for Gaussian {
     }
 }
 
+/// The best σ² for a mean squared error.
+pub fn optimal_variance(mean: f64) -> f64 {
+    // Not f64::max, which would replace NaN by the floor and hide it.
+    if mean < VARIANCE_FLOOR { VARIANCE_FLOOR } else { mean }
+}
+
 #[derive(Clone, Copy)]
 pub(super) struct OptimalGaussian {
     pub(super) variance: Option<f64>,
@@ -159,9 +165,7 @@ impl Family for OptimalGaussian {
     ) -> Option<f64> {
         // σ² is needed before the first gradient can be written, so the errors are gone through twice.
         single::sums(output, target, per_image, squared);
-        let mean = per_image.iter().sum::<f64>() / output.len() as f64;
-        // Not f64::max, which would replace NaN by the floor and hide it.
-        let variance = if mean < VARIANCE_FLOOR { VARIANCE_FLOOR } else { mean };
+        let variance = optimal_variance(per_image.iter().sum::<f64>() / output.len() as f64);
         single::forward_backward(&Scale::gaussian(variance), squared, output, target, d_output, per_image);
         Some(variance)
     }

@@ -49,6 +49,7 @@ use std::str::FromStr;
 
 pub use family::MeanRule;
 pub use gaussian::VARIANCE_FLOOR;
+pub(super) use gaussian::optimal_variance;
 
 /// What the decoder's output says about a pixel. In configuration files: `kind = "gaussian"`, `sigma = 0.1`.
 ///

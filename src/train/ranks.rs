@@ -1,0 +1,261 @@
+//! Training on several processes: the seam between a training step and the processes that share it.
+//!
+//! Every process, a *rank*, has the whole model, Adam's moments and the images, and takes its share of every batch:
+//!
+//! ```text
+//! rank r   images ⌊r·B/N⌋ … ⌊(r+1)·B/N⌋ of the batch, with the noise that these images have on one process
+//!          g_r ← its gradient, a mean over its n_r images
+//! all      g ← Σ_r n_r/B · g_r, added in the order of the ranks; loss values likewise
+//!          clip, judge spikes, Adam: the same numbers on every rank, so the same decisions and the same parameters
+//! ```
+//!
+//! The sum is made in two exchanges, as each number is needed by all and added by one: rank k gets the k-th piece of everyone's gradient
+//! and adds them up, then all get all sums. A rank sends and receives 2·(N−1)/N of the gradient's bytes, which is the least there can be
+//! (Patarasuk & Yuan 2009), and unlike MPI's own reductions the order of the additions is fixed.
+//!
+//! The same number of ranks gives the same bits. Another number rounds differently: a linear layer's weight gradient is one chain of fused
+//! multiply-adds over the batch, and a chain cannot be cut without another rounding.
+//!
+//! Reading order: [`Ranks`] (what the processes need of each other; `mpi` has it by MPI), [`Team`] (what a step makes of it), `follow` (the
+//! loop of the ranks that do not write the run folder).
+
+use std::fmt::Debug;
+use std::ops::Range;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::loss::{LossValues, WholeBatch};
+
+/// The processes of a run. All of them call the same methods in the same order; each call ends when all others have made it.
+pub trait Ranks: WholeBatch {
+    /// This process, from 0. Rank 0 writes the run folder and prints.
+    fn rank(&self) -> usize;
+
+    /// All processes.
+    fn count(&self) -> usize;
+
+    /// The numbers of all ranks, one after the other; each gives as many.
+    fn gather(&self, own: &[f64]) -> Vec<f64>;
+
+    /// Rank r gets the numbers `cuts[r]..cuts[r + 1]` of everyone's `values`, one rank's after the other's, in `pieces`.
+    fn exchange(&self, values: &[f32], cuts: &[usize], pieces: &mut [f32]);
+
+    /// All get everyone's `own`: that of rank r becomes `values[cuts[r]..cuts[r + 1]]`.
+    fn collect(&self, own: &[f32], cuts: &[usize], values: &mut [f32]);
+
+    /// All get the bytes of rank 0.
+    fn broadcast(&self, bytes: &mut Vec<u8>);
+
+    /// Ends all processes at once, after an error of this one that the others do not know of.
+    fn abort(&self);
+}
+
+impl<R: Ranks> WholeBatch for R {
+    fn mean(&self, images: usize, values: &mut [f64]) {
+        if self.count() == 1 {
+            return;
+        }
+        let weight = images as f64;
+        let own: Vec<f64> = values.iter().map(|value| weight * value).chain([weight]).collect();
+        let all = self.gather(&own);
+        let sum = |at: usize| all.iter().skip(at).step_by(own.len()).sum::<f64>();
+        let total = sum(values.len());
+        values.iter_mut().enumerate().for_each(|(at, value)| *value = sum(at) / total);
+    }
+}
+
+/// One process alone: nothing is exchanged.
+#[derive(Clone, Copy, Debug)]
+pub struct Alone;
+
+impl Ranks for Alone {
+    fn rank(&self) -> usize {
+        0
+    }
+
+    fn count(&self) -> usize {
+        1
+    }
+
+    fn gather(&self, own: &[f64]) -> Vec<f64> {
+        own.to_vec()
+    }
+
+    fn exchange(&self, values: &[f32], _: &[usize], pieces: &mut [f32]) {
+        pieces.copy_from_slice(values);
+    }
+
+    fn collect(&self, own: &[f32], _: &[usize], values: &mut [f32]) {
+        values.copy_from_slice(own);
+    }
+
+    fn broadcast(&self, _: &mut Vec<u8>) {}
+
+    fn abort(&self) {}
+}
+
+/// What one rank has of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Share {
+    /// Its images within the batch.
+    pub range: Range<usize>,
+    /// The images that it counts as: none for a rank that computes the first image only to take part, where a batch has fewer images than
+    /// there are ranks.
+    pub weight: usize,
+}
+
+impl Share {
+    fn new(images: usize, rank: usize, count: usize) -> Self {
+        let range = cut(images, rank, count)..cut(images, rank + 1, count);
+        if range.is_empty() { Self { range: 0..1, weight: 0 } } else { Self { weight: range.len(), range } }
+    }
+}
+
+/// Where the part of a rank begins, if `len` things are shared out among `count` ranks.
+fn cut(len: usize, rank: usize, count: usize) -> usize {
+    len * rank / count
+}
+
+/// The ranks of a trainer, and the memory for their sums.
+#[derive(Debug)]
+pub(super) struct Team {
+    ranks: Arc<dyn Ranks>,
+    cuts: Vec<usize>,
+    pieces: Vec<f32>,
+    own: Vec<f32>,
+}
+
+/// Numbers that are summed at once: a piece of the sum stays in the cache while the ranks' pieces are added.
+const PIECE: usize = 8 * 1024;
+
+impl Team {
+    /// These ranks; a trainer begins with [`Alone`].
+    pub fn new(ranks: Arc<dyn Ranks>) -> Self {
+        Self { ranks, cuts: Vec::new(), pieces: Vec::new(), own: Vec::new() }
+    }
+
+    /// The processes.
+    pub fn ranks(&self) -> &Arc<dyn Ranks> {
+        &self.ranks
+    }
+
+    /// Whether there is one process only.
+    pub fn is_alone(&self) -> bool {
+        self.ranks.count() == 1
+    }
+
+    /// This rank's share of a batch.
+    pub fn share(&self, images: usize) -> Share {
+        Share::new(images, self.ranks.rank(), self.ranks.count())
+    }
+
+    /// The most images of a share.
+    pub fn largest_share(&self, images: usize) -> usize {
+        images.div_ceil(self.ranks.count()).max(1)
+    }
+
+    /// The means over a batch of `images` images, from those over this rank's share.
+    pub fn mean(&self, images: usize, mut values: LossValues) -> LossValues {
+        if !self.is_alone() {
+            let mut numbers = values.each_mut().map(|value| *value);
+            self.ranks.mean(self.share(images).weight, &mut numbers);
+            values.each_mut().into_iter().zip(numbers).for_each(|(value, number)| *value = number);
+        }
+        values
+    }
+
+    /// The gradient of a batch of `images` images, from that of this rank's share.
+    pub fn sum(&mut self, images: usize, gradient: &mut [f32]) {
+        if self.is_alone() {
+            return;
+        }
+        let (rank, count) = (self.ranks.rank(), self.ranks.count());
+        self.cut(gradient.len());
+        let len = self.cuts[rank + 1] - self.cuts[rank];
+        self.pieces.resize(count * len, 0.0);
+        self.own.resize(len, 0.0);
+        self.ranks.exchange(gradient, &self.cuts, &mut self.pieces);
+        let pieces = &self.pieces;
+        self.own.par_chunks_mut(PIECE).enumerate().for_each(|(at, sum)| {
+            for other in 0..count {
+                let weight = Share::new(images, other, count).weight as f32 / images as f32;
+                let piece = &pieces[other * len + at * PIECE..][..sum.len()];
+                if other == 0 {
+                    sum.iter_mut().zip(piece).for_each(|(sum, value)| *sum = weight * value);
+                } else {
+                    sum.iter_mut().zip(piece).for_each(|(sum, value)| *sum += weight * value);
+                }
+            }
+        });
+        self.ranks.collect(&self.own, &self.cuts, gradient);
+    }
+
+    /// Completes `values`, `rows` rows of which this rank has computed its share.
+    pub fn complete(&mut self, values: &mut [f32], rows: usize) {
+        if self.is_alone() {
+            return;
+        }
+        let width = values.len() / rows;
+        self.cut(rows);
+        self.cuts.iter_mut().for_each(|cut| *cut *= width);
+        let rank = self.ranks.rank();
+        self.own.clear();
+        self.own.extend_from_slice(&values[self.cuts[rank]..self.cuts[rank + 1]]);
+        self.ranks.collect(&self.own, &self.cuts, values);
+    }
+
+    /// Gives all ranks the numbers of rank 0.
+    pub fn broadcast(&mut self, numbers: &mut [f32]) {
+        if self.is_alone() {
+            return;
+        }
+        self.cuts.clear();
+        self.cuts.push(0);
+        self.cuts.resize(self.ranks.count() + 1, numbers.len());
+        let own = if self.ranks.rank() == 0 { numbers.to_vec() } else { Vec::new() };
+        self.ranks.collect(&own, &self.cuts, numbers);
+    }
+
+    /// Whether any rank says so; for each of some questions.
+    pub fn any<const N: usize>(&self, own: [bool; N]) -> [bool; N] {
+        if self.is_alone() {
+            return own;
+        }
+        let all = self.ranks.gather(&own.map(|flag| f64::from(u8::from(flag))));
+        std::array::from_fn(|at| all.iter().skip(at).step_by(N).any(|&flag| flag != 0.0))
+    }
+
+    /// The first rank whose 64 bits are not those of rank 0.
+    pub fn differing(&self, own: u64) -> Option<usize> {
+        let half = |shift: u32| f64::from((own >> shift) as u32);
+        let all = self.ranks.gather(&[half(32), half(0)]);
+        all.chunks_exact(2).position(|numbers| numbers != &all[..2])
+    }
+
+    /// Ends a step together: an error of one rank ends all, and a rank that is to stop stops all. `own` is an error that only this rank
+    /// knows of.
+    ///
+    /// # Errors
+    /// The own one, or that another rank has one.
+    pub fn agree(&self, stop: bool, own: Result<()>) -> Result<bool> {
+        let [stop, failed] = self.any([stop, own.is_err()]);
+        own?;
+        if failed { Err(elsewhere()) } else { Ok(stop) }
+    }
+
+    fn cut(&mut self, len: usize) {
+        let count = self.ranks.count();
+        self.cuts.clear();
+        self.cuts.extend((0..=count).map(|rank| cut(len, rank, count)));
+    }
+}
+
+/// What a rank ends with if another one has failed.
+pub(super) fn elsewhere() -> Error {
+    Error::Training("another process of this run failed; its message says why".into())
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

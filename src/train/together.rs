@@ -1,0 +1,107 @@
+//! Where all ranks of a run do the same: entering it, and ending a step.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+use super::ranks::elsewhere;
+use super::trainer::{Progress, Trainer};
+use crate::data::Fingerprint;
+use crate::error::{Error, Result};
+use crate::loss::Likelihood;
+use crate::optim::SpikeDetector;
+
+/// The end of a step on every rank: whether all stop. `own` is what rank 0 wrote after it; if the epoch is over, the others take over its
+/// judgement.
+///
+/// # Errors
+/// If a rank has one, or the ranks' parameters have become different.
+pub(super) fn end_step(
+    trainer: &mut Trainer,
+    stop: &AtomicBool,
+    own: Result<()>,
+    epoch_is_over: bool,
+) -> Result<bool> {
+    let stopped = trainer.team.agree(stop.load(Ordering::Relaxed), own)?;
+    if epoch_is_over && !trainer.team.is_alone() {
+        share_standing(trainer);
+        let mut hash = Fingerprint::new();
+        trainer.model.parameters.iter().for_each(|value| hash.number(u64::from(value.to_bits())));
+        if let Some(rank) = trainer.team.differing(hash.finish()) {
+            return Err(Error::Training(format!(
+                "after epoch {} the parameters of rank {rank} are not those of rank 0; all processors must have FMA, and all programs be \
+                 the same build",
+                trainer.progress.epoch
+            )));
+        }
+    }
+    Ok(stopped)
+}
+
+/// Compares the images of all ranks, and gives all of them rank 0's state.
+pub(super) fn enter(trainer: &mut Trainer, joined: Result<()>) -> Result<()> {
+    // A batch too small to be shared is so for all.
+    let [failed] = match joined {
+        Ok(()) => trainer.team.any([false]),
+        Err(error) => return Err(error),
+    };
+    if failed {
+        return Err(elsewhere());
+    }
+    let mut data = Fingerprint::new();
+    data.number(trainer.data.fingerprint());
+    data.number(trainer.labels_fingerprint().unwrap_or(0));
+    if let Some(rank) = trainer.team.differing(data.finish()) {
+        return Err(Error::data(
+            &trainer.data.path,
+            format!(
+                "the images or labels that rank {rank} reads there are not those of rank 0; all need the same"
+            ),
+        ));
+    }
+    let Trainer { team, model, adam, .. } = trainer;
+    team.broadcast(&mut model.parameters);
+    for state in adam {
+        team.broadcast(&mut state.first);
+        team.broadcast(&mut state.second);
+    }
+    share_standing(trainer);
+    Ok(())
+}
+
+/// Where rank 0 stands, but for parameters and moments.
+#[derive(Serialize, Deserialize)]
+struct Standing {
+    progress: Progress,
+    adam_steps: Vec<u64>,
+    norms: Vec<f64>,
+    variance: Option<f64>,
+}
+
+/// All ranks take over where rank 0 stands.
+fn share_standing(trainer: &mut Trainer) {
+    let variance = match trainer.model.config().likelihood {
+        Likelihood::OptimalGaussian { variance } => variance,
+        _ => None,
+    };
+    let own = Standing {
+        progress: trainer.progress.clone(),
+        adam_steps: trainer.adam.iter().map(|state| state.steps).collect(),
+        norms: trainer.spikes.history().to_vec(),
+        variance,
+    };
+    let mut bytes = serde_json::to_vec(&own).expect("numbers");
+    let ranks = trainer.team.ranks();
+    ranks.broadcast(&mut bytes);
+    if ranks.rank() == 0 {
+        return;
+    }
+    let found: Standing =
+        serde_json::from_slice(&bytes).expect("what rank 0 has just written, all of it finite");
+    trainer.progress = found.progress;
+    trainer.spikes = SpikeDetector::from_history(&found.norms);
+    trainer.adam.iter_mut().zip(found.adam_steps).for_each(|(state, steps)| state.steps = steps);
+    if let Some(variance) = found.variance {
+        trainer.model.set_optimal_variance(variance);
+    }
+}
