@@ -39,11 +39,17 @@ use crate::model::codec::{BATCH, Codec};
 use crate::random::{Stream, fill_normal, stream};
 use crate::report::metrics::{COLUMNS, EpochMetrics};
 use crate::report::sheet::Picture;
-use crate::storage::atomic::{create_folder, remove_stale, write_atomically};
+use crate::storage::atomic::{create_folder, remove_stale};
 use crate::storage::filesystem::FileSystem;
 use crate::storage::journal::Journal;
 use crate::storage::lock::RunLock;
 use crate::storage::system::system;
+
+mod settings;
+
+pub use settings::read_config;
+pub(crate) use settings::resumed_config;
+use settings::save_config;
 
 /// Where no images are held out, this many training images are looked at for sheets and active units.
 const WATCHED: usize = 1000;
@@ -450,33 +456,4 @@ impl EpochTimer {
         self.time += time;
         self.images += images;
     }
-}
-
-fn save_config(fs: &dyn FileSystem, folder: &Path, config: &Config) -> Result<()> {
-    let mut config = config.clone();
-    // The run may be repeated or resumed from another folder.
-    config.data = std::path::absolute(&config.data).unwrap_or(config.data);
-    config.labels = config.labels.map(|path| std::path::absolute(&path).unwrap_or(path));
-    let text = config.to_options().to_toml();
-    write_atomically(fs, &folder.join("config.toml"), |out| out.write_all(text.as_bytes()))
-}
-
-/// The configuration of a run.
-///
-/// # Errors
-/// Where config.toml is missing or cannot be understood.
-pub fn read_config(folder: &Path) -> Result<Config> {
-    resumed_config(folder, TrainOptions::default())
-}
-
-pub(crate) fn resumed_config(folder: &Path, options: TrainOptions) -> Result<Config> {
-    let path = folder.join("config.toml");
-    let own = TrainOptions::read(&path)?;
-    let mut merged = own;
-    let (m, o) = (&mut merged.model, options.model);
-    m.epochs = o.epochs.or(m.epochs);
-    m.max_steps = o.max_steps.or(m.max_steps);
-    m.threads = o.threads.or(m.threads);
-    m.checkpoint_every = o.checkpoint_every.or(m.checkpoint_every.take());
-    Config::new(&merged)
 }
