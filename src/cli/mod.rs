@@ -11,6 +11,7 @@ macro_rules! say {
     }};
 }
 
+mod adversarial;
 mod classify;
 mod common;
 mod compare;

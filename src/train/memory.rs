@@ -5,6 +5,7 @@
 //! + parameters, their gradient, Adam's two moments                        4 P
 //! + activations of a batch, and the gradients between layers
 //! + activations for judging
+//! + the adversarial stage, if there is one
 //! + what is needed for a moment at the end of an epoch, the largest of    tensors of a checkpoint in PyTorch's order
 //!                                                                         activations of the sheets' pictures
 //!                                                                         the untrained model, to compare with
@@ -16,6 +17,7 @@
 use super::config::{Config, Schedule};
 use crate::data::{Dataset, Images, excess};
 use crate::error::{Error, Result};
+use crate::model::adversarial::Discriminator;
 use crate::model::architecture::Architecture;
 use crate::model::codec::BATCH;
 use crate::model::{ModelConfig, Vae};
@@ -35,7 +37,18 @@ pub(crate) fn needed(config: &Config, model: &Vae<f32>, batch: usize) -> u64 {
         + (rayon::current_num_threads() + 1) * work.scratch;
     let sheets = model.activations_len(DRAWN) + DRAWN * 3 * model.config().pixels();
     let passing = saving(config, model).max(sheets).max(parameters);
-    (4 * (lasting + passing) + PROGRAM) as u64
+    let adversarial = config.adversarial.map_or(0, |_| adversarial(model, batch));
+    (4 * (lasting + passing + adversarial) + PROGRAM) as u64
+}
+
+/// The numbers of the adversarial stage: the discriminator with its moments and its passes, batches and their gradients, and the decoder's
+/// gradient and moments once more.
+fn adversarial(model: &Vae<f32>, batch: usize) -> usize {
+    let c = model.config();
+    let Ok(discriminator) = Discriminator::<f32>::new(c.image(), c.classes()) else { return 0 };
+    let own = 3 * discriminator.table.len() + discriminator.space_len(batch, rayon::current_num_threads());
+    let batches = batch * (4 * c.pixels() + c.latent + discriminator.features_len() + c.output_len());
+    own + batches + 3 * model.parameters.len()
 }
 
 /// The numbers that are copied while a checkpoint is saved: of the parameters and both moments the tensors whose order changes; and moments

@@ -36,6 +36,7 @@ pub(crate) fn resumed_config(folder: &Path, options: TrainOptions) -> Result<Con
     let mut merged = own;
     let (m, o) = (&mut merged.model, options.model);
     m.epochs = o.epochs.or(m.epochs);
+    m.adversarial = o.adversarial.or(m.adversarial);
     m.max_steps = o.max_steps.or(m.max_steps);
     m.threads = o.threads.or(m.threads);
     m.checkpoint_every = o.checkpoint_every.or(m.checkpoint_every.take());
