@@ -117,10 +117,18 @@ mod tests {
         }
         count("shared", &crate::layers::shared::tests::gradients_through_the_draw_and_beside_it);
         count("likelihoods", &crate::loss::likelihood::tests::gradients_are_those_of_finite_differences);
+        count(
+            "likelihoods' means",
+            &crate::loss::likelihood::tests::gradients_through_the_means_are_those_of_finite_differences,
+        );
         count("divergences", &crate::loss::divergence::tests::gradients_are_those_of_finite_differences);
         count(
             "objective",
             &crate::loss::objective::tests::gradients_of_every_combination_are_those_of_finite_differences,
+        );
+        count(
+            "discriminator",
+            &crate::model::adversarial::tests::gradients_of_both_sides_are_those_of_finite_differences,
         );
         // Each preset on a thread of its own: they are most of the work.
         let of_presets: usize = std::thread::scope(|scope| {

@@ -39,6 +39,12 @@ pub enum Stream {
     LabelledBatch = 21,
     /// ε of a classifier's own code; the index is the step.
     Style = 22,
+    /// Initial weights of a discriminator; the index is the layer's.
+    Discriminator = 31,
+    /// Where the power iteration of a discriminator's weight begins; the index is the weight's.
+    Direction = 32,
+    /// Draws from the prior that a discriminator is shown; the index is the step.
+    Adversarial = 33,
 }
 
 /// The generator of (`seed`, `stream`, `index`): ChaCha8 with a key made of the three numbers, little-endian, and a constant.

@@ -6,6 +6,7 @@
 #[macro_use]
 mod say;
 
+mod adversarial;
 mod classify;
 mod common;
 mod compare;

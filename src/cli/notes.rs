@@ -39,7 +39,7 @@ pub(super) fn chosen(trainer: &Trainer) -> Option<String> {
 /// A warning if the whole run has few steps. One whose `--max-steps` was given has as many as were asked for.
 pub(super) fn few_steps(trainer: &Trainer) -> Option<String> {
     let (config, per_epoch) = (&trainer.config, trainer.steps_per_epoch());
-    let steps = config.epochs().saturating_mul(per_epoch);
+    let steps = config.epochs().saturating_add(config.adversarial.unwrap_or(0)).saturating_mul(per_epoch);
     (steps < FEW_STEPS && config.max_steps.is_none()).then(|| {
         format!(
             "warning: the run has {steps} steps in all, and a model rarely learns more than the mean image in fewer than {FEW_STEPS}: \

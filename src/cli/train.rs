@@ -9,12 +9,15 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::adversarial;
 use super::common::{Ending, RUNS, load_images};
 use super::notes;
 use crate::error::{Error, Result};
+use crate::report::adversarial::AdversarialMetrics;
 use crate::report::grouped;
 use crate::report::html::shell_word;
 use crate::tensor::ImageShape;
+use crate::train::adversarial::{Adversarial, AdversarialStep};
 use crate::train::memory::{check_before_reading, needed};
 use crate::train::report::has_collapsed;
 use crate::train::run::{EpochReport, Observer, read_config, resumed_config};
@@ -37,7 +40,7 @@ pub(super) struct Train {
     /// The run folder to make [default: runs/DATE-TIME-PRESET]
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     out: Option<PathBuf>,
-    /// Continue a run that stopped; only --epochs, --max-steps, --threads and --checkpoint-every can be changed
+    /// Continue a run that stopped; only --epochs, --adversarial, --max-steps, --threads and --checkpoint-every can be changed
     #[arg(long, value_name = "RUN")]
     resume: Option<PathBuf>,
 }
@@ -86,6 +89,7 @@ fn start(
         let chosen = defaults::choose(&options, &data)?;
         notes::choices(chosen.as_ref()).into_iter().for_each(|line| say!("{line}"));
         let config = Config::new(chosen.as_ref().map_or(&options, |chosen| &chosen.options))?;
+        leader.check(&config)?;
         let folder = out.unwrap_or_else(|| new_folder(config.preset.name()));
         let is_open = config.epochs.is_none() && config.max_steps.is_none();
         let run = Training::from_config(config, data).start(&folder)?;
@@ -98,11 +102,11 @@ fn start(
 fn resume(folder: &Path, options: TrainOptions, leader: &Leader, stop: &AtomicBool) -> Result<Ending> {
     let mut rest = options.clone();
     let m = &mut rest.model;
-    (m.epochs, m.max_steps, m.threads, m.checkpoint_every) = (None, None, None, None);
+    (m.epochs, m.adversarial, m.max_steps, m.threads, m.checkpoint_every) = (None, None, None, None, None);
     if rest != TrainOptions::default() {
         return Err(Error::config(
-            "--resume continues with the run's own options; only --epochs, --max-steps, --threads and --checkpoint-every may be given \
-             again",
+            "--resume continues with the run's own options; only --epochs, --adversarial, --max-steps, --threads and --checkpoint-every \
+             may be given again",
         ));
     }
     // What is wrong with the folder is said by the resumption.
@@ -227,6 +231,7 @@ fn conclude(run: &Run, folder: &Path, outcome: Outcome) {
         let within = if t.progress.step_in_epoch > 0 { " (only whole epochs compete)" } else { "" };
         say!("best on the validation images: epoch {}, loss {:.2}{within}", best.epoch, best.loss);
     }
+    run.adversarial().into_iter().for_each(|stage| say!("{}", adversarial::conclusion(t, stage)));
     if t.progress.spikes > 0 {
         say!("{} gradient spikes, {} steps left out", t.progress.spikes, t.progress.skipped);
     }
@@ -258,7 +263,7 @@ const LINE_EVERY: Duration = Duration::from_secs(30);
 impl Watcher {
     fn new(trainer: &Trainer) -> Self {
         let bar = std::io::stdout().is_terminal().then(|| {
-            let steps = trainer.config.epochs() * trainer.steps_per_epoch();
+            let steps = adversarial::all_steps(trainer);
             let length = trainer.config.max_steps.unwrap_or(steps).min(steps);
             let bar =
                 ProgressBar::with_draw_target(Some(length), indicatif::ProgressDrawTarget::stdout_with_hz(8));
@@ -282,7 +287,7 @@ impl Watcher {
     }
 
     fn steps_left(trainer: &Trainer) -> u64 {
-        let all = trainer.config.epochs() * trainer.steps_per_epoch();
+        let all = adversarial::all_steps(trainer);
         trainer.config.max_steps.unwrap_or(all).min(all).saturating_sub(trainer.progress.step)
     }
 
@@ -292,6 +297,21 @@ impl Watcher {
             None => say!("{line}"),
         }
         let _ = std::io::stdout().flush();
+    }
+
+    /// Counts the images of a step; their rate if it is time to show it.
+    fn rate_if_due(&mut self, images: usize) -> Option<f64> {
+        let now = Instant::now();
+        let elapsed = now.duration_since(self.last).as_secs_f64();
+        self.last = now;
+        // A running mean over some hundred steps.
+        self.images = 0.99 * self.images + images as f64;
+        self.seconds = 0.99 * self.seconds + elapsed;
+        let every = if self.bar.is_some() { Duration::from_millis(120) } else { LINE_EVERY };
+        (self.shown.elapsed() >= every).then(|| {
+            self.shown = now;
+            self.images / self.seconds.max(1e-9)
+        })
     }
 
     fn finish(&self) {
@@ -312,27 +332,36 @@ fn duration(seconds: f64) -> String {
 }
 
 impl Observer for Watcher {
+    fn adversarial_step(&mut self, trainer: &Trainer, stage: &Adversarial, step: &AdversarialStep) {
+        let Some(rate) = self.rate_if_due(step.images) else { return };
+        let (done, epoch) =
+            (trainer.progress.step + stage.progress.step, trainer.progress.epoch + stage.progress.epoch + 1);
+        let text = adversarial::progress(&stage.progress.mean());
+        match &self.bar {
+            Some(bar) => {
+                bar.set_position(done);
+                bar.set_message(format!("epoch {epoch} · {text} · {rate:.0} images/s"));
+            }
+            None => self.print(&format!("epoch {epoch} step {done}: {text}, {rate:.0} images/s")),
+        }
+    }
+
+    fn adversarial_epoch(&mut self, _trainer: &Trainer, row: &AdversarialMetrics) {
+        for line in adversarial::lines(row) {
+            self.print(&line);
+        }
+        self.last = Instant::now();
+    }
+
     fn step(&mut self, trainer: &Trainer, report: &StepReport) {
-        let now = Instant::now();
-        let elapsed = now.duration_since(self.last).as_secs_f64();
-        self.last = now;
-        // A running mean over some hundred steps.
-        self.images = 0.99 * self.images + report.images as f64;
-        self.seconds = 0.99 * self.seconds + elapsed;
+        let due = self.rate_if_due(report.images);
         if self.says_how_long && self.seconds >= TELLING.0 && trainer.progress.step >= TELLING.1 {
             self.says_how_long = false;
-            let rate = self.images / self.seconds;
-            let per_step = trainer.batch_size() as f64 / rate;
+            let per_step = trainer.batch_size() as f64 * self.seconds / self.images;
             let left = duration(Self::steps_left(trainer) as f64 * per_step);
             self.print(&format!("a step takes {per_step:.2} s, so the run will take about {left}"));
         }
-        let is_due =
-            self.shown.elapsed() >= if self.bar.is_some() { Duration::from_millis(120) } else { LINE_EVERY };
-        if !is_due {
-            return;
-        }
-        self.shown = now;
-        let rate = self.images / self.seconds.max(1e-9);
+        let Some(rate) = due else { return };
         let p = &trainer.progress;
         let left = duration(Self::steps_left(trainer) as f64 * trainer.batch_size() as f64 / rate);
         let loss = trainer.epoch_means().loss;

@@ -70,6 +70,11 @@ impl Table {
 
     /// The parameters before the first step. Each has a random stream of its own, so that one layer more does not change the others.
     pub fn initialize<T: Element>(&self, seed: u64) -> Vec<T> {
+        self.initialize_from(seed, Stream::Weights)
+    }
+
+    /// [`initialize`](Self::initialize) from other streams than those of the model's weights.
+    pub(super) fn initialize_from<T: Element>(&self, seed: u64, weights: Stream) -> Vec<T> {
         let mut values = vec![T::ZERO; self.len()];
         for (index, parameter) in self.parameters.iter().enumerate() {
             let values = &mut values[parameter.range.clone()];
@@ -77,7 +82,7 @@ impl Table {
                 Init::Zero => {}
                 Init::One => values.fill(T::ONE),
                 Init::Uniform { fan_in } => {
-                    let mut rng = stream(seed, Stream::Weights, index as u64);
+                    let mut rng = stream(seed, weights, index as u64);
                     let bound = 1.0 / (fan_in as f64).sqrt();
                     for value in values {
                         *value = T::from_f64(bound * (2.0 * rng.random::<f64>() - 1.0));

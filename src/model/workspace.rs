@@ -128,6 +128,11 @@ impl<T> Workspace<T> {
         &self.output
     }
 
+    /// The condition that was set last, for the largest batch: B × L.
+    pub(crate) fn condition(&self) -> &[T] {
+        &self.condition
+    }
+
     /// The decoder's features for the context network, for the largest batch; empty without one.
     pub(crate) fn decoded(&self) -> &[T] {
         &self.decoded

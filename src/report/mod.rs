@@ -1,12 +1,13 @@
 //! What a person looks at: sheets of pictures, curves, the report of a run.
 //!
 //! Everything here is made of plain numbers and texts, and knows nothing of training. Reading order: [`sheet`]; for the report
-//! [`metrics`] and `progress` (what it is made of), `curves`, `latent` and `cost` (its diagrams), `explained` (what they say), `html`, `page` (the whole); [`compare`] (several runs); [`svg`] (a scatter
+//! [`metrics`] and `progress` (what it is made of), [`adversarial`] (the stage with a discriminator), `curves`, `latent` and `cost` (its diagrams), `explained` (what they say), `html`, `page` (the whole); [`compare`] (several runs); [`svg`] (a scatter
 //! plot of codes), [`diagram`] (a confusion matrix, a ROC curve).
 //!
 //! The diagrams are SVG that is written here: three kinds of them, some hundred lines each, are less to carry than a plotting package,
 //! and take their colours from the page, light or dark.
 
+pub mod adversarial;
 pub mod compare;
 pub(crate) mod cost;
 pub(crate) mod curves;

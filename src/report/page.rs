@@ -5,6 +5,7 @@
 
 use std::fmt::Write;
 
+use super::adversarial::{self, AdversarialMetrics};
 use super::cost::{self, LayerCost};
 use super::curves::{self, Curve};
 use super::explained::explained;
@@ -29,6 +30,8 @@ pub struct RunReport {
     pub warnings: Vec<String>,
     /// metrics.csv.
     pub metrics: Metrics,
+    /// The rows of the adversarial stage; none without one.
+    pub adversarial: Vec<AdversarialMetrics>,
     /// Steps of an epoch.
     pub steps_per_epoch: u64,
     /// The epochs that were asked for.
@@ -85,6 +88,7 @@ impl RunReport {
         }
         self.tiles(&mut page);
         self.curves(&mut page);
+        page.push_str(&adversarial::section(&self.adversarial));
         self.latent(&mut page);
         self.pictures(&mut page);
         self.layers(&mut page);

@@ -25,7 +25,11 @@ impl Trainer {
 
 impl Run {
     /// Does some work with the weights that are judged and saved as the model's.
+    /// In an adversarial stage, which begins with the average, these are the weights themselves.
     pub(super) fn with_saved_weights<R>(&mut self, work: impl FnOnce(&mut Self) -> R) -> R {
+        if self.adversarial().is_some() {
+            return work(self);
+        }
         self.trainer.swap_average();
         let done = work(self);
         self.trainer.swap_average();

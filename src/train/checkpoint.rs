@@ -12,6 +12,7 @@
 //! | `settings` | the run's options, but for those that may be given anew or are about this computer: a config.toml that was edited is noticed |
 //! | `data` | a fingerprint of the images: data that changed is noticed |
 //! | `labels` | one of the few labels, if the run has any |
+//! | `adversarial` | the adversarial stage, if it has begun; its tensors are in `adversarial/saved.rs` |
 //!
 //! No state of a random generator is here, because none is ever kept (see [`random`](crate::random)); no time, thread count or path
 //! either, so the same run gives the same bytes wherever and however it ran.
@@ -21,6 +22,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::adversarial::Adversarial;
+use super::adversarial::saved::{self, Saved};
 use super::config::Config;
 use super::trainer::{Progress, Trainer};
 use crate::error::{Error, Result};
@@ -42,12 +45,16 @@ struct State {
     /// Which images have a label, if few do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     labels: Option<String>,
+    /// The adversarial stage, once it has begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    adversarial: Option<Saved>,
 }
 
 /// Options that a checkpoint does not hold a run to: what `--resume` takes anew, where the images lie and their range (they have a
 /// fingerprint), and what this computer is given.
-const FREE: [&str; 9] = [
+const FREE: [&str; 10] = [
     "epochs",
+    "adversarial",
     "max-steps",
     "threads",
     "checkpoint-every",
@@ -79,8 +86,14 @@ fn settings(config: &Config) -> Map<String, Value> {
 ///
 /// # Errors
 /// Where a number is not finite, or the system refuses. What was under `path` is then still there.
-pub fn save(trainer: &Trainer, fingerprint: u64, fs: &dyn FileSystem, path: &Path) -> Result<()> {
-    if !trainer.is_finite() {
+pub fn save(
+    trainer: &Trainer,
+    stage: Option<&Adversarial>,
+    fingerprint: u64,
+    fs: &dyn FileSystem,
+    path: &Path,
+) -> Result<()> {
+    if !trainer.is_finite() || stage.is_some_and(|stage| !stage.is_finite()) {
         return Err(Error::Training(format!(
             "a parameter, or a number of Adam's, became infinite or NaN by step {}; nothing was saved, and the last checkpoint is \
              good. A smaller --lr or --clip-norm often helps",
@@ -101,6 +114,7 @@ pub fn save(trainer: &Trainer, fingerprint: u64, fs: &dyn FileSystem, path: &Pat
     if !trainer.average.is_empty() {
         tensors.extend(to_tensors(table, &trainer.average, AVERAGE));
     }
+    tensors.extend(stage.iter().flat_map(|stage| stage.tensors(&trainer.model)));
     let state = State {
         settings: settings(&trainer.config),
         data: format!("{fingerprint:016x}"),
@@ -108,6 +122,7 @@ pub fn save(trainer: &Trainer, fingerprint: u64, fs: &dyn FileSystem, path: &Pat
         adam_steps: trainer.adam.iter().map(|state| state.steps).collect(),
         norms: trainer.spikes.history().to_vec(),
         labels: trainer.labels_fingerprint().map(|labels| format!("{labels:016x}")),
+        adversarial: stage.map(Adversarial::saved),
     };
     let written = serde_json::to_value(&state).expect("numbers and texts");
     // JSON has no infinity and no NaN: they would be written as null, and the checkpoint could not be read.
@@ -122,11 +137,11 @@ pub fn save(trainer: &Trainer, fingerprint: u64, fs: &dyn FileSystem, path: &Pat
     TensorFile { description, tensors }.save(fs, path)
 }
 
-/// Puts a new trainer where the checkpoint stands.
+/// Puts a new trainer where the checkpoint stands, and gives the adversarial stage, if it has begun.
 ///
 /// # Errors
 /// Where it is no checkpoint or damaged, or is of another network, settings or data than the trainer's.
-pub fn restore(trainer: &mut Trainer, fingerprint: u64, path: &Path) -> Result<()> {
+pub fn restore(trainer: &mut Trainer, fingerprint: u64, path: &Path) -> Result<Option<Adversarial>> {
     let file = TensorFile::load(path, trainer.config.load.max_memory)?;
     restore_from(trainer, fingerprint, file, path)
 }
@@ -140,7 +155,7 @@ pub fn restore_from(
     fingerprint: u64,
     mut file: TensorFile<'_>,
     path: &Path,
-) -> Result<()> {
+) -> Result<Option<Adversarial>> {
     let wrong = |message: String| Error::data(path, message);
     let config = parse_description(&file.description, "checkpoint", path)?;
     let state: State = serde_json::from_value(file.description["state"].take())
@@ -184,7 +199,8 @@ pub fn restore_from(
         return Err(wrong(format!("{what}, which cannot be; resume from another copy, or train again")));
     }
     // v is a mean of squares, and the step divides by its root.
-    let squares = file.tensors.iter().filter(|tensor| tensor.name.starts_with(SECOND));
+    let is_square = |name: &str| name.starts_with(SECOND) || name.starts_with(saved::SECOND);
+    let squares = file.tensors.iter().filter(|tensor| is_square(&tensor.name));
     for tensor in squares {
         if let Some(value) = tensor.data.iter().find(|value| **value < 0.0) {
             let name = printable(&tensor.name);
@@ -197,6 +213,22 @@ pub fn restore_from(
     let mut second = from_tensors(&table, &mut file, SECOND, path)?;
     let average =
         if trainer.average.is_empty() { Vec::new() } else { from_tensors(&table, &mut file, AVERAGE, path)? };
+    let stage = match state.adversarial {
+        Some(_) if trainer.config.adversarial.is_none() => {
+            return Err(wrong(
+                "its adversarial stage has begun, and config.toml has no key adversarial".into(),
+            ));
+        }
+        Some(_) if state.progress.epoch < trainer.config.epochs() && !state.progress.ended_early => {
+            return Err(Error::config(format!(
+                "the adversarial stage has begun after {} epochs of the VAE, so --epochs {} comes too late; --adversarial can be larger",
+                state.progress.epoch,
+                trainer.config.epochs()
+            )));
+        }
+        Some(saved) => Some(Adversarial::restore(trainer, saved, &mut file, path)?),
+        None => None,
+    };
     file.expect_empty(path)?;
     for (adam, &steps) in trainer.adam.iter_mut().zip(&state.adam_steps) {
         let rest = (first.split_off(adam.first.len()), second.split_off(adam.second.len()));
@@ -209,7 +241,7 @@ pub fn restore_from(
     (trainer.model.parameters, trainer.average) = (parameters, average);
     trainer.progress = state.progress;
     trainer.spikes = SpikeDetector::from_history(&state.norms);
-    Ok(())
+    Ok(stage)
 }
 
 /// The first count of a checkpoint that does not fit the others or the trainer's images, in words: such a state cannot be continued. An

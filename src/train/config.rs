@@ -81,6 +81,8 @@ pub struct Config {
     pub schedule: Schedule,
     /// Passes over the data; `None` until the images are known, if none were asked for.
     pub epochs: Option<u64>,
+    /// Epochs of the adversarial stage after those; `None` for none.
+    pub adversarial: Option<u64>,
     /// Images per step; `None` until the data are known, if none was asked for.
     pub batch: Option<usize>,
     /// α.
@@ -138,6 +140,7 @@ impl Default for Config {
             capacity: None,
             schedule: Schedule::default(),
             epochs: None,
+            adversarial: None,
             batch: None,
             lr: 1e-3,
             lr_schedule: LearningRateSchedule::default(),
@@ -192,7 +195,9 @@ impl Config {
             free_bits: o.free_bits.unwrap_or(defaults.free_bits),
             capacity: o.capacity,
             schedule: read(&o.schedule, str::parse)?.unwrap_or(defaults.schedule),
-            epochs: o.epochs,
+            // A model that has learned already needs only the stage.
+            epochs: o.epochs.or((o.adversarial.is_some() && o.start_from.is_some()).then_some(0)),
+            adversarial: o.adversarial,
             batch: o.batch,
             lr: o.lr.unwrap_or(defaults.lr),
             lr_schedule: read(&o.lr_schedule, str::parse)?.unwrap_or(defaults.lr_schedule),
@@ -302,6 +307,7 @@ impl Config {
                 capacity: self.capacity,
                 schedule: Some(self.schedule.name().into()),
                 epochs: self.epochs,
+                adversarial: self.adversarial,
                 batch: self.batch,
                 lr: Some(self.lr),
                 lr_schedule: Some(self.lr_schedule.name().into()),

@@ -41,11 +41,25 @@ impl Leader {
         &*self.ranks
     }
 
+    /// Refuses what several processes cannot do.
+    ///
+    /// # Errors
+    /// If there is an adversarial stage: it runs in one process.
+    pub fn check(&self, config: &Config) -> Result<()> {
+        if self.ranks.count() > 1 && config.adversarial.is_some() {
+            return Err(Error::config(
+                "--adversarial runs in one process: train without it on several, and then with --adversarial and --start-from on one",
+            ));
+        }
+        Ok(())
+    }
+
     /// Has the other ranks take part in a run.
     ///
     /// # Errors
     /// If one of them cannot, or has other images.
     pub fn begin(&self, run: &mut Run) -> Result<()> {
+        self.check(&run.trainer().config)?;
         self.has_begun.store(true, Ordering::Relaxed);
         if self.ranks.count() == 1 {
             return Ok(());

@@ -6,6 +6,7 @@
 //! + the average of the parameters, if one is taken                          P
 //! + activations of a batch, and the gradients between layers
 //! + activations for judging
+//! + the adversarial stage, if there is one
 //! + what is needed for a moment at the end of an epoch, the largest of    tensors of a checkpoint in PyTorch's order
 //!                                                                         activations of the sheets' pictures
 //!                                                                         the untrained model, to compare with
@@ -17,6 +18,7 @@
 use super::config::{Config, Schedule};
 use crate::data::{Dataset, Outline, Split, excess};
 use crate::error::{Error, Result};
+use crate::model::adversarial::Discriminator;
 use crate::model::architecture::Architecture;
 use crate::model::codec::BATCH;
 use crate::model::workspace::{activations_len, training_len};
@@ -43,7 +45,18 @@ fn needed_by(config: &Config, network: &Architecture<f32>, model: &ModelConfig, 
         + (rayon::current_num_threads() + 1) * work.scratch;
     let sheets = activations_len(network, model, DRAWN) + DRAWN * 3 * model.pixels();
     let passing = saving(config, network).max(sheets).max(parameters);
-    (4 * (lasting + passing) + PROGRAM) as u64
+    let adversarial = config.adversarial.map_or(0, |_| adversarial(model, parameters, batch));
+    (4 * (lasting + passing + adversarial) + PROGRAM) as u64
+}
+
+/// The numbers of the adversarial stage: the discriminator with its moments and its passes, batches and their gradients, and the decoder's
+/// gradient and moments once more.
+fn adversarial(model: &ModelConfig, parameters: usize, batch: usize) -> usize {
+    let Ok(discriminator) = Discriminator::<f32>::new(model.image(), model.classes()) else { return 0 };
+    let own = 3 * discriminator.table.len() + discriminator.space_len(batch, rayon::current_num_threads());
+    let batches =
+        batch * (4 * model.pixels() + model.latent + discriminator.features_len() + model.output_len());
+    own + batches + 3 * parameters
 }
 
 /// The numbers that are copied while a checkpoint is saved: of the parameters and both moments the tensors whose order changes; and moments

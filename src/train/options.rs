@@ -162,6 +162,9 @@ options! {
         /// Passes over the training images [default: 10, or for few images as many as make 1000 steps, at most 200]
         #[cfg_attr(feature = "cli", arg(long, value_name = "N", help_heading = "Training"))]
         epochs: u64,
+        /// Then N epochs in which a discriminator teaches the decoder to draw sharper pictures; the encoder stays [default: none; N: 5]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "5", help_heading = "Training"))]
+        adversarial: u64,
         /// Images per step [default: 128, or fewer for few images]
         #[cfg_attr(feature = "cli", arg(long, value_name = "N", help_heading = "Training"))]
         batch: usize,

@@ -8,6 +8,7 @@ use std::path::Path;
 use super::trainer::Trainer;
 use crate::error::Result;
 use crate::evaluate::judgement::{ACTIVE_VARIANCE, Judgement};
+use crate::report::adversarial::AdversarialMetrics;
 use crate::report::{LayerCost, Metrics, Progress, RunReport, grouped};
 use crate::storage::atomic::write_atomically;
 use crate::storage::filesystem::FileSystem;
@@ -28,15 +29,18 @@ pub fn gather(trainer: &Trainer, judgement: &Judgement, folder: &Path) -> RunRep
     let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.into());
     let name = absolute.file_name().unwrap_or(absolute.as_os_str()).to_string_lossy().into_owned();
     let steps = t.steps_per_epoch();
-    let sheets = |kind: &str| Progress::read(&folder.join(kind), (c.height, c.width), steps, p.step);
+    let adversarial = AdversarialMetrics::parse(&read("adversarial.csv"));
+    let now = adversarial.last().map_or(p.step, |row| row.step.max(p.step));
+    let sheets = |kind: &str| Progress::read(&folder.join(kind), (c.height, c.width), steps, now);
     let judged = if t.split.validation.is_empty() { "training" } else { "validation" };
     RunReport {
         name,
         folder: folder.to_string_lossy().into_owned(),
         network: network(t),
-        status: status(t),
-        warnings: warnings(t, judgement),
+        status: status(t) + &adversarial_status(t, &adversarial),
+        warnings: warnings(t, judgement, &adversarial),
         metrics: Metrics::parse(&read("metrics.csv")),
+        adversarial,
         steps_per_epoch: steps,
         epochs: t.config.epochs(),
         best_epoch: p.best.map(|best| best.epoch),
@@ -125,6 +129,17 @@ fn status(t: &Trainer) -> String {
     }
 }
 
+/// Where the adversarial stage stands, in words; empty without one.
+fn adversarial_status(t: &Trainer, rows: &[AdversarialMetrics]) -> String {
+    let Some(all) = t.config.adversarial else { return String::new() };
+    let done = rows.iter().filter(|row| row.losses.is_some()).count();
+    let best = match rows.iter().rev().find(|row| row.is_best) {
+        Some(best) => format!("the saved model is that of epoch {}", best.epoch),
+        None => "the saved model is the VAE".into(),
+    };
+    format!(" Adversarial stage: {done} of {all} epochs are done; {best}, and vae.safetensors has the VAE.")
+}
+
 /// Steps before which codes that do not move yet are no collapse: the network has not learnt to use them.
 const COLLAPSE_STEPS: u64 = 100;
 
@@ -134,7 +149,7 @@ pub fn has_collapsed(t: &Trainer, judgement: &Judgement) -> bool {
 }
 
 /// What a person should know about a run.
-pub fn warnings(t: &Trainer, judgement: &Judgement) -> Vec<String> {
+pub fn warnings(t: &Trainer, judgement: &Judgement, adversarial: &[AdversarialMetrics]) -> Vec<String> {
     let (p, latent) = (&t.progress, t.model.config().latent);
     let mut warnings = Vec::new();
     if has_collapsed(t, judgement) {
@@ -160,7 +175,8 @@ pub fn warnings(t: &Trainer, judgement: &Judgement) -> Vec<String> {
             p.spikes, p.skipped
         ));
     }
-    if let Some(best) = p.best.filter(|_| p.stale >= 3) {
+    warnings.extend(adversarial.last().and_then(AdversarialMetrics::warning));
+    if let Some(best) = p.best.filter(|_| p.stale >= 3 && adversarial.is_empty()) {
         warnings.push(format!(
             "the validation loss was best at epoch {} and has not been lower in the {} epochs since; the saved model is that of epoch \
              {0}.",

@@ -8,6 +8,7 @@
 //!   checkpoint.safetensors    where the run stands; written before the first step, after each epoch and every few minutes
 //!   samples/epoch-0001.png    what the model dreams up from always the same noise
 //!   reconstructions/…         originals beside what comes back
+//!   adversarial.csv, vae.safetensors     if there is an adversarial stage: its rows, and the model before it
 //!   report.html               all of it on a page, written anew after each epoch
 //!   lock                      while a process writes here
 //! ```
@@ -25,6 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use super::adversarial::{Adversarial, AdversarialStep};
 use super::checkpoint;
 use super::config::Config;
 use super::options::TrainOptions;
@@ -38,13 +40,21 @@ use crate::loss::LossValues;
 use crate::model::Vae;
 use crate::model::codec::{BATCH, Codec};
 use crate::random::{Stream, fill_normal, stream};
+use crate::report::adversarial::AdversarialMetrics;
 use crate::report::metrics::{COLUMNS, EpochMetrics};
 use crate::report::sheet::Picture;
-use crate::storage::atomic::{create_folder, remove_stale, write_atomically};
+use crate::storage::atomic::{create_folder, remove_stale};
 use crate::storage::filesystem::FileSystem;
 use crate::storage::journal::Journal;
 use crate::storage::lock::RunLock;
 use crate::storage::system::system;
+
+mod adversarial;
+mod settings;
+
+pub use settings::read_config;
+pub(crate) use settings::resumed_config;
+use settings::save_config;
 
 /// Where no images are held out, this many training images are looked at for sheets and active units.
 const WATCHED: usize = 1000;
@@ -91,6 +101,10 @@ pub trait Observer {
     fn step(&mut self, _trainer: &Trainer, _report: &StepReport) {}
     /// After each epoch.
     fn epoch(&mut self, _trainer: &Trainer, _report: &EpochReport) {}
+    /// After each step of the adversarial stage.
+    fn adversarial_step(&mut self, _trainer: &Trainer, _stage: &Adversarial, _step: &AdversarialStep) {}
+    /// After each epoch of the adversarial stage; the first row is of the VAE.
+    fn adversarial_epoch(&mut self, _trainer: &Trainer, _row: &AdversarialMetrics) {}
 }
 
 impl Observer for () {}
@@ -103,6 +117,8 @@ pub struct Run {
     fingerprint: u64,
     journal: Journal,
     evaluator: Evaluator,
+    /// The adversarial stage, once it has begun.
+    adversarial: Option<Adversarial>,
     // Last, so that it is given back when all else is closed.
     _lock: RunLock,
 }
@@ -148,7 +164,7 @@ impl Run {
         Ok(run)
     }
 
-    /// Takes up a run where its checkpoint stands. Of `options` only epochs, steps, threads and the time between checkpoints count;
+    /// Takes up a run where its checkpoint stands. Of `options` only epochs, those of the adversarial stage, steps, threads and the time between checkpoints count;
     /// everything else is the run's own. `load` reads the images that the configuration names.
     ///
     /// # Errors
@@ -182,9 +198,11 @@ impl Run {
         let data = load(&config)?;
         let mut trainer = Trainer::new(config, data)?;
         let fingerprint = trainer.data.fingerprint();
-        checkpoint::restore(&mut trainer, fingerprint, &folder.join("checkpoint.safetensors"))?;
+        let adversarial =
+            checkpoint::restore(&mut trainer, fingerprint, &folder.join("checkpoint.safetensors"))?;
         // An end that was reached is over, and the run goes on to its last epoch; one that is still ahead is the run's own.
-        let is_over = |end: u64| end <= trainer.progress.step;
+        let steps = trainer.progress.step + adversarial.as_ref().map_or(0, |stage| stage.progress.step);
+        let is_over = |end: u64| end <= steps;
         if !end_is_given && trainer.config.max_steps.is_some_and(is_over) {
             trainer.config.max_steps = None;
         }
@@ -192,7 +210,7 @@ impl Run {
         let epoch_start = trainer.progress.step - trainer.progress.step_in_epoch;
         let (journal, _) = Journal::resume(fs, &folder.join("metrics.csv"), &COLUMNS, epoch_start)?;
         save_config(fs, folder, &trainer.config)?;
-        Ok(Self { fingerprint, ..Self::new(folder, fs, trainer, journal, lock) })
+        Ok(Self { fingerprint, adversarial, ..Self::new(folder, fs, trainer, journal, lock) })
     }
 
     fn new(
@@ -204,7 +222,13 @@ impl Run {
     ) -> Self {
         let fingerprint = trainer.data.fingerprint();
         let evaluator = Evaluator::new(&trainer.model, BATCH.min(trainer.batch_size()));
-        Self { folder: folder.into(), fs, trainer, fingerprint, journal, evaluator, _lock: lock }
+        let folder = folder.into();
+        Self { folder, fs, trainer, fingerprint, journal, evaluator, adversarial: None, _lock: lock }
+    }
+
+    /// The adversarial stage, once it has begun.
+    pub fn adversarial(&self) -> Option<&Adversarial> {
+        self.adversarial.as_ref()
     }
 
     /// The training inside.
@@ -219,7 +243,7 @@ impl Run {
 
     /// The run's configuration as config.toml has it.
     pub(super) fn config_text(&self) -> String {
-        config_text(&self.trainer.config)
+        settings::config_text(&self.trainer.config)
     }
 
     /// Trains until everything that was asked for is done, or `stop` becomes true; then the step is finished and a checkpoint written.
@@ -257,6 +281,9 @@ impl Run {
         } else if self.trainer.progress.step == begin {
             let judgement = self.with_saved_weights(Self::judge_model);
             super::report::save(&self.trainer, &judgement, self.fs, &self.folder)?;
+        }
+        if self.is_adversarial() {
+            return self.sharpen(stop, observer);
         }
         Ok(if self.trainer.progress.ended_early { Outcome::EndedEarly } else { Outcome::Finished })
     }
@@ -333,7 +360,11 @@ impl Run {
     }
 
     /// The loss of the model that the run began with and that of the trained one, and on how many images: some that are watched.
+    /// `None` after an adversarial stage, which raises the loss for sharper pictures.
     pub fn untrained_and_trained(&mut self) -> Option<(f64, f64, usize)> {
+        if self.adversarial.is_some() {
+            return None;
+        }
         self.with_saved_weights(Self::losses_before_and_after)
     }
 
@@ -428,6 +459,7 @@ impl Run {
     fn save_checkpoint(&self) -> Result<()> {
         checkpoint::save(
             &self.trainer,
+            self.adversarial.as_ref(),
             self.fingerprint,
             self.fs,
             &self.folder.join("checkpoint.safetensors"),
@@ -476,37 +508,4 @@ impl EpochTimer {
         self.time += time;
         self.images += images;
     }
-}
-
-fn save_config(fs: &dyn FileSystem, folder: &Path, config: &Config) -> Result<()> {
-    let text = config_text(config);
-    write_atomically(fs, &folder.join("config.toml"), |out| out.write_all(text.as_bytes()))
-}
-
-fn config_text(config: &Config) -> String {
-    let mut config = config.clone();
-    // The run may be repeated or resumed from another folder.
-    config.data = std::path::absolute(&config.data).unwrap_or(config.data);
-    config.labels = config.labels.map(|path| std::path::absolute(&path).unwrap_or(path));
-    config.to_options().to_toml()
-}
-
-/// The configuration of a run.
-///
-/// # Errors
-/// Where config.toml is missing or cannot be understood.
-pub fn read_config(folder: &Path) -> Result<Config> {
-    resumed_config(folder, TrainOptions::default())
-}
-
-pub(crate) fn resumed_config(folder: &Path, options: TrainOptions) -> Result<Config> {
-    let path = folder.join("config.toml");
-    let own = TrainOptions::read(&path)?;
-    let mut merged = own;
-    let (m, o) = (&mut merged.model, options.model);
-    m.epochs = o.epochs.or(m.epochs);
-    m.max_steps = o.max_steps.or(m.max_steps);
-    m.threads = o.threads.or(m.threads);
-    m.checkpoint_every = o.checkpoint_every.or(m.checkpoint_every.take());
-    Config::new(&merged)
 }

@@ -99,7 +99,7 @@ pub struct Trainer {
     pub progress: Progress,
     /// The last gradient norms.
     pub spikes: SpikeDetector,
-    workspace: Workspace<f32>,
+    pub(super) workspace: Workspace<f32>,
     order: Vec<usize>,
     order_epoch: Option<u64>,
     batch: Vec<f32>,

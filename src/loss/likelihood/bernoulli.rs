@@ -57,6 +57,16 @@ impl Family for Bernoulli {
         vectorized!(means.iter_mut().zip(output).for_each(|(mean, &logit)| *mean = logit.sigmoid()));
     }
 
+    /// sigmoid′ = p·(1 − p).
+    fn means_backward<T: Element>(&self, output: &[T], _: ImageShape, d_means: &[T], d_output: &mut [T]) {
+        vectorized!({
+            for ((d, &logit), &d_mean) in d_output.iter_mut().zip(output).zip(d_means) {
+                let p = logit.sigmoid();
+                *d = d_mean * p * (T::ONE - p);
+            }
+        });
+    }
+
     fn output_meaning(&self) -> String {
         "the logit".into()
     }

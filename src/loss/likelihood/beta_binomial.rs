@@ -60,6 +60,17 @@ impl ByteFamily for BetaBinomial {
         })
     }
 
+    /// m = sigmoid(ln α − ln β) has ∂m/∂ln α = m·(1 − m) = −∂m/∂ln β.
+    fn mean_slopes<T: Element>(&self, rows: &mut Rows<T>) {
+        let bounds = (T::from_f64(BOUNDS.0), T::from_f64(BOUNDS.1));
+        let means = self.means(rows);
+        for (lane, mean) in means.into_iter().enumerate() {
+            let slope = mean * (T::ONE - mean);
+            rows[0][lane] = clamped_slope(rows[0][lane], bounds, slope);
+            rows[1][lane] = clamped_slope(rows[1][lane], bounds, -slope);
+        }
+    }
+
     fn output_meaning(&self) -> String {
         "ln(alpha) and ln(beta)".into()
     }

@@ -52,6 +52,9 @@ pub(super) trait ByteFamily: Copy + Sync {
     /// The means, in [0, 1].
     fn means<T: Element>(&self, rows: &Rows<T>) -> [T; LANES];
 
+    /// The derivatives of the [`means`](Self::means) by each number, written over the numbers.
+    fn mean_slopes<T: Element>(&self, rows: &mut Rows<T>);
+
     /// See [`Family::output_meaning`].
     fn output_meaning(&self) -> String;
 
@@ -157,6 +160,29 @@ impl<F: ByteFamily> Family for Bytes<F> {
                     let places = places(group * LANES, means.len(), image.channels, self.numbers());
                     gather(output, &places, image.channels, rows);
                     means.copy_from_slice(&self.0.means(rows)[..means.len()]);
+                }
+            });
+    }
+
+    fn means_backward<T: Element>(&self, output: &[T], image: ImageShape, d_means: &[T], d_output: &mut [T]) {
+        let (inputs, channels) = (image.len() * self.numbers(), image.channels);
+        output
+            .par_chunks_exact(inputs)
+            .zip(d_means.par_chunks_exact(image.len()))
+            .zip(d_output.par_chunks_exact_mut(inputs))
+            .with_min_len(VALUES_PER_TASK.div_ceil(image.len()))
+            .for_each(|((output, d_means), d_output)| {
+                let mut rows = [[T::ZERO; LANES]; MAX_NUMBERS];
+                let rows = &mut rows[..self.numbers()];
+                for (group, d_means) in d_means.chunks(LANES).enumerate() {
+                    let places = places(group * LANES, d_means.len(), channels, self.numbers());
+                    gather(output, &places, channels, rows);
+                    self.0.mean_slopes(rows);
+                    for (k, row) in rows.iter().enumerate() {
+                        for ((&place, &slope), &d_mean) in places.iter().zip(row).zip(d_means) {
+                            d_output[place + k * channels] = slope * d_mean;
+                        }
+                    }
                 }
             });
     }

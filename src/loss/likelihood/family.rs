@@ -68,6 +68,17 @@ pub(super) trait Family: Copy {
         means.copy_from_slice(output);
     }
 
+    /// The gradient by the output of what depends on it through the [`means`](Self::means), from its gradient by these.
+    fn means_backward<T: Element>(
+        &self,
+        _output: &[T],
+        _image: ImageShape,
+        d_means: &[T],
+        d_output: &mut [T],
+    ) {
+        d_output.copy_from_slice(d_means);
+    }
+
     /// ln p of the 256 bytes, given the m numbers of one pixel value. Only for likelihoods that are exact for bytes.
     fn log_probabilities<T: Element>(&self, _numbers: &[T], _ln_p: &mut [T; 256]) {}
 

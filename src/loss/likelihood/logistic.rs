@@ -70,6 +70,11 @@ impl ByteFamily for DiscretizedLogistic {
         rows[0].map(unit)
     }
 
+    fn mean_slopes<T: Element>(&self, rows: &mut Rows<T>) {
+        rows[0] = rows[0].map(unit_slope);
+        rows[1] = [T::ZERO; LANES];
+    }
+
     fn output_meaning(&self) -> String {
         "the mean in [-1, 1] and the log-scale".into()
     }
@@ -164,6 +169,24 @@ impl ByteFamily for LogisticMixture {
             }
         }
         mean
+    }
+
+    /// m = Σ πᵢuᵢ has ∂m/∂lᵢ = πᵢ·(uᵢ − m) and ∂m/∂μᵢ = πᵢ·u′ᵢ; the scales have no part in it.
+    fn mean_slopes<T: Element>(&self, rows: &mut Rows<T>) {
+        let k = self.components;
+        let mean = self.means(rows);
+        let (logits, rest) = rows.split_at_mut(k);
+        let (means, log_scales) = rest.split_at_mut(k);
+        subtract_largest(logits);
+        let sum = exp_and_sum(logits);
+        for (logits, means) in logits.iter_mut().zip(means) {
+            for lane in 0..LANES {
+                let weight = logits[lane] / sum[lane];
+                logits[lane] = weight * (unit(means[lane]) - mean[lane]);
+                means[lane] = weight * unit_slope(means[lane]);
+            }
+        }
+        log_scales.fill([T::ZERO; LANES]);
     }
 
     fn output_meaning(&self) -> String {
@@ -263,6 +286,12 @@ fn log_width<T: Element>(delta: T) -> (T, T) {
 #[inline(always)]
 fn unit<T: Element>(mean: T) -> T {
     (clamped(mean, (-T::ONE, T::ONE)) + T::ONE) * T::from_f64(0.5)
+}
+
+/// The derivative of [`unit`].
+#[inline(always)]
+fn unit_slope<T: Element>(mean: T) -> T {
+    clamped_slope(mean, (-T::ONE, T::ONE), T::from_f64(0.5))
 }
 
 /// Subtracts the largest of each column, which is returned. (A NaN may stay or be passed over; either way the column

@@ -292,6 +292,23 @@ impl Likelihood {
         with_family!(self, family => family.means(output, image, means));
     }
 
+    /// The gradient by the output of what depends on it through the [`means`](Self::means): `d_output` ← (∂means/∂output)ᵀ · `d_means`.
+    ///
+    /// # Panics
+    ///
+    /// If the lengths do not fit together.
+    pub fn means_backward<T: Element>(
+        &self,
+        output: &[T],
+        image: ImageShape,
+        d_means: &[T],
+        d_output: &mut [T],
+    ) {
+        self.assert_lengths(output, d_means, image, d_means.len() / image.len());
+        assert_eq!(output.len(), d_output.len(), "d_output has {} numbers", d_output.len());
+        with_family!(self, family => family.means_backward(output, image, d_means, d_output));
+    }
+
     /// ln p of each of the 256 bytes, given the m numbers of one pixel value: what a compressor needs. These are the same
     /// numbers, bit for bit, as the terms of [`forward`](Self::forward).
     ///

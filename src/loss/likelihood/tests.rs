@@ -122,6 +122,21 @@ pub(crate) fn gradients_are_those_of_finite_differences() {
 }
 
 #[test]
+pub(crate) fn gradients_through_the_means_are_those_of_finite_differences() {
+    for likelihood in all() {
+        for (images, image) in [(1, row(1)), (3, row(37)), (2, ImageShape::new(2, 3, 3))] {
+            let (mut output, upstream) = batch_for(&likelihood, 43, images * image.len());
+            let (mut d_output, mut means) = (vec![9.0; output.len()], vec![9.0; upstream.len()]);
+            likelihood.means_backward(&output, image, &upstream, &mut d_output);
+            check(&format!("{likelihood}: means"), &mut output, &d_output, |output| {
+                likelihood.means(output, image, &mut means);
+                means.iter().zip(&upstream).map(|(mean, upstream)| mean * upstream).sum()
+            });
+        }
+    }
+}
+
+#[test]
 fn training_and_evaluation_agree() {
     let image = ImageShape::new(5, 5, 2);
     for likelihood in all() {

@@ -75,6 +75,7 @@ fn hostile() -> RunReport {
         status: nasty("status"),
         warnings: vec![nasty("first"), nasty("second")],
         metrics: metrics(12),
+        adversarial: Vec::new(),
         steps_per_epoch: 430,
         epochs: 15,
         best_epoch: Some(11),

@@ -27,9 +27,10 @@ impl Config {
         if self.batch == Some(0) {
             return fail("a batch of 0 images; it must be at least 1");
         }
-        if self.epochs == Some(0) {
+        if self.epochs == Some(0) && (self.adversarial.is_none() || self.start_from.is_none()) {
             return fail("0 epochs; there must be at least 1");
         }
+        self.validate_adversarial()?;
         if self.patience == Some(0) {
             return fail("a patience of 0 epochs; it must be at least 1 (leave it out to train to the end)");
         }
@@ -82,5 +83,23 @@ impl Config {
             );
         }
         Ok(())
+    }
+
+    /// Whether the decoder can learn alone, from its pictures.
+    fn validate_adversarial(&self) -> Result<()> {
+        let fail = |message: &str| Err(Error::config(message));
+        match self.adversarial {
+            None => Ok(()),
+            Some(0) => {
+                fail("--adversarial 0 has no epochs; it must be at least 1 (leave it out to train without)")
+            }
+            Some(_) if self.tie_weights => fail(
+                "--adversarial trains the decoder and leaves the encoder, and --tie-weights makes them one: use either",
+            ),
+            Some(_) if self.context.is_some() => fail(
+                "--adversarial needs pictures that are a function of the code, and --context draws them pixel by pixel: use either",
+            ),
+            Some(_) => Ok(()),
+        }
     }
 }

@@ -1,0 +1,56 @@
+//! What `elbo train` prints about the adversarial stage.
+
+use crate::report::adversarial::AdversarialMetrics;
+use crate::train::Trainer;
+use crate::train::adversarial::{Adversarial, AdversarialValues};
+
+/// The steps of the VAE and of the stage.
+pub(super) fn all_steps(trainer: &Trainer) -> u64 {
+    let epochs = trainer.config.epochs().saturating_add(trainer.config.adversarial.unwrap_or(0));
+    epochs.saturating_mul(trainer.steps_per_epoch())
+}
+
+/// The losses of an epoch so far.
+pub(super) fn progress(mean: &AdversarialValues) -> String {
+    let [real, reconstructed, sampled] = mean.accuracy.map(|accuracy| 100.0 * accuracy);
+    format!(
+        "discriminator {:.3} (right on {real:.0}/{reconstructed:.0}/{sampled:.0} %), decoder {:.3}",
+        mean.discriminator, mean.adversarial
+    )
+}
+
+/// The lines about an epoch: the first row has the heading, later ones a warning if either side has won.
+pub(super) fn lines(row: &AdversarialMetrics) -> Vec<String> {
+    let distance = row.distance.map_or_else(|| "-".into(), |distance| format!("{distance:.4}"));
+    let valid = row.valid_negative_elbo;
+    let Some(l) = &row.losses else {
+        return vec![
+            "adversarial stage: the encoder stays, decoder and discriminator learn from each other".into(),
+            "epoch discriminator loss right on real  recon. samples  decoder loss  weight valid −ELBO  sample distance images/s"
+                .into(),
+            format!("{:>5} {:>81} {distance:>16} {:>8}", row.epoch, format!("{valid:.2}"), "VAE"),
+        ];
+    };
+    let [real, reconstructed, sampled] = l.accuracy.map(|accuracy| format!("{:.1} %", 100.0 * accuracy));
+    let best = if row.is_best { " best" } else { "" };
+    let line = format!(
+        "{:>5} {:>18.3} {real:>13} {reconstructed:>7} {sampled:>7} {:>13.3} {:>7.2} {valid:>11.2} {distance:>16} {:>8.0}{best}",
+        row.epoch, l.discriminator, l.adversarial, l.weight, row.images_per_second
+    );
+    std::iter::once(line).chain(row.warning().map(|warning| format!("warning: {warning}"))).collect()
+}
+
+/// What the stage came to.
+pub(super) fn conclusion(trainer: &Trainer, stage: &Adversarial) -> String {
+    let p = &stage.progress;
+    match (p.first_distance, p.best) {
+        (Some(_), Some((0, _))) => "warning: no epoch of the adversarial stage had better samples than the VAE, so the model is the VAE; a \
+                                    smaller --lr or more epochs often help"
+            .into(),
+        (Some(first), Some((epoch, best))) => format!(
+            "sharpest: epoch {}, sample distance {best:.4}; the VAE's is {first:.4}, and it is kept as vae.safetensors",
+            trainer.progress.epoch + epoch
+        ),
+        _ => "the model is that of the last epoch; the VAE is kept as vae.safetensors".into(),
+    }
+}
