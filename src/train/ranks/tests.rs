@@ -308,7 +308,7 @@ fn who_cannot_begin_ends_all() {
         let wanted = [
             ["another process of this run failed; its message says why", "", "unreadable"],
             [
-                "pictures: the images or labels that rank 2 reads there are not those of rank 0; all need the same",
+                "memory: the images or labels that rank 2 reads there are not those of rank 0; all need the same",
                 "",
                 "",
             ],
