@@ -41,6 +41,7 @@ use super::family::MeanRule;
 use super::single::LANES;
 use crate::error::{Error, Result};
 use crate::tensor::Element;
+use std::ops::Range;
 
 /// The bounds of ln s.
 const LOG_SCALE: (f64, f64) = (-7.0, 7.0);
@@ -68,6 +69,10 @@ impl ByteFamily for DiscretizedLogistic {
 
     fn means<T: Element>(&self, rows: &Rows<T>) -> [T; LANES] {
         rows[0].map(unit)
+    }
+
+    fn means_and_log_scales(&self) -> Option<[Range<usize>; 2]> {
+        Some([0..1, 1..2])
     }
 
     fn output_meaning(&self) -> String {
@@ -164,6 +169,11 @@ impl ByteFamily for LogisticMixture {
             }
         }
         mean
+    }
+
+    fn means_and_log_scales(&self) -> Option<[Range<usize>; 2]> {
+        let k = self.components;
+        Some([k..2 * k, 2 * k..3 * k])
     }
 
     fn output_meaning(&self) -> String {
