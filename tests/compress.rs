@@ -7,7 +7,7 @@ use elbo::Vae;
 use elbo::compress::{CompressOptions, Compressed, Contents, DecompressOptions, compress};
 use elbo::data::{Images, Labels};
 use elbo::loss::Likelihood;
-use elbo::model::{ModelConfig, Preset};
+use elbo::model::{ContextInputs, ModelConfig, Preset};
 use elbo::tensor::ImageShape;
 use support::Numbers;
 
@@ -76,10 +76,13 @@ fn every_image_comes_back_from_every_model() {
     }
 }
 
-/// A small untrained model with a context network.
+/// A small untrained model with a context network; in colour and with the preset mlp it sees differences, if the likelihood has means.
 fn with_context(preset: Preset, image: ImageShape, likelihood: Likelihood) -> Vae<f32> {
-    let config = ModelConfig { context: Some(8), ..model(preset, image, likelihood, &[]).config().clone() };
-    Vae::new(config, 2).unwrap()
+    let has_means = likelihood.means_and_log_scales().is_some();
+    let sees_differences = has_means && (image.channels > 1 || preset == Preset::Mlp);
+    let context_inputs = if sees_differences { ContextInputs::Differences } else { ContextInputs::Values };
+    let base = model(preset, image, likelihood, &[]);
+    Vae::new(ModelConfig { context: Some(8), context_inputs, ..base.config().clone() }, 2).unwrap()
 }
 
 #[test]

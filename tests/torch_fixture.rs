@@ -65,6 +65,10 @@ impl Fixture {
         if self.values["widths"].is_array() {
             config.widths = Self::numbers(&self.values["widths"]).iter().map(|&n| n as usize).collect();
         }
+        config.context = self.values["context"].as_u64().map(|hidden| hidden as usize);
+        if let Some(inputs) = self.values["context_inputs"].as_str() {
+            config.context_inputs = inputs.parse().unwrap();
+        }
         let mut model = Vae::new(config, 0).unwrap();
         let table = model.architecture().table.clone();
         let listed = self.values["tensors"].as_array().unwrap();
@@ -189,7 +193,7 @@ fn naive_adam() -> impl FnMut(&mut [f64], &[f64]) {
     }
 }
 
-const CASES: [&str; 12] = [
+const CASES: [&str; 14] = [
     "conv",
     "conv_odd_rgb",
     "conv_gaussian",
@@ -198,6 +202,8 @@ const CASES: [&str; 12] = [
     "conv_mixture",
     "mlp",
     "mlp_beta",
+    "mlp_context",
+    "mlp_context_rgb",
     "article",
     "article_odd",
     "residual",

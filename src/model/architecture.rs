@@ -55,9 +55,7 @@ impl<T: Element> Architecture<T> {
             ["shared.mu", "shared.log_variance"].map(|name| table.add(named(name, head.parameters()), &ties));
         let decoder_slots = table.add(biases_of_tied_from_zero(decoder.parameters(), &ties), &ties);
         let context = match config.context {
-            Some(hidden) => {
-                Some(Context::new(config.image(), hidden, config.likelihood.numbers(), &mut table)?)
-            }
+            Some(hidden) => Some(Context::new(config, hidden, &mut table)?),
             None => None,
         };
         let mut m2 = config.m2.as_ref().map(|sizes| M2::new(sizes, config.latent));
@@ -83,7 +81,7 @@ impl<T: Element> Architecture<T> {
 
     /// Encoder, heads and decoder: the operations of one forward pass on one image (see [`Describe::flops`]).
     pub fn forward_flops(&self) -> usize {
-        let context = self.context.as_ref().map_or(0, |context| context.network.flops());
+        let context = self.context.as_ref().map_or(0, Context::flops);
         self.encoder.flops() + 2 * self.shared.head.flops() + self.decoder.flops() + context
     }
 
@@ -100,13 +98,13 @@ impl<T: Element> Architecture<T> {
 
     /// The numbers that the backward passes need between layers, for `batch` images: they run one after the other.
     pub fn spare_len(&self, batch: usize) -> usize {
-        let context = self.context.as_ref().map_or(0, |context| context.network.spare_len(batch));
+        let context = self.context.as_ref().map_or(0, |context| context.spare_len(batch));
         self.encoder.spare_len(batch).max(self.decoder.spare_len(batch)).max(context)
     }
 
     /// The working memory that the largest layer needs.
     pub fn work_len(&self) -> WorkLen {
-        let context = self.context.as_ref().map_or(WorkLen::default(), |context| context.network.work_len());
+        let context = self.context.as_ref().map_or(WorkLen::default(), Context::work_len);
         self.encoder.work_len().max(self.decoder.work_len()).max(context)
     }
 
@@ -117,8 +115,8 @@ impl<T: Element> Architecture<T> {
         visit("shared.mu", &self.shared.head, &self.mu);
         visit("shared.log_variance", &self.shared.head, &self.log_variance);
         leaves("", self.decoder.children(), &self.decoder_slots, &mut visit);
-        if let Some(context) = &self.context {
-            leaves("", context.network.children(), &context.slots, &mut visit);
+        for (network, slots) in self.context.iter().flat_map(Context::parts) {
+            leaves("", network.children(), slots, &mut visit);
         }
         self.m2.iter().for_each(|m2| m2.for_each_layer(&mut visit));
     }

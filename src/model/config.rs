@@ -51,6 +51,19 @@ impl Preset {
     }
 }
 
+/// What the context network sees of the pixels before a value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ContextInputs {
+    /// The pixels as they are.
+    #[default]
+    Values,
+    /// Their differences to a prediction, to which the network's output is added.
+    Differences,
+}
+
+named!(ContextInputs, "context inputs", Values => "values", Differences => "differences");
+
 /// All that a network is made of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -83,9 +96,17 @@ pub struct ModelConfig {
     /// pixels are independent given the code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context: Option<usize>,
+    /// What the context network sees of the pixels before a value.
+    #[serde(default, skip_serializing_if = "is_values")]
+    pub context_inputs: ContextInputs,
     /// The classifier that learns from few labels beside the model, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub m2: Option<M2Config>,
+}
+
+/// Whether the configuration of a model leaves the context's inputs out.
+fn is_values(inputs: &ContextInputs) -> bool {
+    *inputs == ContextInputs::Values
 }
 
 /// The smallest side of an image.
@@ -111,6 +132,7 @@ impl ModelConfig {
             blocks: None,
             labels: Vec::new(),
             context: None,
+            context_inputs: ContextInputs::Values,
             m2: None,
         }
     }
@@ -228,6 +250,17 @@ impl ModelConfig {
             return fail(format!(
                 "--context {hidden}; the context network may have 1 to 1024 hidden numbers"
             ));
+        }
+        if self.context_inputs == ContextInputs::Differences {
+            if self.context.is_none() {
+                return fail("--context-inputs is for a model with --context".into());
+            }
+            if self.likelihood.means_and_log_scales().is_none() {
+                return fail(format!(
+                    "--context-inputs differences needs a likelihood with means (logistic-mixture or discretized-logistic), and this is {}",
+                    self.likelihood.name()
+                ));
+            }
         }
         (self.preset.rules().check)(self)?;
         self.likelihood.validate()

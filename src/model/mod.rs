@@ -23,7 +23,7 @@ pub mod workspace;
 
 pub use architecture::Architecture;
 pub use codec::{Codec, Codes};
-pub use config::{ModelConfig, Preset};
+pub use config::{ContextInputs, ModelConfig, Preset};
 pub use labels::Labelled;
 pub use vae::{Batch, Vae};
 pub use workspace::Workspace;

@@ -15,7 +15,7 @@ use super::options::{DataOptions, ModelOptions, TrainOptions};
 use crate::data::{Augment, Binarize, Color, Fit, LoadOptions, Part};
 use crate::error::{Error, Result};
 use crate::loss::{Divergence, Likelihood, Objective, ObjectiveTerms};
-use crate::model::{ModelConfig, Preset};
+use crate::model::{ContextInputs, ModelConfig, Preset};
 use crate::optim::{Adam, LearningRate, LearningRateSchedule, OnSpike, Ramp};
 use crate::tensor::ImageShape;
 use crate::text::names::named;
@@ -57,6 +57,8 @@ pub struct Config {
     pub blocks: Option<usize>,
     /// The hidden numbers of the context network; `None` for pixels that are independent given the code.
     pub context: Option<usize>,
+    /// What that network sees; `None` until the images are known, if nothing was asked for.
+    pub context_inputs: Option<ContextInputs>,
     /// The model whose weights the run begins with, as an absolute path: a run folder or a model file.
     pub start_from: Option<PathBuf>,
     /// Whether the decoder uses the encoder's weights.
@@ -128,6 +130,7 @@ impl Default for Config {
             hidden: None,
             blocks: None,
             context: None,
+            context_inputs: None,
             start_from: None,
             tie_weights: false,
             conditional: false,
@@ -180,6 +183,7 @@ impl Config {
             hidden: o.hidden.clone(),
             blocks: o.blocks,
             context: o.context,
+            context_inputs: read(&o.context_inputs, str::parse)?,
             // The run may be repeated or resumed from another folder.
             start_from: o.start_from.clone().map(|path| std::path::absolute(&path).unwrap_or(path)),
             tie_weights: o.tie_weights.unwrap_or(defaults.tie_weights),
@@ -232,10 +236,17 @@ impl Config {
             hidden: self.hidden.clone().unwrap_or(preset.hidden),
             blocks: self.blocks,
             context: self.context,
+            context_inputs: self.context_inputs.unwrap_or_else(|| self.default_context_inputs(image)),
             tie_weights: self.tie_weights,
             likelihood: self.likelihood,
             ..preset
         }
+    }
+
+    /// Colour pictures are mostly photographs, grey ones digits and drawings.
+    fn default_context_inputs(&self, image: ImageShape) -> ContextInputs {
+        let suits = image.channels > 1 && self.likelihood.means_and_log_scales().is_some();
+        if self.context.is_some() && suits { ContextInputs::Differences } else { ContextInputs::Values }
     }
 
     /// The objective after so many epochs, fractions included.
@@ -300,6 +311,7 @@ impl Config {
                 components: likelihood.setting("components").map(|components| components as usize),
                 blocks: self.blocks,
                 context: self.context,
+                context_inputs: self.context_inputs.map(|inputs| inputs.name().into()),
                 divergence: Some(self.divergence.name().into()),
                 beta: Some(self.beta.to),
                 beta_warmup: Some(self.beta.epochs),

@@ -110,6 +110,9 @@ options! {
         /// Pixels are given the pixels before them, by a network with N hidden numbers; only for likelihoods of bytes [default: none; N: 64]
         #[cfg_attr(feature = "cli", arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "64", help_heading = "Network"))]
         context: usize,
+        /// What that network sees: values, or differences to a prediction from the neighbours, for photographs [default: differences in colour]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "NAME", help_heading = "Network"))]
+        context_inputs: String,
         /// Widths of the hidden linear layers of conv and mlp [default: 256; mlp: 400]
         #[cfg_attr(feature = "cli", arg(long, value_name = "N,N", value_delimiter = ',', help_heading = "Network"))]
         hidden: Vec<usize>,

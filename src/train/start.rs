@@ -64,6 +64,7 @@ fn differences(found: &ModelConfig, wanted: &ModelConfig) -> Vec<String> {
     let context =
         |config: &ModelConfig| config.context.map_or("none".to_owned(), |hidden| hidden.to_string());
     compare("--context", context(found), context(wanted));
+    compare("--context-inputs", found.context_inputs.to_string(), wanted.context_inputs.to_string());
     let classes = |config: &ModelConfig| {
         let m2 = config.m2.as_ref();
         m2.map_or("none".to_owned(), |m2| format!("{:?} of {} and {}", m2.labels, m2.hidden, m2.style))

@@ -16,6 +16,7 @@ use super::single::{BLOCK, LANES};
 use crate::kernels::simd::vectorized;
 use crate::tensor::{Element, ImageShape};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// The most numbers for a pixel value: 32 components of 3.
 pub(super) const MAX_NUMBERS: usize = 96;
@@ -54,6 +55,11 @@ pub(super) trait ByteFamily: Copy + Sync {
 
     /// The derivatives of the [`means`](Self::means) by each number, written over the numbers.
     fn mean_slopes<T: Element>(&self, rows: &mut Rows<T>);
+
+    /// See [`Family::means_and_log_scales`].
+    fn means_and_log_scales(&self) -> Option<[Range<usize>; 2]> {
+        None
+    }
 
     /// See [`Family::output_meaning`].
     fn output_meaning(&self) -> String;
@@ -197,6 +203,10 @@ impl<F: ByteFamily> Family for Bytes<F> {
             let bytes = std::array::from_fn(|lane| T::from_f64((group * LANES + lane) as f64));
             *ln_p = vectorized!(self.0.nats(rows, &bytes)).map(|nats| -nats);
         }
+    }
+
+    fn means_and_log_scales(&self) -> Option<[Range<usize>; 2]> {
+        self.0.means_and_log_scales()
     }
 
     fn output_meaning(&self) -> String {

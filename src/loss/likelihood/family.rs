@@ -3,6 +3,7 @@
 
 use crate::error::Result;
 use crate::tensor::{Element, ImageShape};
+use std::ops::Range;
 
 /// A likelihood with its settings.
 ///
@@ -81,6 +82,11 @@ pub(super) trait Family: Copy {
 
     /// ln p of the 256 bytes, given the m numbers of one pixel value. Only for likelihoods that are exact for bytes.
     fn log_probabilities<T: Element>(&self, _numbers: &[T], _ln_p: &mut [T; 256]) {}
+
+    /// Which of the m numbers are means in [−1, 1], and which are the log-scales on that axis; `None` if it has other numbers.
+    fn means_and_log_scales(&self) -> Option<[Range<usize>; 2]> {
+        None
+    }
 
     /// What the numbers are, in words: "the logit", "the mean and the log-scale".
     fn output_meaning(&self) -> String;

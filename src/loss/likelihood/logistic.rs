@@ -41,6 +41,7 @@ use super::family::MeanRule;
 use super::single::LANES;
 use crate::error::{Error, Result};
 use crate::tensor::Element;
+use std::ops::Range;
 
 /// The bounds of ln s.
 const LOG_SCALE: (f64, f64) = (-7.0, 7.0);
@@ -73,6 +74,10 @@ impl ByteFamily for DiscretizedLogistic {
     fn mean_slopes<T: Element>(&self, rows: &mut Rows<T>) {
         rows[0] = rows[0].map(unit_slope);
         rows[1] = [T::ZERO; LANES];
+    }
+
+    fn means_and_log_scales(&self) -> Option<[Range<usize>; 2]> {
+        Some([0..1, 1..2])
     }
 
     fn output_meaning(&self) -> String {
@@ -187,6 +192,11 @@ impl ByteFamily for LogisticMixture {
             }
         }
         log_scales.fill([T::ZERO; LANES]);
+    }
+
+    fn means_and_log_scales(&self) -> Option<[Range<usize>; 2]> {
+        let k = self.components;
+        Some([k..2 * k, 2 * k..3 * k])
     }
 
     fn output_meaning(&self) -> String {

@@ -45,6 +45,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::LN_2;
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 pub use family::MeanRule;
@@ -319,6 +320,11 @@ impl Likelihood {
         assert!(self.is_exact_for_bytes(), "{self} has no probabilities of bytes");
         assert_eq!(numbers.len(), self.numbers(), "{self} has {} numbers", self.numbers());
         with_family!(self, family => family.log_probabilities(numbers, ln_p));
+    }
+
+    /// Which of the m numbers are means in [−1, 1] and which log-scales on that axis, if the likelihood is of logistic distributions.
+    pub fn means_and_log_scales(&self) -> Option<[Range<usize>; 2]> {
+        with_family!(self, family => family.means_and_log_scales())
     }
 
     /// What the m numbers are, in words: "the logit", "the mean in [-1, 1] and the log-scale".

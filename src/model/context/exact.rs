@@ -1,8 +1,10 @@
 //! The context network value by value, with the same bits for whoever writes a file and whoever reads it: each sum starts with the bias and
 //! takes the inputs in order, a product and a sum are rounded one by one (no fused multiply-add), and the only other function is max(0, x).
+//! (Predictions and scales of differences are rounded operations too, but for one logarithm of our own.)
 //! IEEE 754 then leaves no choice to the processor, and neither batch nor threads enter.
 
-use super::{Context, row_len};
+use super::{Context, Part};
+use crate::kernels::simd::vectorized;
 use crate::loss::Likelihood;
 use crate::tensor::{Element, ImageShape};
 use rayon::prelude::*;
@@ -10,27 +12,46 @@ use rayon::prelude::*;
 impl<T: Element> Context<T> {
     /// The network for one value after the other. `parameters` are the model's.
     pub fn exact(&self, parameters: &[T]) -> Exact<'_, T> {
-        let sizes = [
-            (row_len(self.image.channels), self.hidden),
-            (self.hidden, self.hidden),
-            (self.hidden, self.numbers),
-        ];
-        let layers = std::array::from_fn(|k| {
-            let (inputs, outputs) = sizes[k];
-            let weight = &parameters[self.slots[2 * k].range.clone()];
-            let transposed = (0..inputs * outputs).map(|i| weight[i % outputs * inputs + i / outputs]);
-            (transposed.collect(), parameters[self.slots[2 * k + 1].range.clone()].to_vec())
-        });
-        Exact { context: self, layers }
+        let layer = |part: &Part<T>, index: usize| {
+            let weight = &parameters[part.slots[2 * index].range.clone()];
+            let bias = &parameters[part.slots[2 * index + 1].range.clone()];
+            let (outputs, inputs) = (bias.len(), weight.len() / bias.len());
+            let (columns, mut all) = (padded(outputs), bias.to_vec());
+            all.resize(columns, T::ZERO);
+            let mut transposed = vec![T::ZERO; inputs * columns];
+            for (output, row) in weight.chunks_exact(inputs).enumerate() {
+                for (input, &w) in row.iter().enumerate() {
+                    transposed[input * columns + output] = w;
+                }
+            }
+            (transposed, all)
+        };
+        Exact {
+            context: self,
+            pixel: [layer(&self.pixel, 0), layer(&self.pixel, 1)],
+            here: self.here.as_ref().map(|here| layer(here, 0)),
+            value: layer(&self.value, 0),
+        }
     }
 }
+
+/// The outputs of a layer are filled up to a multiple of this with zeros, for vectors.
+const LANES: usize = 16;
+
+fn padded(outputs: usize) -> usize {
+    outputs.next_multiple_of(LANES)
+}
+
+/// Weight `[inputs][outputs]` and bias of a layer.
+type Weights<T> = (Vec<T>, Vec<T>);
 
 /// The context network with its weights as [`visit`](Self::visit) reads them.
 #[derive(Debug)]
 pub struct Exact<'a, T> {
     context: &'a Context<T>,
-    /// Weight `[inputs][outputs]` and bias of each layer.
-    layers: [(Vec<T>, Vec<T>); 3],
+    pixel: [Weights<T>; 2],
+    here: Option<Weights<T>>,
+    value: Weights<T>,
 }
 
 impl<T: Element> Exact<'_, T> {
@@ -38,17 +59,33 @@ impl<T: Element> Exact<'_, T> {
     /// What lies in `image` before does not matter.
     pub fn visit(&self, features: &[T], image: &mut [T], mut value: impl FnMut(usize, &[T]) -> T) {
         let c = self.context;
-        let mut row = vec![T::ZERO; row_len(c.image.channels)];
-        let (mut h1, mut h2) = (vec![T::ZERO; c.hidden], vec![T::ZERO; c.hidden]);
-        let mut numbers = vec![T::ZERO; c.numbers];
+        let zeros = |len: usize| vec![T::ZERO; len];
+        let (mut row, mut reference) = (zeros(c.inputs.row_len()), zeros(c.inputs.reference_len()));
+        let mut here = zeros(c.inputs.here_len());
+        let hidden = padded(c.hidden);
+        let (mut h1, mut v, mut h2) = (zeros(hidden), zeros(hidden), zeros(hidden));
+        let (mut numbers, mut seen) = (zeros(padded(c.numbers)), zeros(image.len()));
         for at in 0..c.image.len() {
-            c.fill_row(image, features, at, &mut row);
-            apply(&self.layers[0], &row, &mut h1);
-            rectify(&mut h1);
-            apply(&self.layers[1], &h1, &mut h2);
+            if at % c.image.channels == 0 {
+                c.inputs.fill_row(&seen, features, at / c.image.channels, &mut row, &mut reference);
+                apply(&self.pixel[0], &row, &mut h1);
+                rectify(&mut h1);
+                apply(&self.pixel[1], &h1, &mut v);
+            }
+            match &self.here {
+                None => h2.copy_from_slice(&v),
+                Some(weights) => {
+                    c.inputs.fill_here(&seen, at, &reference, &mut here);
+                    apply(weights, &here, &mut h2);
+                    h2.iter_mut().zip(&v).for_each(|(h2, &v)| *h2 += v);
+                }
+            }
             rectify(&mut h2);
-            apply(&self.layers[2], &h2, &mut numbers);
-            image[at] = value(at, &numbers);
+            apply(&self.value, &h2, &mut numbers);
+            let numbers = &mut numbers[..c.numbers];
+            c.place(&seen, at, &reference, numbers);
+            image[at] = value(at, numbers);
+            seen[at] = c.inputs.seen(image[at]);
         }
     }
 
@@ -67,12 +104,28 @@ impl<T: Element> Exact<'_, T> {
     }
 }
 
-/// y = W·x + b: each sum starts with the bias and takes the inputs in order.
-fn apply<T: Element>((weight, bias): &(Vec<T>, Vec<T>), x: &[T], y: &mut [T]) {
-    y.copy_from_slice(bias);
+/// y = W·x + b: each sum starts with the bias and takes the inputs in order. What `x` has beyond the inputs is not read.
+fn apply<T: Element>((weight, bias): &Weights<T>, x: &[T], y: &mut [T]) {
+    vectorized!({
+        let mut first = 0;
+        while first < bias.len() {
+            first += match bias.len() - first {
+                64.. => sums::<T, 64>(weight, bias, first, x, y),
+                _ => sums::<T, LANES>(weight, bias, first, x, y),
+            };
+        }
+    });
+}
+
+/// N sums from `first` on, side by side in registers: so much of the order is free.
+#[inline(always)]
+fn sums<T: Element, const N: usize>(weight: &[T], bias: &[T], first: usize, x: &[T], y: &mut [T]) -> usize {
+    let mut sums: [T; N] = std::array::from_fn(|i| bias[first + i]);
     for (&x, weights) in x.iter().zip(weight.chunks_exact(bias.len())) {
-        y.iter_mut().zip(weights).for_each(|(y, &w)| *y += w * x);
+        sums.iter_mut().zip(&weights[first..first + N]).for_each(|(sum, &w)| *sum += w * x);
     }
+    y[first..first + N].copy_from_slice(&sums);
+    N
 }
 
 fn rectify<T: Element>(numbers: &mut [T]) {

@@ -1,19 +1,15 @@
 //! Pixels that are coded given the pixels before them, as in PixelVAE (Gulrajani et al. 2017, "PixelVAE: a latent variable model for natural
 //! images"): p(x|z) = Π p(xᵢ | x₁ … xᵢ₋₁, z), rows from the top, pixels from the left, the channels of a pixel in order.
 //!
-//! The decoder gives F features for each pixel, and the context network the likelihood's m numbers for each value, from a row of inputs:
+//! The decoder gives F features for each pixel, and the context network the likelihood's m numbers for each value. It has a part that
+//! is computed once for each pixel and one for each of its values; [`inputs`] says what their inputs are, the row of a pixel and the `here` of a value:
 //!
 //! ```text
-//! above      the R rows above, from R columns to the left to R to the right, all channels      zeros beyond the image
-//! left       the R pixels to the left, all channels                                            zeros beyond the image
-//! here       this pixel's channels before this one, C − 1 numbers                              zeros from this one on
-//! which      1 for this channel and 0 for the others, C numbers                                only if C > 1
-//! features   the decoder's F numbers for this pixel
-//!
-//! h₁ = relu(A₁·row + b₁)      h₂ = relu(A₂·h₁ + b₂)      numbers = A₃·h₂ + b₃
+//! pixel    h₁ = relu(A₁·row + b₁)       v = A₂·h₁ + b₂
+//! value    h₂ = relu(v + B·here + b)    numbers = A₃·h₂ + b₃            in a grey image h₂ = relu(v)
 //! ```
 //!
-//! This is a convolution over the upper and left places of a window of (2R + 1)×(2R + 1), and two convolutions 1×1. Every value depends on a
+//! This is a convolution over the upper and left places of a window of (2R + 1)×(2R + 1), and convolutions 1×1. Every value depends on a
 //! window of finished values and on nothing else that would have to be kept, so a reader computes a value at a time for what the network costs
 //! at that value.
 //!
@@ -21,21 +17,22 @@
 //! A coder needs the same bits for sender and reader: both compute value by value, with [`exact`].
 
 pub mod exact;
+mod inputs;
 pub mod pass;
 
 pub use exact::Exact;
 pub use pass::ContextSpace;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use crate::error::Result;
 use crate::kernels::geometry::Geometry;
-use crate::layers::{Activation, Conv2d, Describe, Layer, Sequence, Slot};
+use crate::layers::{Activation, Conv2d, Describe, Layer, Sequence, Slot, WorkLen};
+use crate::model::config::{ContextInputs, ModelConfig};
 use crate::model::parameters::Table;
 use crate::tensor::{Element, ImageShape};
-
-/// R, the pixels that are seen above, to the left, and above to the right.
-pub const RADIUS: usize = 5;
+use inputs::Inputs;
 
 /// F, the numbers that the decoder gives for each pixel.
 pub const FEATURES: usize = 16;
@@ -43,44 +40,68 @@ pub const FEATURES: usize = 16;
 /// The network that gives the likelihood's numbers of each value from the values before it and the decoder's features.
 #[derive(Debug)]
 pub struct Context<T> {
-    /// Three convolutions 1×1 over the H×W·C rows of an image.
-    pub network: Sequence<T>,
-    /// Where their parameters lie.
-    pub slots: Vec<Slot>,
+    /// A₁ and A₂, over the rows of an image's pixels.
+    pixel: Part<T>,
+    /// B, over its values; none in a grey image.
+    here: Option<Part<T>>,
+    /// A₃.
+    value: Part<T>,
+    inputs: Inputs,
     image: ImageShape,
     numbers: usize,
     hidden: usize,
+    /// Which numbers are means and log-scales, if they are added to a prediction.
+    placed: Option<[Range<usize>; 2]>,
 }
 
-/// The numbers in one row of inputs, for an image of `channels`.
-fn row_len(channels: usize) -> usize {
-    let which = if channels > 1 { channels } else { 0 };
-    window_len(channels) + (channels - 1) + which + FEATURES
-}
-
-/// The numbers of the window: R rows of 2R + 1 pixels, and R pixels.
-fn window_len(channels: usize) -> usize {
-    (RADIUS * (2 * RADIUS + 1) + RADIUS) * channels
+/// Convolutions 1×1 and where their parameters lie.
+#[derive(Debug)]
+struct Part<T> {
+    network: Sequence<T>,
+    slots: Vec<Slot>,
 }
 
 impl<T: Element> Context<T> {
-    /// A network with `hidden` numbers in its two hidden layers and `numbers` in its output, whose parameters get places in `table`.
+    /// The network of a model with `hidden` numbers in its hidden layers, whose parameters get places in `table`.
     ///
     /// # Errors
     /// If the image is too large for a layer.
-    pub fn new(image: ImageShape, hidden: usize, numbers: usize, table: &mut Table) -> Result<Self> {
-        let layer = |channels, filters, activation| -> Result<Box<dyn Layer<T>>> {
-            let geometry =
-                Geometry::new((image.height, image.width * image.channels, channels), (1, 1), 1, 0)?;
-            Ok(Box::new(Conv2d { geometry, filters, activation }))
+    pub fn new(config: &ModelConfig, hidden: usize, table: &mut Table) -> Result<Self> {
+        let image = config.image();
+        let inputs = Inputs { kind: config.context_inputs, image };
+        let numbers = config.likelihood.numbers();
+        // A layer over pixels (1) or over values (C).
+        let layer =
+            |name: &str, values, channels, filters, activation| -> Result<(String, Box<dyn Layer<T>>)> {
+                let geometry = Geometry::new((image.height, image.width * values, channels), (1, 1), 1, 0)?;
+                Ok((format!("context.{name}"), Box::new(Conv2d { geometry, filters, activation })))
+            };
+        let mut part = |layers| {
+            let network = Sequence::new(layers);
+            let slots = table.add(network.parameters(), &BTreeMap::new());
+            Part { network, slots }
         };
-        let network = Sequence::new(vec![
-            ("context.conv1".into(), layer(row_len(image.channels), hidden, Activation::Relu)?),
-            ("context.conv2".into(), layer(hidden, hidden, Activation::Relu)?),
-            ("context.conv3".into(), layer(hidden, numbers, Activation::Identity)?),
+        let (each, plain) = (image.channels, Activation::Identity);
+        let pixel = part(vec![
+            layer("conv1", 1, inputs.row_len(), hidden, Activation::Relu)?,
+            layer("conv2", 1, hidden, hidden, plain)?,
         ]);
-        let slots = table.add(network.parameters(), &BTreeMap::new());
-        Ok(Self { network, slots, image, numbers, hidden })
+        let value = part(vec![layer("conv3", each, hidden, numbers, plain)?]);
+        let here = match inputs.here_len() {
+            0 => None,
+            len => Some(part(vec![layer("here", each, len, hidden, plain)?])),
+        };
+        let placed = match inputs.kind {
+            ContextInputs::Values => None,
+            ContextInputs::Differences => config.likelihood.means_and_log_scales(),
+        };
+        Ok(Self { pixel, here, value, inputs, image, numbers, hidden, placed })
+    }
+
+    /// Its layers and their slots.
+    pub fn parts(&self) -> impl Iterator<Item = (&Sequence<T>, &[Slot])> {
+        let parts = [Some(&self.pixel), self.here.as_ref(), Some(&self.value)];
+        parts.into_iter().flatten().map(|part| (&part.network, &part.slots[..]))
     }
 
     /// The decoder's numbers for an image.
@@ -88,35 +109,27 @@ impl<T: Element> Context<T> {
         self.image.height * self.image.width * FEATURES
     }
 
-    /// The inputs of value `at`, the position in the image's H·W·C numbers. `features` are the image's.
-    fn fill_row(&self, image: &[T], features: &[T], at: usize, row: &mut [T]) {
-        let ImageShape { width, channels, .. } = self.image;
-        let (pixel, channel) = (at / channels, at % channels);
-        let (y, x) = (pixel / width, pixel % width);
-        let line = (2 * RADIUS + 1) * channels;
-        let first = x.saturating_sub(RADIUS);
-        let past = (x + RADIUS + 1).min(width);
-        let skipped = (RADIUS + first - x) * channels;
-        let (above, rest) = row.split_at_mut(RADIUS * line);
-        for (up, line) in (1..=RADIUS).rev().zip(above.chunks_exact_mut(line)) {
-            line.fill(T::ZERO);
-            if up <= y {
-                let source = &image[((y - up) * width + first) * channels..][..(past - first) * channels];
-                line[skipped..][..source.len()].copy_from_slice(source);
-            }
-        }
-        let (left, rest) = rest.split_at_mut(RADIUS * channels);
-        left[..skipped].fill(T::ZERO);
-        left[skipped..].copy_from_slice(&image[(y * width + first) * channels..pixel * channels]);
-        let (here, rest) = rest.split_at_mut(channels - 1);
-        here.fill(T::ZERO);
-        here[..channel].copy_from_slice(&image[pixel * channels..at]);
-        let (which, own) = rest.split_at_mut(rest.len() - FEATURES);
-        which.fill(T::ZERO);
-        if let Some(which) = which.get_mut(channel) {
-            *which = T::ONE;
-        }
-        own.copy_from_slice(&features[pixel * FEATURES..][..FEATURES]);
+    /// The operations of a forward pass over an image.
+    pub fn flops(&self) -> usize {
+        self.parts().map(|(network, _)| network.flops()).sum()
+    }
+
+    /// The numbers that a backward pass needs between layers.
+    pub fn spare_len(&self, batch: usize) -> usize {
+        self.parts().map(|(network, _)| network.spare_len(batch)).max().unwrap_or(0)
+    }
+
+    /// The working memory that the largest layer needs.
+    pub fn work_len(&self) -> WorkLen {
+        self.parts().map(|(network, _)| network.work_len()).fold(WorkLen::default(), WorkLen::max)
+    }
+
+    /// Adds a value's means and log-scales to what its pixel refers to.
+    fn place(&self, seen: &[T], at: usize, reference: &[T], numbers: &mut [T]) {
+        let Some([means, log_scales]) = &self.placed else { return };
+        let (mean, scale, log_scale) = self.inputs.place(seen, at, reference);
+        numbers[means.clone()].iter_mut().for_each(|number| *number = mean + scale * *number);
+        numbers[log_scales.clone()].iter_mut().for_each(|number| *number += log_scale);
     }
 }
 

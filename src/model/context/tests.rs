@@ -1,21 +1,29 @@
 use super::*;
 use crate::gradient_check::random_vec;
 use crate::loss::{Likelihood, Objective};
-use crate::model::{Batch, ModelConfig, Preset, Vae};
+use crate::model::{Batch, ContextInputs, ModelConfig, Preset, Vae};
 
-fn config(channels: usize, likelihood: Likelihood) -> ModelConfig {
+fn config(channels: usize, likelihood: Likelihood, context_inputs: ContextInputs) -> ModelConfig {
     ModelConfig {
         latent: 3,
         hidden: vec![7],
         likelihood,
         context: Some(6),
+        context_inputs,
         ..ModelConfig::new(Preset::Mlp, ImageShape::new(9, 8, channels))
     }
 }
 
-fn likelihoods() -> [Likelihood; 3] {
-    [Likelihood::DiscretizedLogistic, Likelihood::LogisticMixture { components: 2 }, Likelihood::BetaBinomial]
-}
+const MIXTURE: Likelihood = Likelihood::LogisticMixture { components: 2 };
+
+/// All likelihoods of bytes with the inputs that they can have.
+const KINDS: [(Likelihood, ContextInputs); 5] = [
+    (Likelihood::DiscretizedLogistic, ContextInputs::Values),
+    (MIXTURE, ContextInputs::Values),
+    (Likelihood::BetaBinomial, ContextInputs::Values),
+    (Likelihood::DiscretizedLogistic, ContextInputs::Differences),
+    (MIXTURE, ContextInputs::Differences),
+];
 
 /// Bytes / 255.
 fn bytes(seed: u64, len: usize) -> Vec<f64> {
@@ -25,8 +33,8 @@ fn bytes(seed: u64, len: usize) -> Vec<f64> {
 /// Each tensor's gradient along a random direction, by central differences.
 #[test]
 fn gradients_are_those_of_the_loss() {
-    for (channels, likelihood) in [1, 3].into_iter().flat_map(|c| likelihoods().map(|l| (c, l))) {
-        let mut model = Vae::<f64>::new(config(channels, likelihood), 3).unwrap();
+    for (channels, (likelihood, inputs)) in [1, 3].into_iter().flat_map(|c| KINDS.map(|kind| (c, kind))) {
+        let mut model = Vae::<f64>::new(config(channels, likelihood, inputs), 3).unwrap();
         let images = bytes(4, 2 * model.config().pixels());
         let noise = random_vec(5, 2 * 3);
         let objective = Objective::default();
@@ -49,7 +57,7 @@ fn gradients_are_those_of_the_loss() {
             let tolerance = 2e-5 * (1.0 + expected.abs().max(found.abs()));
             assert!(
                 (found - expected).abs() < tolerance,
-                "{likelihood}, {channels} channels, {}: {found} and {expected}",
+                "{likelihood}, {inputs}, {channels} channels, {}: {found} and {expected}",
                 parameter.name
             );
             assert!(
@@ -64,8 +72,9 @@ fn gradients_are_those_of_the_loss() {
 /// Changes one value and compares all numbers: those up to its own stay, and a later one changes.
 #[test]
 fn a_value_sees_only_those_before_it() {
-    for channels in [1, 3] {
-        let model = Vae::<f64>::new(config(channels, Likelihood::BetaBinomial), 7).unwrap();
+    for (channels, inputs) in [1, 3].into_iter().flat_map(|c| ContextInputs::ALL.iter().map(move |&i| (c, i)))
+    {
+        let model = Vae::<f64>::new(config(channels, MIXTURE, inputs), 7).unwrap();
         let (context, pixels) = (model.architecture().context.as_ref().unwrap(), model.config().pixels());
         let exact = context.exact(&model.parameters);
         let features = random_vec(8, context.features_len());
@@ -93,9 +102,10 @@ fn a_value_sees_only_those_before_it() {
 /// All at once, as in training, and one by one, as in coding: equal but for rounding.
 #[test]
 fn both_ways_give_the_same_numbers() {
-    for channels in [1, 2, 3] {
-        let model =
-            Vae::<f64>::new(config(channels, Likelihood::LogisticMixture { components: 2 }), 11).unwrap();
+    for (channels, inputs) in
+        [1, 2, 3].into_iter().flat_map(|c| ContextInputs::ALL.iter().map(move |&i| (c, i)))
+    {
+        let model = Vae::<f64>::new(config(channels, MIXTURE, inputs), 11).unwrap();
         let (pixels, m) = (model.config().pixels(), 6);
         let images = bytes(12, 3 * pixels);
         let mut space = model.inference_workspace(3);
