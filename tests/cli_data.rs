@@ -60,3 +60,45 @@ fn a_data_sets_own_validation_part_is_what_a_run_validates_on() {
     let text = works(at, &["eval", "run"]);
     assert!(text.contains("5 validation images"), "{text}");
 }
+
+#[test]
+fn runs_in_the_folder_of_the_pictures_do_not_change_the_data() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    for index in 0..30 {
+        let file = std::fs::File::create(at.join(format!("{index:02}.png"))).unwrap();
+        elbo::data::write_png(file, &[(index * 8) as u8; 64], 8, 8, 1).unwrap();
+    }
+    let train = ["train", "--data", ".", "--size", "8", "--preset", "mlp", "--hidden", "8", "--max-steps"];
+    works(at, &[&train[..], &["2", "--out", "runs/one"]].concat());
+    works(at, &["train", "--resume", "runs/one", "--max-steps", "3"]);
+    let text = works(at, &["eval"]);
+    assert!(text.contains("3 validation images of the run") && !text.contains("are not those"), "{text}");
+    let text = works(at, &[&train[..], &["2", "--out", "runs/two"]].concat());
+    assert!(
+        text.contains("30 images of 8×8") && text.contains("1 run folders of elbo were left out"),
+        "{text}"
+    );
+}
+
+#[test]
+fn few_validation_images_are_said_unless_they_were_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    write_images(&at.join("few.npy"), 12, 0.0, 1.0);
+    write_images(&at.join("enough.npy"), 100, 0.0, 1.0);
+    let train = |data: &str, out: &str, more: &[&str]| {
+        let fixed =
+            ["train", "--data", data, "--preset", "mlp", "--hidden", "8", "--max-steps", "2", "--out", out];
+        works(at, &[&fixed[..], more].concat())
+    };
+    let text = train("few.npy", "one", &[]);
+    assert!(text.contains("1 validation image is few to choose the best epoch by; --valid"), "{text}");
+    for text in [
+        train("few.npy", "two", &["--valid", "2"]),
+        train("few.npy", "none", &["--valid", "0"]),
+        train("enough.npy", "enough", &[]),
+    ] {
+        assert!(!text.contains("few to choose"), "{text}");
+    }
+}

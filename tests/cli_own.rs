@@ -103,6 +103,12 @@ fn a_mixture_for_other_images_is_fitted_to_them_and_the_same_before_and_after_sa
     assert_eq!(std::fs::read(folder.join("runs/one/prior.safetensors")).unwrap(), kept);
     // The run's own images by name are the run's own.
     assert!(gmm("d.npy", &["--data", "data.npy"]).1 == again);
+    // A run folder that cannot be written to can be sampled from.
+    std::fs::remove_file(folder.join("runs/one/prior.safetensors")).unwrap();
+    let arguments = ["sample", "--prior", "gmm", "--count", "9", "--out", "e.npy"];
+    let output = elbo(&arguments).current_dir(folder).env("ELBO_FAULT", "1:readonly").output().unwrap();
+    has(&stdout(&output), &["not kept: cannot create", "prior.safetensors", "wrote e.npy"]);
+    assert!(output.status.success() && std::fs::read(folder.join("e.npy")).unwrap() == again);
 }
 
 #[test]

@@ -36,6 +36,21 @@ pub(super) fn chosen(trainer: &Trainer) -> Option<String> {
     })
 }
 
+/// Images below which the best epoch is chosen by chance as much as by the model.
+const FEW_HELD_OUT: usize = 10;
+
+/// A note if the best epoch is chosen by few images, which nobody asked for.
+pub(super) fn few_held_out(trainer: &Trainer) -> Option<String> {
+    let count = trainer.split.validation.len();
+    ((1..FEW_HELD_OUT).contains(&count)).then(|| {
+        let images = if count == 1 { "image is" } else { "images are" };
+        format!(
+            "note: {count} validation {images} few to choose the best epoch by; --valid N holds out N, and with --valid 0 the model is that of \
+             the last epoch"
+        )
+    })
+}
+
 /// A warning if the whole run has few steps. One whose `--max-steps` was given has as many as were asked for.
 pub(super) fn few_steps(trainer: &Trainer) -> Option<String> {
     let (config, per_epoch) = (&trainer.config, trainer.steps_per_epoch());

@@ -132,11 +132,11 @@ impl Sample {
         opened.room_for_codes(&data, count, if components > count { 0 } else { fit })?;
         let codes = Codec::new(&opened.model).encode_with(images, &judged.train, &filler);
         let (mixture, report) = Mixture::fit(&codes, opened.model.config().latent, components, seed)?;
-        let place = if keep {
-            mixture.save(&path, &opened.model)?;
-            format!("kept in {}", path.display())
-        } else {
-            "not kept, since these are not the run's images".into()
+        let place = match keep.then(|| mixture.save(&path, &opened.model)) {
+            None => "not kept, since these are not the run's images".into(),
+            Some(Ok(())) => format!("kept in {}", path.display()),
+            // The run of somebody else can be used all the same.
+            Some(Err(error)) => format!("not kept: {error}"),
         };
         say!(
             "fitted {components} Gaussians to the codes of {} images in {} steps: ln p(z) {:.2} nats per image, and {:.2} under N(0, I); \

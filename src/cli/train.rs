@@ -92,8 +92,14 @@ fn start(
         leader.check(&config)?;
         let folder = out.unwrap_or_else(|| new_folder(config.preset.name()));
         let is_open = config.epochs.is_none() && config.max_steps.is_none();
+        let holds_out = config.valid.is_none();
         let run = Training::from_config(config, data).start(&folder)?;
         is_open.then(|| notes::chosen(run.trainer())).flatten().into_iter().for_each(|note| say!("{note}"));
+        holds_out
+            .then(|| notes::few_held_out(run.trainer()))
+            .flatten()
+            .into_iter()
+            .for_each(|note| say!("{note}"));
         notes::few_steps(run.trainer()).into_iter().for_each(|warning| say!("{warning}"));
         train(run, &folder, leader, stop, chosen.is_some())
     })?

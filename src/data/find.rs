@@ -5,18 +5,15 @@
 
 use super::entry::Entry;
 use super::formats::{self, Foreign, Format, HEAD};
+use super::walk::{Walk, is_junk};
 use super::zip::{self, Archive, Blob};
 use crate::{Error, Result};
 use rawzip::FileReader;
 use rayon::prelude::*;
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// Folders in folders in folders: deeper is a mistake.
-const DEEPEST: usize = 32;
 
 /// A file and its format.
 #[derive(Clone)]
@@ -42,8 +39,12 @@ pub(crate) struct Found<'a> {
     pub(crate) example: Option<PathBuf>,
     /// How many of them have a format that can be named.
     pub(crate) foreign: BTreeMap<&'static str, (usize, Foreign)>,
+    /// A file among the others that is read if it is named itself.
+    pub(crate) archive: Option<PathBuf>,
     /// What was searched.
     pub(crate) kind: Kind,
+    /// What was left out.
+    pub(crate) notes: Vec<String>,
 }
 
 /// What was searched.
@@ -72,9 +73,11 @@ pub(crate) fn at(path: &Path) -> Result<Found<'static>> {
             let items = items.collect::<Result<_>>()?;
             return Ok(Found { path: path.to_path_buf(), items, ..Found::default() });
         }
-        let mut entries = Vec::new();
-        walk(path, path, 0, &mut BTreeSet::new(), &mut entries)?;
-        return Ok(sort_out(path, entries, false));
+        let walk = Walk::through(path)?;
+        let notes = walk.notes();
+        let mut found = Found { notes, ..sort_out(path, walk.entries, false) };
+        found.bad.extend(walk.unreadable);
+        return Ok(found);
     }
     if !meta.is_file() {
         return Err(Error::data(path, "it is neither a file nor a folder"));
@@ -122,51 +125,6 @@ fn one<'a>(entry: Entry<'a>, open: impl FnOnce() -> Result<Archive<'a>>) -> Resu
     Ok(sort_out(&path, entries, true))
 }
 
-/// The names that systems give to files which are none of the user's: hidden ones, and macOS' resource forks.
-fn is_junk(name: &[u8]) -> bool {
-    (name.starts_with(b".") && name != b"..") || name == b"__MACOSX"
-}
-
-/// Collects the files of a folder.
-fn walk(
-    root: &Path,
-    folder: &Path,
-    depth: usize,
-    visited: &mut BTreeSet<PathBuf>,
-    entries: &mut Vec<Entry<'static>>,
-) -> Result<()> {
-    let io_error = |e| Error::io("read", folder, e);
-    // Folders as they really are, so that a circle of links ends.
-    let here = fs::canonicalize(folder).map_err(io_error)?;
-    if !visited.insert(here.clone()) || depth > DEEPEST {
-        return Ok(());
-    }
-    let mut children =
-        fs::read_dir(folder).map_err(io_error)?.collect::<std::io::Result<Vec<_>>>().map_err(io_error)?;
-    children.sort_by_key(fs::DirEntry::file_name);
-    for child in children {
-        if is_junk(child.file_name().as_encoded_bytes()) {
-            continue;
-        }
-        let path = child.path();
-        // A link that leads nowhere is as good as not there.
-        let Ok(meta) = fs::metadata(&path) else { continue };
-        // A link to a folder that this one is in leads out of the data set.
-        let leads_up = |real: PathBuf| here.starts_with(real);
-        if meta.is_dir() && path.is_symlink() && fs::canonicalize(&path).is_ok_and(leads_up) {
-            continue;
-        }
-        if meta.is_dir() {
-            walk(root, &path, depth + 1, visited, entries)?;
-        } else if meta.is_file() {
-            let below = path.strip_prefix(root).unwrap_or(&path);
-            let inside = below.iter().map(|part: &OsStr| part.as_encoded_bytes().to_vec()).collect();
-            entries.push(Entry::file(path, inside));
-        }
-    }
-    Ok(())
-}
-
 /// Recognizes many files.
 fn sort_out<'a>(path: &Path, mut entries: Vec<Entry<'a>>, archive: bool) -> Found<'a> {
     entries.sort_by(|a, b| a.inside.cmp(&b.inside));
@@ -181,6 +139,7 @@ fn sort_out<'a>(path: &Path, mut entries: Vec<Entry<'a>>, archive: bool) -> Foun
             // An archive in a folder is not looked into.
             Looked::Known(Format::Zip, _) => {
                 found.others += 1;
+                found.archive.get_or_insert_with(|| entry.path.clone());
                 found.example.get_or_insert(entry.path);
             }
             Looked::Known(format, gzip) => found.items.push(Item { entry, format, gzip }),

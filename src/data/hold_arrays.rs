@@ -53,7 +53,7 @@ pub(crate) fn hold(
     let mut notes = source.notes.clone();
     let arrays = Arrays::open(source, options)?;
     let [train, test] = match arrays.cache(budget)? {
-        Some(folder) => arrays.cached(folder, budget, &mut notes)?,
+        Some(folder) => arrays.cached(folder, budget, &mut notes, progress)?,
         None => arrays.in_memory(budget, &mut notes, progress)?,
     };
     let labels = |part: &Option<ArrayPart<'_>>, budget: &mut Budget| -> Result<Option<Vec<u32>>> {
@@ -179,7 +179,13 @@ impl<'s> Arrays<'s> {
 
     /// All images in a cache file. Arrays that are in no such file yet are read twice: for the extent of their values, on which the
     /// conversion depends, and to convert them.
-    fn cached(&self, folder: &Path, budget: &Budget, notes: &mut Vec<String>) -> Result<[Option<Images>; 2]> {
+    fn cached(
+        &self,
+        folder: &Path,
+        budget: &Budget,
+        notes: &mut Vec<String>,
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Result<[Option<Images>; 2]> {
         let Self { numbers, path, options, .. } = *self;
         let cache = |group: &ArrayGroup<'_>, part: &str| -> Result<Cache> {
             let mut key = cache::key(path, None);
@@ -187,6 +193,12 @@ impl<'s> Arrays<'s> {
             let shape = target(group.shape, options, path)?;
             let name = cache::name(path, part, options);
             Ok(Cache::new(folder, name, key.finish(), shape.len()))
+        };
+        // Half an image each time that it is read.
+        let (mut halves, total) = (0, self.groups.iter().flatten().map(|group| group.count).sum());
+        let mut advance = |count: usize| {
+            halves += count;
+            progress(halves / 2, total);
         };
         let mut known = [None, None];
         let mut extent = NOTHING;
@@ -198,8 +210,11 @@ impl<'s> Arrays<'s> {
             if cached.is_none() {
                 group.pieces(path, options.max_memory, |images| {
                     own = wider(own, images.pixels.extent());
+                    advance(images.count);
                     Ok(())
                 })?;
+            } else {
+                advance(group.count);
             }
             extent = wider(extent, own);
             *known = Some((group, cache, cached, own));
@@ -217,6 +232,7 @@ impl<'s> Arrays<'s> {
                 None => cache.build((group.count * shape.len() * each) as u64, values.range, |writer| {
                     writer.source(own);
                     group.pieces(path, options.max_memory, |images| {
+                        advance(images.count);
                         let images =
                             values.apply(images, path, options, &mut Budget::new(options.max_memory))?;
                         writer.add(&images.pixels)

@@ -3,7 +3,7 @@
 //! The way has one direction:
 //!
 //! ```text
-//! find      what is at a path, recognized by content          find, zip, entry, stream
+//! find      what is at a path, recognized by content          find, walk, zip, entry, stream
 //! open      a source: how many images, shape, labels, parts   open, array_source, array_files, npz, picture_source
 //! convert   colours, size, range, orientation                 convert, resize, range, orientation
 //! hold      all images in memory, or in a cache file           hold, hold_arrays, hold_pictures, budget, cache, pixels
@@ -61,6 +61,7 @@ mod png;
 mod range;
 mod resize;
 mod stream;
+mod walk;
 mod webp;
 mod zip;
 

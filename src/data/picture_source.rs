@@ -54,21 +54,31 @@ pub(crate) struct PictureSource<'a> {
 /// # Errors
 /// If there are none, bad ones without `--skip-bad`, or sizes differ without `--size`.
 pub(crate) fn open<'a>(found: Found<'a>, options: &LoadOptions) -> Result<PictureSource<'a>> {
+    let mut found = found;
     let path = found.path.clone();
     let mut others = found.others;
     let mut items = Vec::new();
-    for item in found.items {
+    for item in std::mem::take(&mut found.items) {
         match item.format {
             Format::Picture(format) => items.push((item.entry, format)),
-            _ => others += 1,
+            _ => {
+                others += 1;
+                found.archive.get_or_insert(item.entry.path);
+            }
         }
     }
     let mut bad =
         Bad { files: Vec::new(), total: items.len() + found.bad.len(), single: found.kind == Kind::Files };
     if bad.total == 0 {
         let mut message = "it has no pictures".to_string();
-        if let Some(example) = found.example {
+        if let Some(example) = found.example.as_ref().or(found.archive.as_ref()) {
             message += &format!(", among {others} other files such as {}", example.display());
+        }
+        if let (Some(archive), Kind::Folder) = (&found.archive, found.kind) {
+            message += &format!(
+                "; an archive or an array is read if it is named itself: --data {}",
+                archive.display()
+            );
         }
         for (count, foreign) in found.foreign.values() {
             message += &format!("; {count} of them are {} (convert them: {})", foreign.name, foreign.command);
@@ -123,7 +133,7 @@ pub(crate) fn open<'a>(found: Found<'a>, options: &LoadOptions) -> Result<Pictur
         Part::Test => !has_test || picture.role == Role::Test,
         _ => true,
     });
-    let mut notes = Vec::new();
+    let mut notes = found.notes;
     if others > 0 {
         let mut note = format!("{others} files that are no pictures were left out");
         for (count, foreign) in found.foreign.values() {

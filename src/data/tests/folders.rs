@@ -291,3 +291,68 @@ fn pictures_are_cropped_padded_or_stretched() {
         assert_eq!((bytes(&data.train)[0], bytes(&data.train)[36]), (expected, 100), "{fit}");
     }
 }
+
+#[test]
+fn sheets_in_run_folders_are_no_data_and_that_is_said() {
+    let folder = Folder::new();
+    folder.png("1.png", 1, (8, 8), 1).png("2.png", 2, (8, 8), 1);
+    for run in ["runs/a", "runs/b"] {
+        folder.png(&format!("{run}/samples/epoch-0001.png"), 9, (30, 30), 1);
+        folder.file(&format!("{run}/config.toml"), b"").file(&format!("{run}/metrics.csv"), b"step");
+    }
+    let data = folder.load(&LoadOptions::default()).unwrap();
+    assert_eq!((data.train.count, data.labels), (2, None));
+    let first = folder.path("runs/a");
+    let note = "2 run folders of elbo were left out, since their sheets are not data; the first is ";
+    assert_eq!(data.notes, [format!("{note}{}", first.display())]);
+    // One that is named itself is not left out.
+    let sheets = load_quietly(&first, &LoadOptions::default()).unwrap();
+    assert_eq!(sheets.train.count, 1);
+}
+
+#[test]
+fn folders_that_are_too_deep_are_said() {
+    let folder = Folder::new();
+    let deep = |levels: usize| "d/".repeat(levels);
+    folder.png("1.png", 1, (8, 8), 1).png(&format!("{}2.png", deep(32)), 2, (8, 8), 1);
+    assert_eq!(folder.load(&LoadOptions::default()).unwrap().train.count, 2);
+    folder.png(&format!("{}3.png", deep(33)), 3, (8, 8), 1);
+    let data = folder.load(&LoadOptions::default()).unwrap();
+    assert_eq!(data.train.count, 2);
+    assert!(data.notes[0].contains("folders in more than 32 others were left out"), "{:?}", data.notes);
+}
+
+#[test]
+fn archives_and_arrays_in_a_folder_without_pictures_are_named() {
+    for name in ["pictures.zip", "images.npy"] {
+        let folder = Folder::new();
+        let mut array = Vec::new();
+        write_npy_u8(&mut array, &[2, 8, 8], &[7; 128]).unwrap();
+        let empty_archive = [b"PK\x05\x06", &[0; 18][..]].concat();
+        folder.file(name, if name.ends_with("npy") { &array } else { &empty_archive });
+        let message = folder.load(&LoadOptions::default()).unwrap_err().to_string();
+        let expected = format!("is read if it is named itself: --data {}", folder.path(name).display());
+        assert!(message.contains(&expected), "{message}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_that_cannot_be_read_is_a_bad_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::new();
+    folder.png("1.png", 1, (8, 8), 1).png("locked/2.png", 2, (8, 8), 1);
+    let allow = |mode| {
+        std::fs::set_permissions(folder.path("locked"), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    allow(0);
+    if folder.path("locked").read_dir().is_ok() {
+        println!("left out: this user may read every folder");
+        return;
+    }
+    let message = folder.load(&LoadOptions::default()).unwrap_err().to_string();
+    assert!(message.contains("locked: it cannot be read") && message.contains("--skip-bad"), "{message}");
+    let data = folder.load(&LoadOptions { skip_bad: true, ..LoadOptions::default() }).unwrap();
+    assert_eq!(data.train.count, 1);
+    allow(0o700);
+}
