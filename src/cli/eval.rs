@@ -124,7 +124,7 @@ impl Eval {
         let samples = match self.samples {
             None => None,
             Some(samples) => {
-                let bytes = memory(&judged, samples, model.config().latent);
+                let bytes = memory(&judged, samples, model.config().latent, model.config().image());
                 opened.room_for(bytes, &format!("judging {samples} samples takes"), "a smaller --samples")?;
                 if mixture.is_none() {
                     eprintln!(

@@ -126,7 +126,8 @@ mod tests {
         let expected =
             PrecisionRecall { precision: naive(&images, &samples, 4), recall: naive(&samples, &images, 4) };
         assert_eq!(found, expected);
-        assert!(0.1 < found.recall && found.recall < found.precision && found.precision < 1.0, "{found:?}");
+        // Scattered samples: fewer of them lie among the images, and they cover nearly all of these.
+        assert!(0.5 < found.precision && found.precision < found.recall && found.recall < 1.0, "{found:?}");
     }
 
     #[test]

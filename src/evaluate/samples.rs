@@ -44,12 +44,13 @@ pub struct SampleQualities {
     pub mixture: Option<SampleQuality>,
 }
 
-/// The bytes that [`sample_qualities`] takes at most, besides the model and the images: codes and features.
-pub fn memory(judged: &Judged<'_>, samples: usize, latent: usize) -> u64 {
+/// The bytes that [`sample_qualities`] takes at most, besides the model and the images: codes and features, and two spectra at a time.
+pub fn memory(judged: &Judged<'_>, samples: usize, latent: usize, shape: ImageShape) -> u64 {
     let pictures = (judged.indices.len() as u64).saturating_add(samples as u64);
     // Features, and a centred copy of them in f64.
     let numbers = (latent as u64 * 3).saturating_add(FEATURES as u64 * 3);
-    pictures.saturating_mul(numbers).saturating_mul(size_of::<f32>() as u64)
+    let spectra = Spectrum::memory(shape, rayon::current_num_threads()).saturating_mul(2);
+    pictures.saturating_mul(numbers).saturating_mul(size_of::<f32>() as u64).saturating_add(spectra)
 }
 
 /// The features and the spectrum of some pictures.
