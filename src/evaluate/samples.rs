@@ -115,6 +115,14 @@ struct Reference {
 
 impl Reference {
     fn compare(&self, other: &Seen) -> SampleQuality {
+        SampleQuality {
+            distance: self.moments.relative_distance(&Moments::of(&other.features, FEATURES)),
+            precision_recall: self.shares(other),
+            sharpness: other.spectrum.sharpness(&self.seen.spectrum),
+        }
+    }
+
+    fn shares(&self, other: &Seen) -> Option<PrecisionRecall> {
         // As many images as pictures: the balls of precision and recall grow if there are few.
         let [images, pictures] = [&self.seen.features, &other.features];
         let count = images.len().min(pictures.len()) / FEATURES;
@@ -126,11 +134,7 @@ impl Reference {
                 .copied()
                 .collect()
         };
-        SampleQuality {
-            distance: self.moments.relative_distance(&Moments::of(pictures, FEATURES)),
-            precision_recall: PrecisionRecall::of(&some(images), &some(pictures), FEATURES),
-            sharpness: other.spectrum.sharpness(&self.seen.spectrum),
-        }
+        PrecisionRecall::of(&some(images), &some(pictures), FEATURES)
     }
 }
 
