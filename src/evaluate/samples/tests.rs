@@ -102,8 +102,8 @@ fn each_fault_shows_in_its_figure() {
     assert!(copies.1 < 0.3 * floor.1 && copies.3 < 0.3 * floor.3, "{copies:?}");
     assert!((floor.3 - 0.875).abs() < 0.05, "as theory says: {floor:?}");
     assert!(more_noisy.0 < noisy.0 && more_noisy.0 < 0.5 * floor.0, "{noisy:?} {more_noisy:?}");
-    assert!(mixed_up.0 < floor.0 - 0.1, "{mixed_up:?}");
+    assert!(mixed_up.0 < floor.0 - 0.03, "{mixed_up:?}");
     // Sharpness.
     assert!(more_blurred.2 < blurred.2 && blurred.2 < floor.2 - 0.3, "{blurred:?} {more_blurred:?}");
-    assert!(more_noisy.2 > noisy.2 && noisy.2 > floor.2 + 0.3, "{noisy:?} {more_noisy:?}");
+    assert!(more_noisy.2 > noisy.2 + 0.3 && noisy.2 > floor.2 + 0.1, "{noisy:?} {more_noisy:?}");
 }
