@@ -38,7 +38,7 @@ pub(super) struct Eval {
     /// Also the importance-weighted bound on ln p(x) with K draws per image
     #[arg(long, value_name = "K")]
     importance: Option<usize>,
-    /// Also how good N samples are: their distance from the images, precision, recall, sharpness
+    /// Also how good N samples are: their distance from the images, precision, recall, coverage, sharpness
     #[arg(long, value_name = "N")]
     samples: Option<usize>,
     /// The seed of all draws [default: the run's]
@@ -93,7 +93,12 @@ impl Eval {
         let compared = if judged.labels.is_some() { judged.train.len() } else { 0 };
         opened.room_for_codes(&data, judged.indices.len() + compared, 0)?;
         if let Some(samples) = self.samples {
-            let bytes = data.memory().saturating_add(memory(&judged, samples, model.config().latent));
+            let bytes = data.memory().saturating_add(memory(
+                &judged,
+                samples,
+                model.config().latent,
+                model.config().image(),
+            ));
             opened.room_for(bytes, &format!("judging {samples} samples takes"), "a smaller --samples")?;
         }
         let seed = self.seed.or(config.map(|config| config.seed)).unwrap_or(0);
@@ -216,6 +221,7 @@ impl Findings {
             "sample_distance": samples(|s| Some(s.distance)),
             "precision": samples(|s| Some(s.precision_recall?.precision)),
             "recall": samples(|s| Some(s.precision_recall?.recall)),
+            "coverage": samples(|s| Some(s.precision_recall?.coverage)),
             "sharpness": samples(|s| s.sharpness),
         })
     }
@@ -276,15 +282,16 @@ impl Findings {
         if let Some(s) = &self.samples {
             say!();
             say!("{} samples beside the {} images", s.samples, j.images);
-            say!("  {:<40} distance  precision  recall  sharpness", "");
+            say!("  {:<40} distance  precision  recall  coverage  sharpness", "");
             let line = |name: &str, quality: Option<&SampleQuality>| {
                 let Some(q) = quality else { return };
                 let share = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.3}"));
                 say!(
-                    "  {name:<40} {:>8.4} {:>10} {:>7} {:>10}",
+                    "  {name:<40} {:>8.4} {:>10} {:>7} {:>9} {:>10}",
                     q.distance,
-                    share(q.precision_recall.map(|both| both.precision)),
-                    share(q.precision_recall.map(|both| both.recall)),
+                    share(q.precision_recall.map(|all| all.precision)),
+                    share(q.precision_recall.map(|all| all.recall)),
+                    share(q.precision_recall.map(|all| all.coverage)),
                     q.sharpness.map_or("-".into(), |value| format!("{value:+.3}"))
                 );
             };

@@ -1,34 +1,41 @@
 //! Whether samples look like real images, and whether all kinds of images are among the samples: **improved precision and recall**
-//! (Kynkäänmäki, Karras, Laine, Lehtinen & Aila 2019).
+//! (Kynkäänmäki, Karras, Laine, Lehtinen & Aila 2019), and **coverage** (Naeem, Oh, Uh, Choi & Yoo 2020).
 //!
 //! ```text
 //! r(x, X)   = distance from x ∈ X to its k-th nearest other member of X, k = 3
 //! M(X)      = all points within r(x, X) of some x ∈ X                 the estimated manifold of X: a ball around each member
 //! precision = share of the samples that lie in M(images)              how many samples look like an image
 //! recall    = share of the images that lie in M(samples)              how many images the samples could have been
+//! coverage  = share of the images x with a sample within r(x, images)         how many images have a sample beside them
 //! ```
 //!
 //! Distances are Euclidean, between the features of [`frechet`](super::frechet), those of a random network. So both see what the features
 //! see: shapes and edges well, fine texture hardly.
 //!
 //! A distance of means and covariances is one number for two faults, and lets one pay for the other. Here blur and noise lower the
-//! precision, and missing kinds of images the recall. What they do not see: a precision is high if all samples are copies of few images (the
-//! recall is low then), a recall is high if the samples are scattered so widely that their balls cover everything (the precision is low
-//! then), and copies of training images are not told from new ones. Both depend on the number of pictures, since balls grow where there
-//! are few: they compare with figures of the same number of images and samples, and the floor says what real images get.
+//! precision, and missing kinds of images the other two. What they do not see: a precision is high if all samples are copies of few images
+//! (the recall is low then), a recall is high if the samples are scattered so widely that their balls cover everything (the precision is low
+//! then), and copies of training images are not told from new ones. A class that is missing may hide from the recall in the wide balls of
+//! samples of other classes; the coverage has the balls of the images themselves, which are narrow where these are alike. But it counts
+//! every image that has no sample next to it, also those of a model that is only a little blurred.
+//!
+//! All three depend on the number of pictures, since balls grow if there are few: they compare with figures of the same number of images and
+//! samples, and the floor says what real images get. As many new images as old ones have a coverage of 1 − 2⁻³ on average.
 
 use super::neighbours::search;
 
 /// k.
 pub const NEAREST: usize = 3;
 
-/// Precision and recall, each from 0 to 1.
+/// Precision, recall and coverage, each from 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PrecisionRecall {
     /// The share of the samples that lie in the manifold of the images.
     pub precision: f64,
     /// The share of the images that lie in the manifold of the samples.
     pub recall: f64,
+    /// The share of the images with a sample no farther than their k-th nearest other image.
+    pub coverage: f64,
 }
 
 impl PrecisionRecall {
@@ -40,30 +47,35 @@ impl PrecisionRecall {
     /// let half: Vec<f32> = (0..10).map(|i| 0.4 * i as f32 + 0.1).collect(); // as many, from 0.1 to 3.7
     /// let found = PrecisionRecall::of(&images, &half, 1).unwrap();
     /// assert_eq!((found.precision, found.recall), (1.0, 0.5)); // 0 to 4 are within reach
+    /// assert_eq!(found.coverage, 0.6); // 5 has a sample within 2, 6 has not
     /// ```
     ///
     /// # Panics
     /// If the numbers are not whole vectors.
     pub fn of(images: &[f32], samples: &[f32], len: usize) -> Option<Self> {
         let enough = |vectors: &[f32]| vectors.len() / len > NEAREST;
-        (enough(images) && enough(samples)).then(|| Self {
-            precision: share_within(images, samples, len),
-            recall: share_within(samples, images, len),
+        if !enough(images) || !enough(samples) {
+            return None;
+        }
+        let [around_images, around_samples] = [images, samples].map(|vectors| radii(vectors, len));
+        Some(Self {
+            precision: share(images, samples, len, |(_, image)| around_images[image]),
+            recall: share(samples, images, len, |(_, sample)| around_samples[sample]),
+            coverage: share(samples, images, len, |(image, _)| around_images[image]),
         })
     }
 }
 
-/// The share of `queries` in the manifold of `members`.
-fn share_within(members: &[f32], queries: &[f32], len: usize) -> f64 {
-    let radii = radii(members, len);
-    let covered = search(
-        members,
+/// The share of `queries` that have one of `others` within a squared radius, which may depend on the numbers of both.
+fn share(others: &[f32], queries: &[f32], len: usize, radius: impl Fn((usize, usize)) -> f32 + Sync) -> f64 {
+    let found = search(
+        others,
         queries,
         len,
         |query| (squared_norm(query), false),
-        |(norm, covered), (_, member), distance| *covered |= *norm + distance <= radii[member],
+        |(norm, is_near), pair, distance| *is_near |= *norm + distance <= radius(pair),
     );
-    covered.iter().filter(|(_, covered)| *covered).count() as f64 / covered.len() as f64
+    found.iter().filter(|(_, is_near)| *is_near).count() as f64 / found.len() as f64
 }
 
 /// The squared distance of each vector to its k-th nearest other one.
@@ -100,8 +112,9 @@ mod tests {
         vectors
     }
 
-    /// The definition, in f64 and with everything sorted.
-    fn naive(members: &[f32], queries: &[f32], len: usize) -> f64 {
+    /// The definition, in f64 and with everything sorted: the share of `queries` in a ball of `members`, and of `members` that have a query
+    /// in their ball.
+    fn naive(members: &[f32], queries: &[f32], len: usize) -> (f64, f64) {
         let distance = |a: &[f32], b: &[f32]| -> f64 {
             a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum()
         };
@@ -112,10 +125,14 @@ mod tests {
             all[NEAREST - 1]
         };
         let radii: Vec<f64> = members.chunks_exact(len).enumerate().map(radius).collect();
-        let inside = |query: &&[f32]| {
-            members.chunks_exact(len).zip(&radii).any(|(member, radius)| distance(member, query) <= *radius)
+        let balls = || members.chunks_exact(len).zip(&radii);
+        let inside = |query: &&[f32]| balls().any(|(member, radius)| distance(member, query) <= *radius);
+        let has_query = |(member, radius): &(&[f32], &f64)| {
+            queries.chunks_exact(len).any(|query| distance(member, query) <= **radius)
         };
-        queries.chunks_exact(len).filter(inside).count() as f64 / (queries.len() / len) as f64
+        let within = queries.chunks_exact(len).filter(inside).count() as f64;
+        let covered = balls().filter(has_query).count() as f64;
+        (within / (queries.len() / len) as f64, covered / (members.len() / len) as f64)
     }
 
     #[test]
@@ -123,17 +140,18 @@ mod tests {
         let (images, samples) = (normal(700, 4, 0), normal(300, 4, 1));
         let samples: Vec<f32> = samples.iter().map(|x| 1.3 * x + 0.2).collect();
         let found = PrecisionRecall::of(&images, &samples, 4).unwrap();
-        let expected =
-            PrecisionRecall { precision: naive(&images, &samples, 4), recall: naive(&samples, &images, 4) };
-        assert_eq!(found, expected);
-        assert!(0.1 < found.recall && found.recall < found.precision && found.precision < 1.0, "{found:?}");
+        let ((precision, coverage), (recall, _)) = (naive(&images, &samples, 4), naive(&samples, &images, 4));
+        assert_eq!(found, PrecisionRecall { precision, recall, coverage });
+        assert!(0.3 < coverage && coverage < 0.9, "{found:?}");
+        // Scattered samples: fewer of them lie among the images, and they cover nearly all of these.
+        assert!(0.5 < found.precision && found.precision < found.recall && found.recall < 1.0, "{found:?}");
     }
 
     #[test]
     fn the_same_pictures_have_both_and_too_few_have_none() {
         let images = normal(50, 6, 2);
         let found = PrecisionRecall::of(&images, &images, 6).unwrap();
-        assert_eq!((found.precision, found.recall), (1.0, 1.0));
+        assert_eq!((found.precision, found.recall, found.coverage), (1.0, 1.0, 1.0));
         assert_eq!(PrecisionRecall::of(&images, &images[..6 * NEAREST], 6), None);
         let alike = [0.5; 60];
         assert!(PrecisionRecall::of(&images, &alike, 6).unwrap().recall < 0.1);

@@ -44,13 +44,14 @@ pub struct SampleQualities {
     pub mixture: Option<SampleQuality>,
 }
 
-/// The bytes that [`sample_qualities`] takes at most, besides the model and the images: codes and features.
-pub fn memory(judged: &Judged<'_>, samples: usize, latent: usize) -> u64 {
+/// The bytes that [`sample_qualities`] takes at most, besides the model and the images: codes and features, and two spectra at a time.
+pub fn memory(judged: &Judged<'_>, samples: usize, latent: usize, shape: ImageShape) -> u64 {
     let references = judged.train.len().min(samples) as u64;
     let pictures = (judged.indices.len() as u64 + references).saturating_add(samples as u64);
     // Features, and a centred copy of them in f64.
     let numbers = (latent as u64 * 3).saturating_add(FEATURES as u64 * 3);
-    pictures.saturating_mul(numbers).saturating_mul(size_of::<f32>() as u64)
+    let spectra = Spectrum::memory(shape, rayon::current_num_threads()).saturating_mul(2);
+    pictures.saturating_mul(numbers).saturating_mul(size_of::<f32>() as u64).saturating_add(spectra)
 }
 
 /// The features and the spectrum of some pictures.
@@ -115,6 +116,14 @@ struct Reference {
 
 impl Reference {
     fn compare(&self, other: &Seen) -> SampleQuality {
+        SampleQuality {
+            distance: self.moments.relative_distance(&Moments::of(&other.features, FEATURES)),
+            precision_recall: self.shares(other),
+            sharpness: other.spectrum.sharpness(&self.seen.spectrum),
+        }
+    }
+
+    fn shares(&self, other: &Seen) -> Option<PrecisionRecall> {
         // As many images as pictures: the balls of precision and recall grow if there are few.
         let [images, pictures] = [&self.seen.features, &other.features];
         let count = images.len().min(pictures.len()) / FEATURES;
@@ -126,11 +135,7 @@ impl Reference {
                 .copied()
                 .collect()
         };
-        SampleQuality {
-            distance: self.moments.relative_distance(&Moments::of(pictures, FEATURES)),
-            precision_recall: PrecisionRecall::of(&some(images), &some(pictures), FEATURES),
-            sharpness: other.spectrum.sharpness(&self.seen.spectrum),
-        }
+        PrecisionRecall::of(&some(images), &some(pictures), FEATURES)
     }
 }
 

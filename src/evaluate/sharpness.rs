@@ -102,6 +102,14 @@ impl Spectrum {
         }
     }
 
+    /// The bytes that the spectrum of such pictures takes, with what each thread needs for a picture.
+    pub fn memory(shape: ImageShape, threads: usize) -> u64 {
+        let (height, width) = (shape.height as u64, shape.width as u64);
+        let axes = 4 * height * height + width * (width + 2);
+        let picture = 4 * height * (width + 2);
+        (size_of::<f64>() as u64).saturating_mul(axes + picture * (threads as u64 + 1))
+    }
+
     /// Adds pictures, B × H·W·C.
     ///
     /// # Panics

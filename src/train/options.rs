@@ -95,7 +95,7 @@ options! {
     // Without this, what has no heading of its own would stand under the one before.
     #[cfg_attr(feature = "cli", command(next_help_heading = None::<&'static str>))]
     ModelOptions {
-        /// The network: conv, residual, article or mlp [default: conv]
+        /// The network: conv, residual, article or mlp [default: conv; own colour or large pictures: residual, and a training chosen for them]
         #[cfg_attr(feature = "cli", arg(long, value_name = "NAME", help_heading = "Network"))]
         preset: String,
         /// Dimensions of the latent code [default: 32; mlp: 20, residual: 128]
@@ -186,7 +186,7 @@ options! {
         /// Scale gradients down to this norm where theirs is larger
         #[cfg_attr(feature = "cli", arg(long, value_name = "F", allow_negative_numbers = true, help_heading = "Training"))]
         clip_norm: f64,
-        /// Judge and save an exponential average of the weights, which keeps this share of itself in a step: 0.999; 0 for none [default: 0]
+        /// Judge and save an exponential average of the weights, which keeps this share of itself in a step: 0.999; 0 for none [default: 0; see --preset]
         #[cfg_attr(feature = "cli", arg(long, value_name = "F", allow_negative_numbers = true, help_heading = "Training"))]
         weight_average: f64,
         /// What to do about a gradient norm far above the usual: skip the step, or stop [default: count it]

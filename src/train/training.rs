@@ -16,7 +16,8 @@ use crate::optim::Ramp;
 
 /// A training that has not begun: images, and how a model learns from them.
 ///
-/// What is not set has the defaults of `elbo train`: the preset `conv`, ten epochs, batches of 128 (few images: more epochs and smaller batches), Adam at 10⁻³, a tenth of the images
+/// What is not set has the defaults of `elbo train` on MNIST, also for other images ([`defaults`](super::defaults) chooses options for
+/// one's own): the preset `conv`, ten epochs, batches of 128 (few images: more epochs and smaller batches), Adam at 10⁻³, a tenth of the images
 /// (at most 5000) held out for validation.
 ///
 /// ```

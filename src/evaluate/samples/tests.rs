@@ -1,5 +1,5 @@
 use super::*;
-use crate::data::{LoadOptions, Part, find_bundled, load};
+use crate::data::{Dataset, LoadOptions, Part, find_bundled, load};
 use crate::random::{Stream, fill_normal, stream};
 
 const SIDE: usize = 28;
@@ -14,13 +14,11 @@ struct Digits {
 
 impl Digits {
     /// Every second one of MNIST's first test images, from the first or the second on.
-    fn half(first: usize, count: usize) -> Self {
-        let options = LoadOptions { part: Part::Test, ..LoadOptions::default() };
-        let data = load(find_bundled().expect("data/mnist"), &options, &|_, _| ()).unwrap();
+    fn half(data: &Dataset, first: usize, count: usize) -> Self {
         let indices: Vec<usize> = (0..count).map(|i| 2 * i + first).collect();
         let mut pixels = vec![0.0; count * LEN];
-        data.test.unwrap().gather(&indices, Span::Unit, &mut pixels);
-        let labels = data.test_labels.unwrap();
+        data.test.as_ref().unwrap().gather(&indices, Span::Unit, &mut pixels);
+        let labels = data.test_labels.as_ref().unwrap();
         Self { pixels, classes: indices.iter().map(|&i| labels.ids[i]).collect() }
     }
 
@@ -63,7 +61,9 @@ impl Digits {
 #[test]
 fn each_fault_shows_in_its_figure() {
     let count = 2000;
-    let (images, others) = (Digits::half(0, count), Digits::half(1, count));
+    let options = LoadOptions { part: Part::Test, ..LoadOptions::default() };
+    let data = load(find_bundled().expect("data/mnist"), &options, &|_, _| ()).unwrap();
+    let (images, others) = (Digits::half(&data, 0, count), Digits::half(&data, 1, count));
     let shape = ImageShape::new(SIDE, SIDE, 1);
     let space = FeatureSpace::new((SIDE, SIDE, 1)).unwrap();
     let mut viewer = Viewer { space, shape, progress: &|_| () };
@@ -74,13 +74,12 @@ fn each_fault_shows_in_its_figure() {
     let seen = see(&images.pixels);
     let reference = Reference { moments: Moments::of(&seen.features, FEATURES), seen };
     let mut figures = |name: &str, pixels: Vec<f32>| {
-        let quality = reference.compare(&see(&pixels));
-        let (both, sharpness) = (quality.precision_recall.unwrap(), quality.sharpness.unwrap());
-        println!(
-            "| {name} | {:.4} | {:.3} | {:.3} | {sharpness:+.3} |",
-            quality.distance, both.precision, both.recall
-        );
-        (both.precision, both.recall, sharpness)
+        let seen = see(&pixels);
+        let (shares, sharpness) =
+            (reference.shares(&seen).unwrap(), seen.spectrum.sharpness(&reference.seen.spectrum));
+        let (PrecisionRecall { precision, recall, coverage }, sharpness) = (shares, sharpness.unwrap());
+        println!("| {name} | {precision:.3} | {recall:.3} | {coverage:.3} | {sharpness:+.3} |");
+        (precision, recall, sharpness, coverage)
     };
     let floor = figures("other digits", others.pixels.clone());
     let without = figures("no ones", others.only(|class| class != 1));
@@ -94,12 +93,17 @@ fn each_fault_shows_in_its_figure() {
     let mixed_up = figures("halves of two digits", others.mixed_up());
     // Precision, recall.
     assert!(floor.0 > 0.5 && floor.1 > 0.5 && floor.2.abs() < 0.05, "{floor:?}");
-    assert!(without.1 < floor.1 - 0.02 && no_eights.1 < floor.1 - 0.02, "{without:?} {no_eights:?}");
+    for missing in [without, no_eights] {
+        // Ones are alike, and the coverage sees that there are none; eights have other digits around them, and the recall sees it.
+        let fall = (floor.1 - missing.1).max(floor.3 - missing.3);
+        assert!(fall > 0.03, "{missing:?} beside {floor:?}");
+    }
     assert!(three.1 < 0.7 * floor.1 && three.0 > floor.0 - 0.1, "{three:?}");
-    assert!(copies.1 < 0.3 * floor.1, "{copies:?}");
+    assert!(copies.1 < 0.3 * floor.1 && copies.3 < 0.3 * floor.3, "{copies:?}");
+    assert!((floor.3 - 0.875).abs() < 0.05, "as theory says: {floor:?}");
     assert!(more_noisy.0 < noisy.0 && more_noisy.0 < 0.5 * floor.0, "{noisy:?} {more_noisy:?}");
-    assert!(mixed_up.0 < floor.0 - 0.1, "{mixed_up:?}");
+    assert!(mixed_up.0 < floor.0 - 0.03, "{mixed_up:?}");
     // Sharpness.
     assert!(more_blurred.2 < blurred.2 && blurred.2 < floor.2 - 0.3, "{blurred:?} {more_blurred:?}");
-    assert!(more_noisy.2 > noisy.2 && noisy.2 > floor.2 + 0.3, "{noisy:?} {more_noisy:?}");
+    assert!(more_noisy.2 > noisy.2 + 0.3 && noisy.2 > floor.2 + 0.1, "{noisy:?} {more_noisy:?}");
 }
