@@ -280,6 +280,16 @@ fn a_module_imports_only_modules_below_it() {
     }
 }
 
+/// `println!` and its like panic if nobody reads what is printed; src/cli/say.rs does not.
+#[test]
+fn nothing_prints_with_a_macro_that_panics() {
+    for (module, code) in &Source::read().code {
+        for line in code.lines().filter(|line| line.contains("print!(") || line.contains("println!(")) {
+            panic!("{}: {}", module.join("/"), line.trim());
+        }
+    }
+}
+
 #[test]
 fn use_trees_are_taken_apart() {
     let paths =
