@@ -28,9 +28,7 @@ fn main() -> io::Result<()> {
     let all = pool(options.threads)?;
     match options.mode {
         Mode::Table => table(&options, &all)?,
-        Mode::Step(preset) => {
-            steps::print_step(&steps::config(preset, options.size), options.batch, options.seconds, &all)
-        }
+        Mode::Step(preset) => steps::print_step(&steps::config(preset, options.size), &options, &all),
         Mode::Sample(preset) => {
             steps::print_sample(&steps::config(preset, options.size), options.seconds, &all)
         }

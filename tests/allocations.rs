@@ -18,6 +18,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use elbo::data::{Dataset, Images, LoadOptions, Pixels, write_npy_f32, write_npy_u8};
+use elbo::kernels::precision::Precision;
 use elbo::train::{Config, TrainOptions, Trainer};
 
 /// Whether allocations leave a trace.
@@ -160,9 +161,13 @@ fn a_training_step_allocates_nothing_of_its_own_after_the_first() {
         "likelihood = \"logistic-mixture\"\n",
         "likelihood = \"beta-binomial\"\n",
         "likelihood = \"laplace\"\nlr-schedule = \"cosine\"\nlr-warmup = 1.0\nweight-average = 0.9\n",
+        "precision = \"bf16\"\n",
     ];
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
     for ((preset, size, batch), way) in networks.into_iter().flat_map(|n| ways.map(|way| (n, way))) {
+        if way.contains("bf16") && !Precision::Bf16.is_found() {
+            continue;
+        }
         let options = format!(
             "data = \"pictures\"\npreset = \"{preset}\"\nbatch = {batch}\nvalid = 0\nepochs = 1000\n{way}"
         );
@@ -184,7 +189,7 @@ fn a_training_step_allocates_nothing_of_its_own_after_the_first() {
             format!("{way:?}"),
             ours.len()
         );
-        assert!(packing > 0, "products pack their operands: where are they?");
+        assert!(packing > 0 || way.contains("bf16"), "products pack their operands: where are they?");
         assert!(ours.is_empty(), "{preset} {way}: the first of {} is\n{}", ours.len(), ours[0]);
     }
 

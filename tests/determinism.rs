@@ -7,6 +7,7 @@ mod support;
 
 use std::path::Path;
 
+use elbo::kernels::precision::Precision;
 use support::*;
 
 /// Threads, and the time between checkpoints with them.
@@ -72,6 +73,29 @@ fn article_is_the_same_for_any_threads() {
         [68, 12, 12, 1],
         &["--preset article --batch 32 --valid 4 --schedule alternating"],
     );
+}
+
+#[test]
+fn bf16_is_the_same_for_any_threads_or_is_refused() {
+    if Precision::Bf16.is_found() {
+        let options = "--preset conv --batch 128 --valid 40 --precision bf16";
+        return assert_same_for_any_threads([330, 28, 28, 1], &[options]);
+    }
+    let folder = work_folder();
+    let (data, run) = (folder.path().join("images.npy"), folder.path().join("run"));
+    write_images(&data, [60, 8, 8, 1]);
+    let message = refused(&[
+        "train",
+        "--data",
+        text(&data),
+        "--out",
+        text(&run),
+        "--preset",
+        "mlp",
+        "--precision",
+        "bf16",
+    ]);
+    assert!(message.contains("AVX512-BF16") && !run.exists(), "{message}");
 }
 
 #[test]

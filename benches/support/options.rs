@@ -1,5 +1,6 @@
 //! The command line of `cargo bench -- …`.
 
+use elbo::kernels::precision::Precision;
 use elbo::model::Preset;
 
 /// What `--help` prints.
@@ -19,6 +20,7 @@ Instead of the table:
   --sample PRESET  one line on generating 10,000 images
       --size N | HxWxC    the images' size for these two (default 28x28x1, article 28x28x3, residual 64x64x3; N is NxNx3)
       --batch N           images in a step (default 128)
+      --precision P       f32 or bf16, for a step (default f32)
       --seconds F         time for them (default 2.5)
   --growth         conv steps at 28, 64 and 128 pixels and batches of 16, 128 and 512, each in a process of its own
 ";
@@ -53,6 +55,8 @@ pub struct Options {
     pub size: Option<(usize, usize, usize)>,
     /// Images in a step.
     pub batch: usize,
+    /// In which precision a step multiplies.
+    pub precision: Precision,
     /// Time for the one line on a step or on generation.
     pub seconds: f64,
 }
@@ -83,6 +87,7 @@ impl Options {
             threads,
             size: None,
             batch: 128,
+            precision: Precision::Single,
             seconds: 2.5,
         };
         while let Some(argument) = arguments.next() {
@@ -97,6 +102,12 @@ impl Options {
                 "--sample" => options.mode = Mode::Sample(preset(&value()?)?),
                 "--threads" => options.threads = number(&value()?)?,
                 "--batch" => options.batch = number(&value()?)?,
+                "--precision" => {
+                    let precision: Precision =
+                        value()?.parse().map_err(|error: elbo::Error| error.to_string())?;
+                    precision.check().map_err(|error| error.to_string())?;
+                    options.precision = precision;
+                }
                 "--seconds" => {
                     let text = value()?;
                     let seconds = text.parse().ok().filter(|&s: &f64| s.is_finite() && s > 0.0);

@@ -2,6 +2,7 @@
 
 use elbo::kernels::dispatch;
 use elbo::kernels::gemm::{Matrix, MatrixMut, packed};
+use elbo::kernels::precision::Precision;
 
 use super::harness::Bench;
 use super::passes::uniform;
@@ -52,8 +53,20 @@ pub fn product_rows(bench: &mut Bench<'_>) {
             &mut c,
             |_| (),
             |c| {
-                dispatch::product(a, b, 0.0, &mut MatrixMut::new(c, m, n));
+                dispatch::product(Precision::Single, a, b, 0.0, &mut MatrixMut::new(c, m, n));
             },
         );
+        if Precision::Bf16.is_found() {
+            bench.row(
+                &format!("{name} bf16"),
+                &sizes,
+                work,
+                &mut c,
+                |_| (),
+                |c| {
+                    dispatch::product(Precision::Bf16, a, b, 0.0, &mut MatrixMut::new(c, m, n));
+                },
+            );
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Whole training steps, generation, and how both grow.
 
+use elbo::kernels::precision::Precision;
 use elbo::layers::Describe;
 use elbo::loss::Objective;
 use elbo::model::Workspace;
@@ -8,6 +9,7 @@ use elbo::optim::adam::{Adam, AdamState, gradient_norm, norm_partials};
 
 use super::harness::{Bench, Budget, Timing, measure};
 use super::layers::group;
+use super::options::Options;
 use super::passes::{fill_noise, uniform};
 use super::peak::Peak;
 use super::table::{Work, time};
@@ -23,12 +25,12 @@ struct Training {
 }
 
 impl Training {
-    fn new(config: &ModelConfig, batch: usize) -> Self {
+    fn new(config: &ModelConfig, batch: usize, precision: Precision) -> Self {
         let model = Vae::new(config.clone(), 0).expect("a preset");
         let images = uniform(1, batch * config.pixels());
         let unit = config.span() == elbo::data::Span::Unit;
         Self {
-            space: model.training_workspace(batch),
+            space: model.training_workspace(batch).in_precision(precision),
             images: if unit { images.into_iter().map(f32::abs).collect() } else { images },
             noise: vec![0.0; batch * config.latent],
             adam: AdamState::new(model.parameters.len()),
@@ -64,7 +66,7 @@ pub fn step_row(bench: &mut Bench<'_>, config: &ModelConfig, batch: usize) -> Op
     if !bench.wants(&name) {
         return None;
     }
-    let mut training = Training::new(config, batch);
+    let mut training = Training::new(config, batch, Precision::Single);
     let budget = Budget::step(bench.options.quick);
     let work = step_work(config, batch);
     bench.row_within(budget, &name, &format!("batch {batch}"), work, &mut training, Training::step)
@@ -119,14 +121,15 @@ pub fn config(preset: Preset, size: Option<(usize, usize, usize)>) -> ModelConfi
 }
 
 /// `--step`: one line for scripts.
-pub fn print_step(config: &ModelConfig, batch: usize, seconds: f64, pool: &rayon::ThreadPool) {
+pub fn print_step(config: &ModelConfig, options: &Options, pool: &rayon::ThreadPool) {
+    let Options { batch, precision, seconds, .. } = *options;
     let threads = pool.current_num_threads();
     let timing = pool.install(|| {
-        measure(Budget::line(seconds), &mut Training::new(config, batch), |_| (), Training::step)
+        measure(Budget::line(seconds), &mut Training::new(config, batch, precision), |_| (), Training::step)
     });
     let memory = peak_memory().map_or(String::new(), |bytes| format!(", peak memory {:.0} MB", bytes / 1e6));
     println!(
-        "{} step threads {threads}: min {:.2} ms, median {:.2} ms, {:.0} images/s{memory}",
+        "{} step {precision} threads {threads}: min {:.2} ms, median {:.2} ms, {:.0} images/s{memory}",
         config.preset.name(),
         1e3 * timing.min,
         1e3 * timing.median,

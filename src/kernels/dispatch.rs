@@ -12,6 +12,7 @@ use std::mem::MaybeUninit;
 use super::factors::{Left, Part, Right, Rows};
 use super::grid::Grid;
 use super::matrix::{Matrix, MatrixMut, check_shapes};
+use super::precision::Precision;
 use super::simd::{Array, Level};
 use super::unpacked::Product;
 use crate::tensor::Element;
@@ -19,14 +20,21 @@ use crate::tensor::Element;
 /// C ← A·B + β·C on the calling thread.
 ///
 /// # Panics
-/// If the shapes do not fit each other.
-pub fn product<T: Element>(a: Matrix<'_, T>, b: Matrix<'_, T>, beta: T, c: &mut MatrixMut<'_, T>) {
-    product_at(Level::found(), a, b, beta, c);
+/// If the shapes do not fit each other, or the processor lacks the precision.
+pub fn product<T: Element>(
+    precision: Precision,
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
+    beta: T,
+    c: &mut MatrixMut<'_, T>,
+) {
+    product_at(Level::found(), precision, a, b, beta, c);
 }
 
 /// [`product`] at a level that the processor has.
 pub(super) fn product_at<T: Element>(
     level: Level,
+    precision: Precision,
     a: Matrix<'_, T>,
     b: Matrix<'_, T>,
     beta: T,
@@ -41,27 +49,29 @@ pub(super) fn product_at<T: Element>(
         Left::Columns(plain(a.columns, a.column_stride, a.rows, a.data))
     };
     let parts = &[Part { left, rows: Grid::line(a.rows, 1) }];
-    multiply(level, Product { parts, b: Right::from(b), beta, c });
+    multiply(level, precision, Product { parts, b: Right::from(b), beta, c });
 }
 
 /// C ← A·B + β·C for some parts of C, which share B.
 ///
 /// # Panics
-/// If rows, or rows of C, do not exist.
+/// If rows, or rows of C, do not exist, or the processor lacks the precision.
 pub fn product_of_parts<T: Element>(
+    precision: Precision,
     parts: &[Part<'_, T>],
     b: Right<'_, T>,
     beta: T,
     c: &mut MatrixMut<'_, T>,
 ) {
-    multiply(Level::found(), Product { parts, b, beta, c });
+    multiply(Level::found(), precision, Product { parts, b, beta, c });
 }
 
-/// Multiplies at a level that this processor has.
-fn multiply<T: Element>(level: Level, product: Product<'_, '_, T>) {
+/// Multiplies at a level that this processor has. Only `f32` has a choice of precision.
+fn multiply<T: Element>(level: Level, precision: Precision, product: Product<'_, '_, T>) {
     assert!(level <= Level::found(), "{level:?} on a processor that has {:?}", Level::found());
     #[cfg(target_arch = "x86_64")]
     {
+        use super::bf16;
         use super::simd::x86::{Eight, Sixteen};
         #[target_feature(enable = "avx2,fma")]
         fn eight(product: Product<'_, '_, f32>) {
@@ -70,6 +80,10 @@ fn multiply<T: Element>(level: Level, product: Product<'_, '_, T>) {
         #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
         fn sixteen(product: Product<'_, '_, f32>) {
             product.compute::<Sixteen>();
+        }
+        #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+        fn pairs(product: Product<'_, '_, f32>) {
+            bf16::compute(product);
         }
         #[target_feature(enable = "avx2,fma")]
         fn any<T: Element>(product: Product<'_, '_, T>) {
@@ -84,6 +98,11 @@ fn multiply<T: Element>(level: Level, product: Product<'_, '_, T>) {
         }
         // SAFETY: T is f32, so source and target are the same type; the source is never used again.
         let product: Product<'_, '_, f32> = unsafe { std::mem::transmute_copy(&MaybeUninit::new(product)) };
+        if precision == Precision::Bf16 {
+            assert!(precision.is_found(), "products in bf16 on a processor without them");
+            // SAFETY: `is_found` has seen AVX512-BF16 and the level of AVX-512.
+            return unsafe { pairs(product) };
+        }
         match level {
             // SAFETY: `found` has seen the five of AVX-512 and FMA.
             Level::Avx512 => unsafe { sixteen(product) },

@@ -21,6 +21,7 @@ use std::any::TypeId;
 use super::dispatch;
 use super::matrix::check_shapes;
 pub use super::matrix::{Matrix, MatrixMut};
+use super::precision::Precision;
 use crate::tensor::Element;
 
 /// C ← A·B + β·C on the calling thread.
@@ -30,7 +31,11 @@ use crate::tensor::Element;
 /// # Panics
 /// Where the shapes do not fit each other.
 pub fn gemm<T: Element>(a: Matrix<'_, T>, b: Matrix<'_, T>, beta: T, c: &mut MatrixMut<'_, T>) {
-    if is_better_unpacked(&a, &b) { dispatch::product(a, b, beta, c) } else { packed(a, b, beta, c) }
+    if is_better_unpacked(&a, &b) {
+        dispatch::product(Precision::Single, a, b, beta, c);
+    } else {
+        packed(a, b, beta, c);
+    }
 }
 
 /// If A's rows are contiguous, the unpacked product copies less. If A's columns are, as in a weight gradient, `matrixmultiply` wins unless they
@@ -98,6 +103,7 @@ pub fn packed<T: Element>(a: Matrix<'_, T>, b: Matrix<'_, T>, beta: T, c: &mut M
 /// or the images, of which each task copies only its own part. The cut depends on the shape alone, and each element is
 /// computed by one task in one order: the same bits for any number of threads.
 pub fn product<T: Element>(
+    precision: Precision,
     a: Matrix<'_, T>,
     b: Matrix<'_, T>,
     beta: T,
@@ -106,7 +112,11 @@ pub fn product<T: Element>(
 ) {
     let pieces = pieces(c.columns);
     for_column_pieces(c, pieces, 0, &|mut piece, first| {
-        gemm(a, b.column_range(first..first + piece.columns), beta, &mut piece);
+        let b = b.column_range(first..first + piece.columns);
+        match precision {
+            Precision::Single => gemm(a, b, beta, &mut piece),
+            Precision::Bf16 => dispatch::product(precision, a, b, beta, &mut piece),
+        }
         finish(piece, first);
     });
 }
@@ -138,9 +148,12 @@ pub fn nothing<T>(_: MatrixMut<'_, T>, _: usize) {}
 const UNIT: usize = 16;
 
 /// Into how many pieces columns are cut: at most eight, of about 128 columns or more, since each piece reads all of A again (packed, 64 columns
-/// ran at 71 GFLOP/s, 128 at 76, 392 at 84).
+/// ran at 71 GFLOP/s, 128 at 76, 392 at 84). More than one are an even number: two threads would take as long for seven as for eight.
 pub fn pieces(columns: usize) -> usize {
-    columns.div_ceil(columns.div_ceil(8).max(128)).max(1)
+    match columns.div_ceil(columns.div_ceil(8).max(128)) {
+        0 | 1 => 1,
+        pieces => pieces.next_multiple_of(2),
+    }
 }
 
 /// Calls `task(piece, first_column)` in parallel for so many pieces of the columns, as equal as units of 16 columns allow: two threads that

@@ -225,7 +225,7 @@ pub(super) mod x86 {
         ($(#[$doc:meta])* $name:ident($register:ty), $lanes:literal, $rows:literal, $splat:ident, $load:ident, $store:ident, $fused:ident) => {
             $(#[$doc])*
             #[derive(Clone, Copy)]
-            pub struct $name($register);
+            pub struct $name(pub(in crate::kernels) $register);
 
             impl Vector for $name {
                 type Number = f32;
@@ -281,7 +281,7 @@ pub(super) struct Block<X> {
 /// room for other things in the first-level cache.
 pub(super) const DEPTH: usize = 512;
 
-impl<X: Vector> Block<X> {
+impl<X> Block<X> {
     /// Without rows.
     #[inline(always)]
     pub fn new() -> Self {
@@ -311,6 +311,15 @@ impl<X: Vector> Block<X> {
         unsafe { std::slice::from_raw_parts(self.rows.as_ptr().cast(), self.len) }
     }
 
+    /// The rows, to be written.
+    #[inline(always)]
+    pub fn rows_mut(&mut self) -> &mut [[X; 2]] {
+        // SAFETY: as in `rows`.
+        unsafe { std::slice::from_raw_parts_mut(self.rows.as_mut_ptr().cast(), self.len) }
+    }
+}
+
+impl<X: Vector> Block<X> {
     /// The rows as numbers, 2·LANES each.
     pub fn numbers(&mut self) -> &mut [X::Number] {
         // SAFETY: as in `rows`. A vector is LANES numbers and nothing else, aligned at least as they are, and any numbers are a vector.

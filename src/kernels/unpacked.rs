@@ -42,9 +42,8 @@ pub(super) struct Product<'a, 'c, T> {
 }
 
 impl<T: Element> Product<'_, '_, T> {
-    /// Computes it with vectors of one kind.
-    #[inline(always)]
-    pub fn compute<X: Vector<Number = T>>(self) {
+    /// Asserts that the factors fit each other, and scales the rows of C that nothing is added to.
+    pub(super) fn begin(&mut self) {
         let (depth, columns) = (self.b.depth(), self.b.columns());
         assert!(columns == self.c.columns, "{columns} columns of B and {} of C", self.c.columns);
         for part in self.parts {
@@ -59,6 +58,13 @@ impl<T: Element> Product<'_, '_, T> {
                 scale(self.c, &part.rows, self.beta);
             }
         }
+    }
+
+    /// Computes it with vectors of one kind.
+    #[inline(always)]
+    pub fn compute<X: Vector<Number = T>>(mut self) {
+        self.begin();
+        let (depth, columns) = (self.b.depth(), self.b.columns());
         let (mut left, mut right) = (Block::<X>::new(), Block::<X>::new());
         let at_once = depth.div_ceil(depth.div_ceil(DEPTH).max(1)).max(1);
         for first in (0..depth).step_by(at_once) {
@@ -123,6 +129,27 @@ fn copy_blocks<X: Vector>(
             return;
         }
     };
+    for_each_row(
+        rows,
+        padding,
+        (first, last),
+        column..column + width,
+        #[inline(always)]
+        |numbers| push_row(numbers, left, right),
+    );
+}
+
+/// Calls `visit` for a piece of B's rows, with some columns of each. If the rows hang over lines of numbers, `padding` is where their first place
+/// begins in a line, and a line's length.
+#[inline(always)]
+pub(super) fn for_each_row<T: Element>(
+    rows: &Rows<'_, T>,
+    padding: Option<(isize, usize)>,
+    (first, last): (usize, usize),
+    columns: Range<usize>,
+    mut visit: impl FnMut(&[T]),
+) {
+    let (column, width) = (columns.start, columns.len());
     let (mut lines, mut x) = rows.grid.lines_from(first);
     for _ in first..last {
         let (line, place) = (lines.start, x * rows.grid.place_stride);
@@ -132,14 +159,14 @@ fn copy_blocks<X: Vector>(
             lines.advance();
         }
         match padding {
-            None => push_row(&rows.data[line + place + column..][..width], left, right),
+            None => visit(&rows.data[line + place + column..][..width]),
             Some((offset, line_len)) => {
                 let start = offset + (place + column) as isize;
                 if start >= 0 && start as usize + width <= line_len {
-                    push_row(&rows.data[line + start as usize..][..width], left, right);
+                    visit(&rows.data[line + start as usize..][..width]);
                 } else {
                     let numbers = padded(&rows.data[line..][..line_len], start, width);
-                    push_row(&numbers[..width], left, right);
+                    visit(&numbers[..width]);
                 }
             }
         }
@@ -177,7 +204,7 @@ fn padded<T: Element>(line: &[T], start: isize, count: usize) -> [T; 64] {
 
 /// A vector of a slice's first numbers; zeros stand for those that it lacks.
 #[inline(always)]
-fn load<X: Vector>(from: &[X::Number]) -> X {
+pub(super) fn load<X: Vector>(from: &[X::Number]) -> X {
     if from.len() >= X::LANES {
         return X::load(from);
     }
@@ -265,24 +292,7 @@ impl<T: Element, X: Vector<Number = T>> At<'_, X, T> {
             Left::Columns(columns) => self.column_tile::<R, V>(columns, row),
         };
         let starts = self.part.rows.starts::<R>(row);
-        for r in 0..R {
-            let c = &mut c.row(starts[r])[self.column..self.column + self.width];
-            for v in 0..V {
-                let c = &mut c[v * X::LANES..];
-                let sum = if self.beta == T::ZERO {
-                    sums[r][v]
-                } else {
-                    X::splat(self.beta).mul_add(load(c), sums[r][v])
-                };
-                if c.len() >= X::LANES {
-                    sum.store(c);
-                } else {
-                    let mut numbers = [T::ZERO; 16];
-                    sum.store(&mut numbers);
-                    c.copy_from_slice(&numbers[..c.len()]);
-                }
-            }
-        }
+        store_tile(sums, &starts, self.column..self.column + self.width, self.beta, c);
     }
 
     /// The sums of a tile whose rows of A are contiguous.
@@ -326,6 +336,35 @@ impl<T: Element, X: Vector<Number = T>> At<'_, X, T> {
             lines.advance();
         }
         tile
+    }
+}
+
+/// C ← sums + β·C for some rows and columns of C.
+#[inline(always)]
+pub(super) fn store_tile<X: Vector, const R: usize, const V: usize>(
+    sums: [[X; V]; R],
+    rows: &[usize; R],
+    columns: Range<usize>,
+    beta: X::Number,
+    c: &mut MatrixMut<'_, X::Number>,
+) {
+    for r in 0..R {
+        let c = &mut c.row(rows[r])[columns.clone()];
+        for v in 0..V {
+            let c = &mut c[v * X::LANES..];
+            let sum = if beta == X::Number::ZERO {
+                sums[r][v]
+            } else {
+                X::splat(beta).mul_add(load(c), sums[r][v])
+            };
+            if c.len() >= X::LANES {
+                sum.store(c);
+            } else {
+                let mut numbers = [X::Number::ZERO; 16];
+                sum.store(&mut numbers);
+                c.copy_from_slice(&numbers[..c.len()]);
+            }
+        }
     }
 }
 

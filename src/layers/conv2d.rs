@@ -145,8 +145,9 @@ impl<T: Element> Layer<T> for Conv2d {
     /// y ← activation(conv(x) + bias): B·H·W·C → B·H′·W′·O.
     fn forward(&self, x: &[T], y: &mut [T], pass: Forward<'_, T>) {
         let (weight, bias) = (pass.parameters.get(0), pass.parameters.get(1));
-        let (patches, image, small) = (self.patches(), self.geometry.large_len(), self.small_len());
-        let Work { scratch, transposed, .. } = pass.work;
+        let (image, small) = (self.geometry.large_len(), self.small_len());
+        let Work { scratch, transposed, precision, .. } = pass.work;
+        let patches = self.patches().in_precision(*precision);
         let (wt, task) = (patches.transposed(weight, transposed), task_images(pass.batch));
         y.par_chunks_mut(task * small).zip(x.par_chunks(task * image)).for_each(|(y, x)| {
             patches.times(x, wt, y, scratch);
@@ -155,12 +156,13 @@ impl<T: Element> Layer<T> for Conv2d {
     }
 
     fn backward(&self, x: &[T], y: &[T], dy: &mut [T], dx: Option<&mut [T]>, mut pass: Backward<'_, T>) {
-        let (patches, image, small) = (self.patches(), self.geometry.large_len(), self.small_len());
+        let (image, small) = (self.geometry.large_len(), self.small_len());
         let (weight, task) = (pass.parameters.get(0), task_images(pass.batch));
         let mut gradients = pass.gradients.weight_and_bias();
         let (weight_len, partial_len) =
             (gradients.weight.len(), gradients.weight.len() + gradients.bias.len());
-        let Work { scratch, partials, transposed } = pass.work;
+        let Work { scratch, partials, transposed, precision } = pass.work;
+        let patches = self.patches().in_precision(*precision);
         let arranged = patches.arranged(weight, transposed);
         let used = &mut partials[..pass.batch.div_ceil(task) * partial_len];
 

@@ -32,6 +32,7 @@ use super::{
 };
 use crate::kernels::gemm::{Matrix, MatrixMut, nothing, product};
 use crate::kernels::geometry::Geometry;
+use crate::kernels::precision::Precision;
 use crate::tensor::{Element, ImageShape};
 
 /// A transposed convolution from `small_channels` on the small side of its geometry to the large side.
@@ -136,12 +137,13 @@ impl<T: Element> Layer<T> for ConvTranspose2d {
         let (g, image, small) = (&self.geometry, self.geometry.large_len(), self.small_len());
         if g.is_whole_image() {
             let matrix = MatrixMut::new(y, pass.batch, image);
-            product(Matrix::new(x, pass.batch, small), self.weight(weight), T::ZERO, matrix, &nothing);
+            let (x, precision) = (Matrix::new(x, pass.batch, small), pass.work.precision);
+            product(precision, x, self.weight(weight), T::ZERO, matrix, &nothing);
             y.par_chunks_mut(image).for_each(|y| self.activation.forward_with_bias(y, bias));
             return;
         }
-        let Work { scratch, transposed, .. } = pass.work;
-        let (patches, task) = (self.patches(), task_images(pass.batch));
+        let Work { scratch, transposed, precision, .. } = pass.work;
+        let (patches, task) = (self.patches().in_precision(*precision), task_images(pass.batch));
         let arranged = patches.arranged(weight, transposed);
         y.par_chunks_mut(task * image).zip(x.par_chunks(task * small)).for_each(|(y, x)| {
             patches.spread(x, arranged, y, scratch);
@@ -154,10 +156,11 @@ impl<T: Element> Layer<T> for ConvTranspose2d {
         let weight = pass.parameters.get(0);
         let mut gradients = pass.gradients.weight_and_bias();
         if g.is_whole_image() {
-            return self.backward_whole_image(x, y, self.weight(weight), dy, &mut gradients, dx);
+            let precision = pass.work.precision;
+            return self.backward_whole_image(precision, (x, y), self.weight(weight), dy, &mut gradients, dx);
         }
-        let Work { scratch, partials, transposed } = pass.work;
-        let patches = self.patches();
+        let Work { scratch, partials, transposed, precision } = pass.work;
+        let patches = self.patches().in_precision(*precision);
         let (wt, task) = (patches.transposed(weight, transposed), task_images(pass.batch));
         let (weight_len, partial_len) =
             (gradients.weight.len(), gradients.weight.len() + gradients.bias.len());
@@ -190,8 +193,8 @@ impl ConvTranspose2d {
     /// The backward pass if im2col(dY) is dY itself.
     fn backward_whole_image<T: Element>(
         &self,
-        x: &[T],
-        y: &[T],
+        precision: Precision,
+        (x, y): (&[T], &[T]),
         weight: Matrix<'_, T>,
         dy: &mut [T],
         gradients: &mut Gradients<'_, T>,
@@ -204,9 +207,16 @@ impl ConvTranspose2d {
         add_rows(dy, gradients.bias);
         let (x, dy) = (Matrix::new(x, batch, small), Matrix::new(dy, batch, image));
         let beta = if gradients.accumulate { T::ONE } else { T::ZERO };
-        product(x.transposed(), dy, beta, MatrixMut::new(gradients.weight, small, image), &nothing);
+        product(
+            precision,
+            x.transposed(),
+            dy,
+            beta,
+            MatrixMut::new(gradients.weight, small, image),
+            &nothing,
+        );
         if let Some(dx) = dx {
-            product(dy, weight.transposed(), T::ZERO, MatrixMut::new(dx, batch, small), &nothing);
+            product(precision, dy, weight.transposed(), T::ZERO, MatrixMut::new(dx, batch, small), &nothing);
         }
     }
 }

@@ -16,9 +16,14 @@
 //!
 //! m and v are summed channel by channel in blocks of 64 pixels, the blocks in double precision; v from the differences to m, in a second
 //! pass, since E\[x²\] − m² loses its digits if m is large. An image is one thread's, so the order is always the same.
+//!
+//! With SiLU after it ([`GroupNorm::with_silu`]), both are one pass over memory: forward, SiLU is applied to a block of pixels that has just been
+//! normalized; backward, what SiLU was given is computed from x again, instead of being kept and read. The numbers are those of the two layers one
+//! after the other.
 
 use rayon::prelude::*;
 
+use super::silu::{Silu, silu, silu_gradient};
 use super::work::{MOST_TASKS, add_partials, task_images};
 use super::{Backward, Describe, Forward, Init, Layer, ParameterSpec, Steps, Torch, WorkLen};
 use crate::kernels::simd::vectorized;
@@ -30,7 +35,7 @@ const EPSILON: f64 = 1e-5;
 /// Pixels that are summed in single precision before the sum goes on in double precision.
 const ROWS: usize = 64;
 
-/// Channels that are summed at once, in registers.
+/// Channels that fill a vector.
 const LANES: usize = 16;
 
 /// Normalization of an image's channels in groups.
@@ -40,13 +45,40 @@ pub struct GroupNorm {
     pub shape: ImageShape,
     /// G, the groups; C is a multiple of it.
     pub groups: usize,
+    /// Whether [SiLU](super::silu) is applied to the output, while it is in the cache.
+    pub silu: bool,
 }
 
 impl GroupNorm {
     /// Groups of at least four channels, at most eight of them; fewer if the channels are not a multiple.
     pub fn new(shape: ImageShape) -> Self {
         let fits = |groups: &usize| shape.channels.is_multiple_of(*groups) && shape.channels / groups >= 4;
-        Self { shape, groups: (1..=8).rev().find(fits).unwrap_or(1) }
+        Self { shape, groups: (1..=8).rev().find(fits).unwrap_or(1), silu: false }
+    }
+
+    /// The same with SiLU after it.
+    pub fn with_silu(self) -> Self {
+        Self { silu: true, ..self }
+    }
+
+    /// Numbers of a thread's block: four for each channel, and if SiLU follows what it was given at some pixels.
+    fn scratch_len(&self) -> usize {
+        self.shape.channels * (4 + if self.silu { ROWS } else { 0 })
+    }
+
+    /// a = γ·r and b = β − m·a of each channel, with which the normalized and scaled x is x·a + b.
+    fn scale_and_shift<T: Element>(
+        &self,
+        [gamma, beta]: [&[T]; 2],
+        [mean, inverse]: [&[T]; 2],
+        a: &mut [T],
+        b: &mut [T],
+    ) {
+        for c in 0..self.shape.channels {
+            let group = c / self.width();
+            a[c] = gamma[c] * inverse[group];
+            b[c] = beta[c] - mean[group] * a[c];
+        }
     }
 
     /// Channels of a group.
@@ -87,11 +119,11 @@ impl Describe for GroupNorm {
     fn work_len(&self) -> WorkLen {
         // For each task partial sums of dγ and dβ; a task's images have the sums of one image besides, in the thread's block.
         let channels = self.shape.channels;
-        WorkLen { scratch: 4 * channels, partials: MOST_TASKS * 2 * channels, transposed: 0 }
+        WorkLen { scratch: self.scratch_len(), partials: MOST_TASKS * 2 * channels, transposed: 0 }
     }
 
     fn summary(&self) -> String {
-        format!("group normalization, {} groups", self.groups)
+        format!("group normalization, {} groups{}", self.groups, if self.silu { ", SiLU" } else { "" })
     }
 
     fn torch(&self, name: &str, torch: &mut Torch<'_>) {
@@ -99,44 +131,77 @@ impl Describe for GroupNorm {
         let constructor = format!("nn.GroupNorm({}, {})", self.groups, self.shape.channels);
         let call = torch.module(name, constructor, self.shape.channels, "");
         torch.apply(call, self.activation(), self.shape);
+        if self.silu {
+            Silu { shape: self.shape }.torch(name, torch);
+        }
     }
 
     fn steps(&self, name: &str, steps: &mut Steps<'_>) {
         let sizes =
             [("pixels", self.shape.pixels()), ("channels", self.shape.channels), ("groups", self.groups)];
         steps.push_weighted("group_norm", &sizes, name, self.activation());
+        if self.silu {
+            Silu { shape: self.shape }.steps(name, steps);
+        }
     }
 }
 
-/// sums[c] ← Σ over pixels of `term`(x[c], y[c], shift[c]), where `shift` is a number for each channel.
+/// sums[n][c] ← sums[n][c] + Σ over pixels of `term`(x[c], y[c], shift[c])[n], where `shift` is a number for each channel, for up to
+/// [`ROWS`] pixels.
 #[inline(always)]
-fn channel_sums<T: Element>(x: &[T], y: &[T], shift: &[T], sums: &mut [f64], term: impl Fn(T, T, T) -> T) {
-    let channels = sums.len();
-    sums.fill(0.0);
-    for (x, y) in x.chunks(ROWS * channels).zip(y.chunks(ROWS * channels)) {
-        for first in (0..channels).step_by(LANES) {
-            let width = LANES.min(channels - first);
-            let mut lanes = [T::ZERO; LANES];
-            let mut shifts = [T::ZERO; LANES];
-            shifts[..width].copy_from_slice(&shift[first..first + width]);
-            let rows = x.chunks_exact(channels).zip(y.chunks_exact(channels));
-            if width == LANES {
-                for (x, y) in rows {
-                    let (x, y) = (&x[first..first + LANES], &y[first..first + LANES]);
-                    for lane in 0..LANES {
-                        lanes[lane] += term(x[lane], y[lane], shifts[lane]);
-                    }
-                }
-            } else {
-                for (x, y) in rows {
-                    for lane in 0..width {
-                        lanes[lane] += term(x[first + lane], y[first + lane], shifts[lane]);
-                    }
-                }
+fn add_channel_sums<T: Element, const N: usize>(
+    x: &[T],
+    y: &[T],
+    shift: &[T],
+    sums: &mut [&mut [f64]; N],
+    term: impl Fn(T, T, T) -> [T; N],
+) {
+    let channels = shift.len();
+    let mut first = 0;
+    while first < channels {
+        let left = channels - first;
+        // More channels at once only so that one addition need not wait for another.
+        if left >= 2 * LANES {
+            add_lanes::<T, N, { 2 * LANES }>(x, y, shift, first, sums, &term);
+            first += 2 * LANES;
+        } else if left >= LANES {
+            add_lanes::<T, N, LANES>(x, y, shift, first, sums, &term);
+            first += LANES;
+        } else if left >= 4 {
+            add_lanes::<T, N, 4>(x, y, shift, first, sums, &term);
+            first += 4;
+        } else {
+            add_lanes::<T, N, 1>(x, y, shift, first, sums, &term);
+            first += 1;
+        }
+    }
+}
+
+/// The sums of W channels from `first` on.
+#[inline(always)]
+fn add_lanes<T: Element, const N: usize, const W: usize>(
+    x: &[T],
+    y: &[T],
+    shift: &[T],
+    first: usize,
+    sums: &mut [&mut [f64]; N],
+    term: &impl Fn(T, T, T) -> [T; N],
+) {
+    let channels = shift.len();
+    let mut lanes = [[T::ZERO; W]; N];
+    let shift: &[T; W] = shift[first..].first_chunk().expect("as many channels");
+    for (x, y) in x.chunks_exact(channels).zip(y.chunks_exact(channels)) {
+        let (x, y) = (&x[first..first + W], &y[first..first + W]);
+        for lane in 0..W {
+            let terms = term(x[lane], y[lane], shift[lane]);
+            for n in 0..N {
+                lanes[n][lane] += terms[n];
             }
-            for (sum, lane) in sums[first..first + width].iter_mut().zip(lanes) {
-                *sum += lane.to_f64();
-            }
+        }
+    }
+    for (sums, lanes) in sums.iter_mut().zip(lanes) {
+        for (sum, lane) in sums[first..first + W].iter_mut().zip(lanes) {
+            *sum += lane.to_f64();
         }
     }
 }
@@ -176,45 +241,64 @@ impl<T: Element> Layer<T> for GroupNorm {
                 let sums = &mut sums[..channels];
                 let (mean, inverse) = kept.split_at_mut(groups);
                 let (a, b) = numbers.split_at_mut(channels);
-                a.fill(T::ZERO);
-                vectorized!(channel_sums(x, x, a, sums, |x, _, _| x));
+                let block = ROWS * channels;
+                sums.fill(0.0);
+                vectorized!(for x in x.chunks(block) {
+                    add_channel_sums(x, x, gamma, &mut [&mut *sums], |x, _, _| [x]);
+                });
                 for (mean, sum) in mean.iter_mut().zip(self.group_sums(sums)) {
                     *mean = T::from_f64(sum / self.count());
                 }
                 spread(mean, a);
-                vectorized!(channel_sums(x, x, a, sums, |x, _, mean| (x - mean) * (x - mean)));
+                sums.fill(0.0);
+                vectorized!(for x in x.chunks(block) {
+                    add_channel_sums(x, x, a, &mut [&mut *sums], |x, _, mean| [(x - mean) * (x - mean)]);
+                });
                 for (inverse, sum) in inverse.iter_mut().zip(self.group_sums(sums)) {
                     *inverse = T::from_f64(1.0 / (sum / self.count() + EPSILON).sqrt());
                 }
-                // y = x·a + b with a = γ·r and b = β − m·a.
-                for c in 0..channels {
-                    let group = c / self.width();
-                    a[c] = gamma[c] * inverse[group];
-                    b[c] = beta[c] - mean[group] * a[c];
-                }
+                self.scale_and_shift([gamma, beta], [&*mean, &*inverse], a, b);
                 let (a, b) = (&*a, &*b);
-                vectorized!(for_each_row(x, x, y, [a, b, b], |x, _, a, b, _| x * a + b));
+                vectorized!(for (x, y) in x.chunks(block).zip(y.chunks_mut(block)) {
+                    for_each_row(x, x, y, [a, b, b], |x, _, a, b, _| x * a + b);
+                    if self.silu {
+                        y.iter_mut().for_each(|y| *y = silu(*y));
+                    }
+                });
             });
         });
     }
 
     fn backward(&self, x: &[T], _y: &[T], dy: &mut [T], dx: Option<&mut [T]>, mut pass: Backward<'_, T>) {
         let (len, channels, groups) = (self.shape.len(), self.shape.channels, self.groups);
-        let gamma = pass.parameters.get(0);
+        let (gamma, beta) = (pass.parameters.get(0), pass.parameters.get(1));
         let task = task_images(pass.batch);
-        let (scratch, dy) = (&pass.work.scratch, &*dy);
+        let scratch = &pass.work.scratch;
         let partials = &mut pass.work.partials[..pass.batch.div_ceil(task) * 2 * channels];
-        let one_image = |sums: &mut [T], x: &[T], dy: &[T], kept: &[T], dx: Option<&mut [T]>| {
-            scratch.with(4 * channels, |numbers| {
+        let one_image = |sums: &mut [T], x: &[T], dy: &mut [T], kept: &[T], dx: Option<&mut [T]>| {
+            scratch.with(self.scratch_len(), |numbers| {
                 let mut of_channels = [[0.0; MOST_CHANNELS]; 2];
                 let [of_dy, of_product] = &mut of_channels;
                 let (of_dy, of_product) = (&mut of_dy[..channels], &mut of_product[..channels]);
                 let (mean, inverse) = kept.split_at(groups);
                 let (means, rest) = numbers.split_at_mut(channels);
                 spread(mean, means);
-                vectorized!(channel_sums(x, dy, means, of_dy, |_, dy, _| dy));
-                // Σ dy·x̂ = r·Σ dy·(x − m).
-                vectorized!(channel_sums(x, dy, means, of_product, |x, dy, mean| dy * (x - mean)));
+                let (p, rest) = rest.split_at_mut(channels);
+                let (q, rest) = rest.split_at_mut(channels);
+                let (t, before) = rest.split_at_mut(channels);
+                self.scale_and_shift([gamma, beta], [mean, inverse], p, q);
+                let (block, means, a, b) = (ROWS * channels, &*means, &*p, &*q);
+                vectorized!(for (x, dy) in x.chunks(block).zip(dy.chunks_mut(block)) {
+                    if self.silu {
+                        // What SiLU was given, and the gradient by it, in the place of dy.
+                        let before = &mut before[..x.len()];
+                        for_each_row(x, x, before, [a, b, b], |x, _, a, b, _| x * a + b);
+                        dy.iter_mut().zip(before).for_each(|(dy, before)| *dy = silu_gradient(*before, *dy));
+                    }
+                    // Σ dy·x̂ = r·Σ dy·(x − m).
+                    let sums = &mut [&mut *of_dy, &mut *of_product];
+                    add_channel_sums(x, dy, means, sums, |x, dy, mean| [dy, dy * (x - mean)]);
+                });
                 for c in 0..channels {
                     of_product[c] *= inverse[c / self.width()].to_f64();
                     sums[c] += T::from_f64(of_product[c]);
@@ -224,8 +308,6 @@ impl<T: Element> Layer<T> for GroupNorm {
                 }
                 let Some(dx) = dx else { return };
                 // dx = dy·p + x·q + t with p = r·γ, q = −r²·mean(g·x̂), t = −r·mean(g) − m·q.
-                let (p, rest) = rest.split_at_mut(channels);
-                let (q, t) = rest.split_at_mut(channels);
                 let mut constants = [[0.0; 2]; MOST_CHANNELS];
                 let of_groups = self.group_sums(of_dy).zip(self.group_sums(of_product));
                 for ((constant, (g, product)), (m, r)) in
@@ -244,13 +326,13 @@ impl<T: Element> Layer<T> for GroupNorm {
                 vectorized!(for_each_row(x, dy, dx, [p, q, t], |x, dy, p, q, t| dy * p + (x * q + t)));
             });
         };
-        let images = x.par_chunks(task * len).zip(dy.par_chunks(task * len));
+        let images = x.par_chunks(task * len).zip(dy.par_chunks_mut(task * len));
         let tasks = partials
             .par_chunks_exact_mut(2 * channels)
             .zip(images)
             .zip(pass.kept[..2 * pass.batch * groups].par_chunks(task * 2 * groups));
-        let images_of = |x: &[T], dy: &[T], kept: &[T], visit: &mut dyn FnMut(&[T], &[T], &[T])| {
-            let images = x.chunks_exact(len).zip(dy.chunks_exact(len)).zip(kept.chunks_exact(2 * groups));
+        let images_of = |x: &[T], dy: &mut [T], kept: &[T], visit: &mut dyn FnMut(&[T], &mut [T], &[T])| {
+            let images = x.chunks_exact(len).zip(dy.chunks_exact_mut(len)).zip(kept.chunks_exact(2 * groups));
             images.for_each(|((x, dy), kept)| visit(x, dy, kept));
         };
         match dx {
@@ -292,7 +374,8 @@ pub(crate) fn examples() -> Vec<super::proof::Example> {
     shapes
         .into_iter()
         .map(|((h, w, c), groups, batch)| {
-            Example::new(GroupNorm { shape: ImageShape::new(h, w, c), groups }, batch)
+            let silu = groups != 2;
+            Example::new(GroupNorm { shape: ImageShape::new(h, w, c), groups, silu }, batch)
         })
         .collect()
 }
@@ -304,7 +387,7 @@ mod tests {
 
     #[test]
     fn a_large_mean_costs_no_digits_and_equal_numbers_become_the_bias() {
-        let norm = GroupNorm { shape: ImageShape::new(8, 8, 4), groups: 1 };
+        let norm = GroupNorm { shape: ImageShape::new(8, 8, 4), groups: 1, silu: false };
         let x: Vec<f64> = (0..256).map(|i| 1e8 + f64::from(i % 7)).collect();
         let y = apply(&norm, 1, &x, &[&[1.0; 4], &[0.0; 4]]);
         let square = y.iter().map(|y| y * y).sum::<f64>() / 256.0;

@@ -23,6 +23,7 @@ use super::{
     Activation, Backward, Describe, Forward, Gradients, Init, Layer, Layout, ParameterSpec, Steps, Torch,
 };
 use crate::kernels::gemm::{Matrix, MatrixMut, nothing, product};
+use crate::kernels::precision::Precision;
 use crate::tensor::{Element, ImageShape};
 
 /// A fully connected layer.
@@ -84,10 +85,22 @@ impl Linear {
 
     /// output ← activation(input·Wᵀ + bias), for a batch: `input` is B × inputs, `output` B × outputs.
     pub fn apply<T: Element>(&self, input: &[T], weight: &[T], bias: &[T], output: &mut [T]) {
+        self.apply_in(Precision::Single, input, weight, bias, output);
+    }
+
+    fn apply_in<T: Element>(
+        &self,
+        precision: Precision,
+        input: &[T],
+        weight: &[T],
+        bias: &[T],
+        output: &mut [T],
+    ) {
         let batch = output.len() / self.outputs;
         let x = Matrix::new(input, batch, self.inputs);
         let y = MatrixMut::new(output, batch, self.outputs);
-        product(x, self.weight(weight).transposed(), T::ZERO, y, &|mut piece: MatrixMut<'_, T>, first| {
+        let weight = self.weight(weight).transposed();
+        product(precision, x, weight, T::ZERO, y, &|mut piece: MatrixMut<'_, T>, first| {
             for row in 0..piece.rows() {
                 let values = piece.row(row);
                 let width = values.len();
@@ -114,6 +127,16 @@ impl Linear {
         d_output: &[T],
         gradients: &mut Gradients<'_, T>,
     ) {
+        self.parameter_gradients_in(Precision::Single, input, d_output, gradients);
+    }
+
+    fn parameter_gradients_in<T: Element>(
+        &self,
+        precision: Precision,
+        input: &[T],
+        d_output: &[T],
+        gradients: &mut Gradients<'_, T>,
+    ) {
         let batch = d_output.len() / self.outputs;
         let x = Matrix::new(input, batch, self.inputs);
         let dy = Matrix::new(d_output, batch, self.outputs);
@@ -121,10 +144,10 @@ impl Linear {
         if self.transposed {
             // In memory the weight is [in, out], and (dYᵀ·X)ᵀ = Xᵀ·dY.
             let dw = MatrixMut::new(gradients.weight, self.inputs, self.outputs);
-            product(x.transposed(), dy, beta, dw, &nothing);
+            product(precision, x.transposed(), dy, beta, dw, &nothing);
         } else {
             let dw = MatrixMut::new(gradients.weight, self.outputs, self.inputs);
-            product(dy.transposed(), x, beta, dw, &nothing);
+            product(precision, dy.transposed(), x, beta, dw, &nothing);
         }
         gradients.bias.fill(T::ZERO);
         add_rows(d_output, gradients.bias);
@@ -132,10 +155,21 @@ impl Linear {
 
     /// dX = dY·W + `beta`·dX.
     pub fn input_gradient<T: Element>(&self, weight: &[T], d_output: &[T], beta: T, d_input: &mut [T]) {
+        self.input_gradient_in(Precision::Single, weight, d_output, beta, d_input);
+    }
+
+    fn input_gradient_in<T: Element>(
+        &self,
+        precision: Precision,
+        weight: &[T],
+        d_output: &[T],
+        beta: T,
+        d_input: &mut [T],
+    ) {
         let batch = d_output.len() / self.outputs;
         let dy = Matrix::new(d_output, batch, self.outputs);
         let dx = MatrixMut::new(d_input, batch, self.inputs);
-        product(dy, self.weight(weight), beta, dx, &nothing);
+        product(precision, dy, self.weight(weight), beta, dx, &nothing);
     }
 }
 
@@ -205,14 +239,16 @@ impl Describe for Linear {
 
 impl<T: Element> Layer<T> for Linear {
     fn forward(&self, x: &[T], y: &mut [T], pass: Forward<'_, T>) {
-        self.apply(x, pass.parameters.get(0), pass.parameters.get(1), y);
+        let (weight, bias) = (pass.parameters.get(0), pass.parameters.get(1));
+        self.apply_in(pass.work.precision, x, weight, bias, y);
     }
 
     fn backward(&self, x: &[T], y: &[T], dy: &mut [T], dx: Option<&mut [T]>, mut pass: Backward<'_, T>) {
         self.activation_gradient(y, dy);
-        self.parameter_gradients(x, dy, &mut pass.gradients.weight_and_bias());
+        let precision = pass.work.precision;
+        self.parameter_gradients_in(precision, x, dy, &mut pass.gradients.weight_and_bias());
         if let Some(dx) = dx {
-            self.input_gradient(pass.parameters.get(0), dy, T::ZERO, dx);
+            self.input_gradient_in(precision, pass.parameters.get(0), dy, T::ZERO, dx);
         }
     }
 }

@@ -24,6 +24,8 @@ pub mod parameter;
 mod patches;
 #[cfg(test)]
 pub(crate) mod proof;
+#[cfg(test)]
+mod rounded;
 pub mod shared;
 pub mod steps;
 pub mod torch;

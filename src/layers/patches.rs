@@ -15,7 +15,7 @@
 //!   nothing is multiplied by the padding's zeros ([`windows`](crate::kernels::windows)). The third product is a convolution too, of the small side by the
 //!   kernel's taps in reverse, phase by phase.
 //! - **By im2col and col2im**, the definition: with few channels the runs are too short for that, and X̂ is small. A task's images are taken in groups,
-//!   of which X̂ fits the scratch.
+//!   of which X̂ fits the scratch. These products are always in single precision: there is little to multiply.
 
 use std::ops::Range;
 
@@ -26,6 +26,7 @@ use crate::kernels::factors::{Left, Part, Right, Rows};
 use crate::kernels::gemm::{Matrix, MatrixMut, gemm, padded_stride, transpose};
 use crate::kernels::geometry::Geometry;
 use crate::kernels::grid::Grid;
+use crate::kernels::precision::Precision;
 use crate::kernels::scratch::Scratch;
 use crate::kernels::windows::{Phase, Region, regions};
 use crate::tensor::Element;
@@ -46,6 +47,8 @@ pub(super) struct Patches {
     geometry: Geometry,
     /// S, the channels of the small side.
     small_channels: usize,
+    /// Of the products in place.
+    precision: Precision,
 }
 
 /// An image side: its rows, columns and channels.
@@ -65,7 +68,12 @@ impl Side {
 impl Patches {
     /// Between the large side of a geometry and `small_channels` on its small side.
     pub fn new(geometry: Geometry, small_channels: usize) -> Self {
-        Self { geometry, small_channels }
+        Self { geometry, small_channels, precision: Precision::Single }
+    }
+
+    /// The same products with their factors rounded, if they are read in place.
+    pub fn in_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 
     fn are_read_in_place(&self) -> bool {
@@ -273,7 +281,7 @@ impl Patches {
             rows: places(&region, images, self.small(), (0, 0), 1),
         });
         let mut c = MatrixMut::new(small, images * self.geometry.places(), self.small_channels);
-        in_groups(parts, Right::from(wt), &mut c);
+        in_groups(self.precision, parts, Right::from(wt), &mut c);
     }
 
     /// For each row of the kernel, the places at which it lies inside of the image, over their whole width: what hangs over at the left and right
@@ -318,7 +326,13 @@ impl Patches {
                 self.small_channels,
             ));
             let part = Part { left, rows: Grid::line(self.small_channels, 1) };
-            product_of_parts(&[part], patches, T::ONE, &mut dw.column_range(tap * run..(tap + 1) * run));
+            product_of_parts(
+                self.precision,
+                &[part],
+                patches,
+                T::ONE,
+                &mut dw.column_range(tap * run..(tap + 1) * run),
+            );
         }
     }
 
@@ -336,7 +350,7 @@ impl Patches {
                 left: source.left(&region),
                 rows: places(&region, images, self.large(), first, stride),
             });
-            in_groups(parts, Right::from(Matrix::new(weight, depth, channels)), &mut c);
+            in_groups(self.precision, parts, Right::from(Matrix::new(weight, depth, channels)), &mut c);
         }
     }
 }
@@ -402,6 +416,7 @@ impl<'a, T: Element> Source<'a, T> {
 
 /// Multiplies some parts at a time.
 fn in_groups<'a, T: Element>(
+    precision: Precision,
     mut parts: impl Iterator<Item = Part<'a, T>>,
     b: Right<'_, T>,
     c: &mut MatrixMut<'_, T>,
@@ -413,6 +428,6 @@ fn in_groups<'a, T: Element>(
             *place = part;
             count += 1;
         }
-        product_of_parts(&group[..count], b, T::ZERO, c);
+        product_of_parts(precision, &group[..count], b, T::ZERO, c);
     }
 }

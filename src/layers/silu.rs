@@ -22,6 +22,19 @@ pub struct Silu {
     pub shape: ImageShape,
 }
 
+/// x·σ(x).
+#[inline(always)]
+pub(super) fn silu<T: Element>(x: T) -> T {
+    x * x.sigmoid()
+}
+
+/// The gradient by x, from that by x·σ(x).
+#[inline(always)]
+pub(super) fn silu_gradient<T: Element>(x: T, dy: T) -> T {
+    let s = x.sigmoid();
+    dy * s * (x * (T::ONE - s) + T::ONE)
+}
+
 impl Describe for Silu {
     fn input(&self) -> ImageShape {
         self.shape
@@ -49,7 +62,7 @@ impl<T: Element> Layer<T> for Silu {
         y.par_chunks_mut(PIECE).zip(x.par_chunks(PIECE)).for_each(|(y, x)| {
             vectorized!({
                 for (y, &x) in y.iter_mut().zip(x) {
-                    *y = x * x.sigmoid();
+                    *y = silu(x);
                 }
             });
         });
@@ -61,8 +74,7 @@ impl<T: Element> Layer<T> for Silu {
             |((dx, x), dy)| {
                 vectorized!({
                     for ((dx, &x), &dy) in dx.iter_mut().zip(x).zip(dy) {
-                        let s = x.sigmoid();
-                        *dx = dy * s * (x * (T::ONE - s) + T::ONE);
+                        *dx = silu_gradient(x, dy);
                     }
                 });
             },

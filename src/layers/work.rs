@@ -7,6 +7,7 @@
 use rayon::prelude::*;
 
 use super::parameter::Gradients;
+use crate::kernels::precision::Precision;
 use crate::kernels::scratch::Scratch;
 use crate::kernels::simd::vectorized;
 use crate::tensor::Element;
@@ -29,6 +30,8 @@ pub struct Work<T> {
     pub(super) partials: Vec<T>,
     /// A weight, transposed.
     pub(super) transposed: Vec<T>,
+    /// What factors of products are rounded to.
+    pub(super) precision: Precision,
 }
 
 /// How much of it a layer needs, in numbers.
@@ -60,7 +63,14 @@ impl<T: Element> Work<T> {
             scratch: Scratch::new(len.scratch),
             partials: vec![T::ZERO; len.partials],
             transposed: vec![T::ZERO; len.transposed],
+            precision: Precision::Single,
         }
+    }
+
+    /// The same memory for products in another precision. Layers of few channels stay in single precision (`patches`).
+    #[must_use]
+    pub fn in_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 }
 

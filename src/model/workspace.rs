@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::architecture::Architecture;
 use super::config::ModelConfig;
 use super::context::ContextSpace;
+use crate::kernels::precision::Precision;
 use crate::layers::shared::Latent;
 use crate::layers::{Describe, Work, WorkLen};
 use crate::loss::WholeBatch;
@@ -107,6 +108,14 @@ pub(crate) fn training_len<T: Element>(
     let ends = images * (c.output_len() + a.encoder.output().len() + a.context_features_len());
     let shared = work.partials + work.transposed + (threads + 1) * work.scratch;
     activations_len(a, c, images) + a.table.len() + spare + context + ends + shared
+}
+
+impl<T: Element> Workspace<T> {
+    /// The same workspace for passes whose products are in another precision.
+    #[must_use]
+    pub fn in_precision(self, precision: Precision) -> Self {
+        Self { work: self.work.in_precision(precision), ..self }
+    }
 }
 
 impl<T> Workspace<T> {

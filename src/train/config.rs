@@ -14,6 +14,7 @@ use super::data_options::read;
 use super::options::{DataOptions, ModelOptions, TrainOptions};
 use crate::data::{Augment, Binarize, Color, Fit, LoadOptions, Part};
 use crate::error::{Error, Result};
+use crate::kernels::precision::Precision;
 use crate::loss::{Divergence, Likelihood, Objective, ObjectiveTerms};
 use crate::model::{ContextInputs, ModelConfig, Preset};
 use crate::optim::{Adam, LearningRate, LearningRateSchedule, OnSpike, Ramp};
@@ -109,6 +110,8 @@ pub struct Config {
     pub patience: Option<u64>,
     /// Steps after which the run ends.
     pub max_steps: Option<u64>,
+    /// What products round their factors to in a training step; everything else is in single precision.
+    pub precision: Precision,
     /// Time between checkpoints.
     pub checkpoint_every: Duration,
     /// Threads; 0 for one a core.
@@ -156,6 +159,7 @@ impl Default for Config {
             valid: None,
             patience: None,
             max_steps: None,
+            precision: Precision::default(),
             checkpoint_every: Duration::from_secs(300),
             threads: 0,
         }
@@ -218,6 +222,7 @@ impl Config {
             valid: o.valid,
             patience: o.patience,
             max_steps: o.max_steps,
+            precision: read(&o.precision, str::parse)?.unwrap_or(defaults.precision),
             checkpoint_every: read(&o.checkpoint_every, values::parse_duration)?
                 .unwrap_or(defaults.checkpoint_every),
             threads: o.threads.unwrap_or(defaults.threads),
@@ -332,6 +337,7 @@ impl Config {
                 valid: self.valid,
                 patience: self.patience,
                 max_steps: self.max_steps,
+                precision: (self.precision != Precision::default()).then(|| self.precision.to_string()),
                 checkpoint_every: Some(values::show_duration(self.checkpoint_every)),
                 threads: Some(self.threads),
             },

@@ -204,6 +204,9 @@ options! {
         /// Stop after so many steps
         #[cfg_attr(feature = "cli", arg(long, value_name = "N", help_heading = "Training"))]
         max_steps: u64,
+        /// What matrix products round their factors to: f32, or bf16, which is faster and needs a processor with AVX512-BF16 [default: f32]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "NAME", help_heading = "Training"))]
+        precision: String,
         /// Time between checkpoints besides those after each epoch: 0.1s, 30s, 5m, 1h [default: 5m]
         #[cfg_attr(feature = "cli", arg(long, value_name = "TIME"))]
         checkpoint_every: String,

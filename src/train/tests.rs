@@ -1,5 +1,6 @@
 //! Steps of whole networks, each subject in a file beside this one.
 
+mod precision;
 mod schedules;
 mod sizes;
 mod tied;

@@ -118,9 +118,10 @@ impl Trainer {
     /// A new model for these images, before its first step.
     ///
     /// # Errors
-    /// Where configuration and images do not fit each other.
+    /// Where configuration and images do not fit each other, or the processor lacks the precision.
     pub fn new(mut config: Config, data: Dataset) -> Result<Self> {
         let images = &data.train;
+        config.precision.check()?;
         check_range(&config, &data)?;
         let split = Split::of(&data, config.seed, config.valid)?;
         let valid = split.validation.len();
@@ -154,7 +155,7 @@ impl Trainer {
             Schedule::Alternating => vec![AdamState::new(decoder), AdamState::new(n - decoder)],
         };
         Ok(Self {
-            workspace: model.training_workspace(batch),
+            workspace: model.training_workspace(batch).in_precision(config.precision),
             order: Vec::with_capacity(split.train.len()),
             order_epoch: None,
             batch: vec![0.0; batch * model.config().pixels()],

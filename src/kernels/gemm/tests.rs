@@ -27,11 +27,13 @@ type Way = (&'static str, fn(Matrix<'_, f64>, Matrix<'_, f64>, f64, MatrixMut<'_
 
 /// Every way to multiply.
 const WAYS: [Way; 5] = [
-    ("in pieces", |a, b, beta, c| product(a, b, beta, c, &nothing)),
+    ("in pieces", |a, b, beta, c| product(Precision::Single, a, b, beta, c, &nothing)),
     ("at once", |a, b, beta, mut c| gemm(a, b, beta, &mut c)),
     ("packed", |a, b, beta, mut c| packed(a, b, beta, &mut c)),
-    ("unpacked", |a, b, beta, mut c| dispatch::product(a, b, beta, &mut c)),
-    ("portable", |a, b, beta, mut c| dispatch::product_at(Level::Portable, a, b, beta, &mut c)),
+    ("unpacked", |a, b, beta, mut c| dispatch::product(Precision::Single, a, b, beta, &mut c)),
+    ("portable", |a, b, beta, mut c| {
+        dispatch::product_at(Level::Portable, Precision::Single, a, b, beta, &mut c)
+    }),
 ];
 
 #[test]
@@ -143,7 +145,7 @@ fn a_wider_vector_gives_the_same_bits() {
         let mb = if tb { Matrix::new(&b, n, k).transposed() } else { Matrix::new(&b, k, n) };
         let chains = |level| {
             let mut c = c.clone();
-            dispatch::product_at(level, ma, mb, 1.0, &mut MatrixMut::new(&mut c, m, n));
+            dispatch::product_at(level, Precision::Single, ma, mb, 1.0, &mut MatrixMut::new(&mut c, m, n));
             c
         };
         // The order that the module promises: equal pieces of the depth, in each a chain of fused multiply-adds.

@@ -15,9 +15,7 @@ use super::plan::{Chain, Plan, Rules};
 use crate::error::{Error, Result};
 use crate::kernels::geometry::Geometry;
 use crate::layers::group_norm::{GroupNorm, MOST_CHANNELS};
-use crate::layers::{
-    Activation, Concat, Conv2d, Describe, Layer, Linear, Residual, Sequence, Silu, Upsample,
-};
+use crate::layers::{Activation, Concat, Conv2d, Describe, Layer, Linear, Residual, Sequence, Upsample};
 use crate::loss::Likelihood;
 use crate::model::config::ModelConfig;
 use crate::tensor::{Element, ImageShape};
@@ -74,8 +72,7 @@ pub(super) fn plan<T: Element>(config: &ModelConfig) -> Result<Plan<T>> {
         encoder.push(&format!("down{level}"), down);
         push_blocks(&mut encoder, config.blocks(), &format!("level{level}"), size)?;
     }
-    encoder.push("norm", GroupNorm::new(size));
-    encoder.push("silu", Silu { shape: size });
+    encoder.push("norm", GroupNorm::new(size).with_silu());
 
     let mut decoder = Chain::new("decoder");
     let mut inputs = config.latent;
@@ -94,8 +91,7 @@ pub(super) fn plan<T: Element>(config: &ModelConfig) -> Result<Plan<T>> {
             filters = config.widths[index - 1];
         } else {
             activation = config.last_activation(Activation::Sigmoid);
-            decoder.push("norm", GroupNorm::new(size));
-            decoder.push("silu", Silu { shape: size });
+            decoder.push("norm", GroupNorm::new(size).with_silu());
         }
         let up = Upsample::new(size, larger.height, larger.width);
         let conv = same(up.output(), filters, activation)?;
@@ -126,8 +122,7 @@ fn push_blocks<T: Element>(chain: &mut Chain<T>, count: usize, name: &str, size:
         let mut layers: Vec<(String, Box<dyn Layer<T>>)> = Vec::new();
         for half in 1..=2 {
             let conv = same(size, size.channels, Activation::Identity)?;
-            layers.push((format!("norm{half}"), Box::new(GroupNorm::new(size))));
-            layers.push((format!("silu{half}"), Box::new(Silu { shape: size })));
+            layers.push((format!("norm{half}"), Box::new(GroupNorm::new(size).with_silu())));
             layers.push((format!("conv{half}"), Box::new(conv)));
         }
         blocks.push((format!("block{block}"), Box::new(Residual::new(Sequence::new(layers)))));

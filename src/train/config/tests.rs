@@ -10,7 +10,7 @@ fn a_complete_config_repeats_itself() {
     let text = "preset = \"conv\"\nlikelihood = \"laplace\"\nscale = 0.2\nbeta = 4.0\nbeta-warmup = 2.0\nsize = \"48x64\"\n\
                 rgb = true\nbackground = \"#102030\"\nbinarize = \"static\"\non-spike = \"skip\"\nmax-memory = \"2GiB\"\n\
                 checkpoint-every = \"0.1s\"\nrange = \"-3,5.5\"\nlayout = \"nchw\"\npatience = 3\nvalid = 9\nbatch = 7\n\
-                capacity = 25.0\nconditional = true\ndata = \"x\"\nmax-steps = 9\nfit = \"pad\"\narray = \"images\"\naugment = \"flip,shift\"";
+                capacity = 25.0\nconditional = true\ndata = \"x\"\nmax-steps = 9\nprecision = \"bf16\"\nfit = \"pad\"\narray = \"images\"\naugment = \"flip,shift\"";
     let config = Config::new(&TrainOptions::parse(text, "c".as_ref()).unwrap()).unwrap();
     let written = config.to_options().to_toml();
     let again = Config::new(&TrainOptions::parse(&written, "c".as_ref()).unwrap()).unwrap();
