@@ -1,21 +1,23 @@
-//! Whether samples look like real images, and whether all kinds of images are among the samples: **improved precision and recall**
-//! (Kynkäänmäki, Karras, Laine, Lehtinen & Aila 2019).
+//! Whether samples look like real images, and whether the samples cover all kinds of images: **improved
+//! precision and recall** (Kynkäänmäki, Karras, Laine, Lehtinen & Aila 2019).
 //!
 //! ```text
 //! r(x, X)   = distance from x ∈ X to its k-th nearest other member of X, k = 3
-//! M(X)      = all points within r(x, X) of some x ∈ X                 the estimated manifold of X: a ball around each member
-//! precision = share of the samples that lie in M(images)              how many samples look like an image
-//! recall    = share of the images that lie in M(samples)              how many images the samples could have been
+//! M(X)      = all points within r(x, X) of some x ∈ X       the estimated manifold of X: a ball per member
+//! precision = share of the samples that lie in M(images)    how many samples look like an image
+//! recall    = share of the images that lie in M(samples)    how many images the samples could have been
 //! ```
 //!
-//! Distances are Euclidean, between the features of [`frechet`](super::frechet), those of a random network. So both see what the features
-//! see: shapes and edges well, fine texture hardly.
+//! Distances are Euclidean, between the features of [`frechet`](super::frechet), those of a random network.
+//! So both measures detect what these features represent: shapes and edges well, fine texture hardly.
 //!
-//! A distance of means and covariances is one number for two faults, and lets one pay for the other. Here blur and noise lower the
-//! precision, and missing kinds of images the recall. What they do not see: a precision is high if all samples are copies of few images (the
-//! recall is low then), a recall is high if the samples are scattered so widely that their balls cover everything (the precision is low
-//! then), and copies of training images are not told from new ones. Both depend on the number of pictures, since balls grow where there
-//! are few: they compare with figures of the same number of images and samples, and the floor says what real images get.
+//! A distance of means and covariances is one number for two faults, and lets one make up for the other. Here
+//! blur and noise lower the precision, and missing kinds of images lower the recall. What they do not detect:
+//! precision is high if all samples are copies of few images (recall is low then). Recall is high if the
+//! samples are scattered so widely that their balls cover everything (precision is low then). Copies of
+//! training images are not told from new ones. Both depend on the number of pictures, since balls are larger
+//! if there are few. So they compare only with figures of the same number of images and samples, and the
+//! floor is the result of real images.
 
 use super::neighbours::search;
 
@@ -32,7 +34,8 @@ pub struct PrecisionRecall {
 }
 
 impl PrecisionRecall {
-    /// Of the features of images and samples, N × `len` each; `None` if one of them has no more than k vectors.
+    /// Computes both from the features of images and samples, N × `len` each; `None` if one of them has at
+    /// most k vectors.
     ///
     /// ```
     /// use elbo::evaluate::precision::PrecisionRecall;
@@ -68,7 +71,8 @@ fn share_within(members: &[f32], queries: &[f32], len: usize) -> f64 {
 
 /// The squared distance of each vector to its k-th nearest other one.
 fn radii(vectors: &[f32], len: usize) -> Vec<f32> {
-    // A vector finds itself, too, at distance 0: hence one more. Which of equal ones it is does not matter.
+    // A vector also finds itself, at distance 0: hence one more. Among equal ones it does not matter which it
+    // is.
     let found = search(
         vectors,
         vectors,
@@ -137,7 +141,7 @@ mod tests {
         assert_eq!(PrecisionRecall::of(&images, &images[..6 * NEAREST], 6), None);
         let alike = [0.5; 60];
         assert!(PrecisionRecall::of(&images, &alike, 6).unwrap().recall < 0.1);
-        // What is not a number is near to nothing.
+        // NaN is near to nothing.
         assert_eq!(PrecisionRecall::of(&images, &[f32::NAN; 60], 6).unwrap().precision, 0.0);
     }
 }
