@@ -1,9 +1,10 @@
-//! elbo trains variational autoencoders for images on the CPU. Everything that learns is written here: convolution, transposed
-//! convolution, their hand-derived gradients, reparameterization, Adam. It is made to be fast, and to be read.
+//! elbo trains variational autoencoders for images on the CPU. All of the learning code is written here:
+//! convolution, transposed convolution, their hand-derived gradients, reparameterization, Adam. It is
+//! designed to be fast and readable.
 //!
 //! # From pictures to a model to new pictures
 //!
-//! A folder of PNG files is loaded, a model is trained on it, draws new pictures, and is saved.
+//! This example loads a folder of PNG files, trains a model on it, draws new pictures, and saves the model.
 //!
 //! ```
 //! use elbo::data::{Color, LoadOptions, load};
@@ -39,12 +40,12 @@
 //! # }
 //! ```
 //!
-//! [`Training`] has the other options; [`Codec`](model::Codec) turns images into codes and back; [`generate`] and [`evaluate`] have
-//! what the other commands of `elbo` do.
+//! [`Training`] has the other options; [`Codec`](model::Codec) encodes images and decodes codes; [`generate`]
+//! and [`evaluate`] implement most other commands of `elbo`.
 //!
 //! # A training step
 //!
-//! What happens inside, without files: four images, two hundred steps.
+//! The same without files, step by step: four images, two hundred steps.
 //!
 //! ```
 //! use elbo::loss::Objective;
@@ -73,29 +74,33 @@
 //!     adam.step(&mut model.parameters, space.gradient(), &mut moments, 1e-2, 1.0);
 //!     losses.push(values.negative_elbo);
 //! }
-//! // At first 64 pixels at ln 2 each; in the end little more than the ln 4 that it takes to tell four images apart.
+//! // At first 64 pixels at ln 2 each; in the end little more than ln 4, which tells four images apart.
 //! assert!(losses[0] > 40.0 && losses[199] < 10.0, "{} {}", losses[0], losses[199]);
 //! # Ok::<(), elbo::Error>(())
 //! ```
 //!
 //! # Reading order
 //!
-//! From what is wanted to what serves it. `docs/reading-order.md` is a guided path, with questions.
+//! From the objective to its implementation. `docs/reading-order.md` is a guided path, with questions.
 //!
-//! 1. [`loss`]: what is wanted. [`loss::likelihood`], [`loss::divergence`], [`loss::objective`].
+//! 1. [`loss`]: the objective. [`loss::likelihood`], [`loss::divergence`], [`loss::objective`].
 //! 2. [`layers`]: [`linear`](layers::linear), then [`conv2d`](layers::conv2d) and
-//!    [`conv_transpose2d`](layers::conv_transpose2d), and [`shared`](layers::shared), where the code is drawn.
-//! 3. [`kernels`]: what the layers stand on, [`columns`](kernels::columns) (im2col and col2im) and [`gemm`](kernels::gemm).
-//! 4. [`model`]: the networks as plans ([`presets`](model::presets)), a network put together ([`architecture`](model::architecture)), forward and backward
-//!    through all of it ([`vae`](model::vae)), and a trained model in use ([`codec`](model::codec)).
+//!    [`conv_transpose2d`](layers::conv_transpose2d), and [`shared`](layers::shared), which draws the code.
+//! 3. [`kernels`]: the basis of the layers, [`columns`](kernels::columns) (im2col and col2im) and
+//!    [`gemm`](kernels::gemm).
+//! 4. [`model`]: the networks as plans ([`presets`](model::presets)), the assembled network
+//!    ([`architecture`](model::architecture)), forward and backward through all of it ([`vae`](model::vae)),
+//!    and a trained model in use ([`codec`](model::codec)).
 //! 5. [`optim`] and [`train`]: Adam, the step, the epoch, the run folder.
-//! 6. [`data`] (images in), [`generate`] (new images out), [`evaluate`] (how good they are), [`export`] (a model for PyTorch), [`explore`] (a model in the browser),
-//!    [`compress`](mod@compress) (images into small files), [`report`] (a run on a page), [`storage`] (atomic file writes).
+//! 6. [`data`] (images in), [`generate`] (new images out), [`evaluate`] (how good they are), [`export`] (a
+//!    model for PyTorch), [`explore`] (a model in the browser), [`compress`](mod@compress) (images into small
+//!    files), [`report`] (a run on a page), [`storage`] (atomic file writes).
 //! 7. `cli`: the program, which only calls all this.
 //!
 //! # Layers of the crate
 //!
-//! A module imports only modules to the right of it, and no two files import each other (`tests/structure.rs` checks both):
+//! A module imports only modules to the right of it, and no two files import each other (`tests/structure.rs`
+//! checks both):
 //!
 //! `cli` → `train` → `explore` → `report` → `export` → `evaluate` → `compress` → `generate` → `model` → `layers` → `loss` → `optim` → `data` → `storage` → `random` → `kernels` → `tensor` → `text` → `error`
 //!
@@ -115,18 +120,23 @@
 //! | μ, σ, s | mean and standard deviation of q(z\|x); s = ln σ², `log_variance` |
 //! | `d_name` | the derivative of the loss by `name` |
 //!
-//! # What holds everywhere
+//! # Invariants
 //!
-//! - **One scale.** Losses are in nats, summed over pixels and latent dimensions, averaged over images ([`loss::objective`]).
-//! - **The same bits for any number of threads.** Work is cut by sizes, never by threads, and partial sums are added in a fixed order
-//!   ([`layers`]).
-//! - **Randomness has names.** A generator is a function of (seed, stream, index), so none is ever saved ([`mod@random`]).
-//! - **f32 and f64.** All from the kernels to the loss is generic, so that gradients are checked by finite differences in f64.
-//! - **A training step allocates nothing** of the crate's own; workspaces are made once, for the largest batch.
-//! - **PyTorch's names and layouts on disk**, what the kernels want in memory ([`model::parameters`]).
-//! - **Atomic file writes: a file is whole or not there** ([`storage`]), and what is read from one is checked before memory is made for it.
-//! - **Errors** are one sentence: what was found, where, what would be right ([`Error`]). Kernels assert; a shape that does not fit is a
-//!   bug.
+//! - **One scale.** Losses are in nats, summed over pixels and latent dimensions, averaged over images
+//!   ([`loss::objective`]).
+//! - **Bit-identical for any number of threads.** Work is divided by sizes, never by threads, and partial
+//!   sums are added in a fixed order ([`layers`]).
+//! - **Named random streams.** A generator is a function of (seed, stream, index), so none is ever saved
+//!   ([`mod@random`]).
+//! - **f32 and f64.** Everything from the kernels to the loss is generic, so that gradients are checked by
+//!   finite differences in f64.
+//! - **A training step allocates nothing** in the crate's own code; workspaces are made once, for the largest
+//!   batch.
+//! - **PyTorch's names and layouts on disk**, the kernels' own layouts in memory ([`model::parameters`]).
+//! - **Atomic file writes** ([`storage`]), and data read from a file is validated before memory is allocated
+//!   for it.
+//! - **Errors** are one sentence: what is wrong, where, and what would be accepted ([`Error`]). Kernels
+//!   assert; a shape that does not fit is a bug.
 
 #[cfg(feature = "cli")]
 pub mod cli;

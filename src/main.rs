@@ -1,4 +1,4 @@
-//! The program `elbo`: everything it does is in the library; here an outcome becomes an exit code.
+//! The program `elbo`: everything it does is in the library; this file turns the outcome into an exit code.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,5 @@
-//! Data larger than memory, on the built program: the same bits from the cache file as from memory, whatever happens to the file.
+//! Data larger than memory, on the built program: the cache file yields bit-identical results to memory,
+//! whatever happens to the file.
 
 mod support;
 
@@ -6,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use support::{elbo, message, stderr, stdout, text, work_folder, write_images};
 
-/// Less than twice the pixels, and enough for the small network.
+/// Less than twice the pixels, but enough for the small network.
 const LITTLE: &str = "14MB";
 
-/// Runs the program in a folder, with its cache there; it must end well. What it printed.
+/// Runs the program in a folder, with its cache there, and checks that it succeeds. Returns its output.
 #[track_caller]
 fn told(folder: &Path, line: &str) -> String {
     let arguments: Vec<&str> = line.split_whitespace().collect();

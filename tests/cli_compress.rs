@@ -1,4 +1,5 @@
-//! `elbo compress` and `elbo decompress` of the built program: a folder of pictures and an array come back, and what cannot be is said.
+//! `elbo compress` and `elbo decompress` of the built program: a folder of pictures and an array are
+//! restored, and invalid input is refused.
 
 mod support;
 
@@ -145,7 +146,8 @@ fn names_that_differ_in_their_endings_stay_apart() {
     }
 }
 
-/// Every call to the disk fails once for lack of space: the message says so, and there is no file of that name afterwards, or a right one.
+/// Every call to the disk fails once for lack of space: the message says so, and afterwards there is no file
+/// of that name, or a complete one.
 #[test]
 fn a_full_disk_leaves_no_part_of_a_file() {
     let work = support::work_folder();

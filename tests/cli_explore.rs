@@ -1,4 +1,5 @@
-//! `elbo explore` and `elbo compare` on the built program. What the page computes is compared in a browser: tests/browser.
+//! `elbo explore` and `elbo compare` on the built program. The page's computations are checked in a browser:
+//! tests/browser. tests/browser.
 
 mod support;
 
@@ -15,7 +16,7 @@ fn train(folder: &Path, data: &str, preset: &str, out: &str, more: &[&str]) {
     succeed_in(folder, &[&fixed[..], &rest, more].concat());
 }
 
-/// The JSON inside of a page.
+/// The JSON inside a page.
 fn data_of(page: &str) -> Value {
     let from = page.find("id=\"data\">").expect("the page has data") + "id=\"data\">".len();
     serde_json::from_str(page[from..].split("</script>").next().unwrap()).unwrap()
@@ -90,11 +91,11 @@ fn runs_are_compared_where_they_can_be() {
     // Runs of different images get a note, and tables of their own.
     let printed = succeed_in(folder, &["compare", "one", "other", "--out", "apart.html"]);
     assert!(
-        printed.contains("learned from different images (A from ") && printed.contains("; B from "),
+        printed.contains("trained on different images (A from ") && printed.contains("; B from "),
         "{printed}"
     );
     let page = std::fs::read_to_string(folder.join("apart.html")).unwrap();
-    assert_eq!(page.matches("<h2>How they learned on").count(), 2);
+    assert_eq!(page.matches("<h2>Learning curves on").count(), 2);
     let apart: Value =
         serde_json::from_str(&succeed_in(folder, &["compare", "one", "other", "--json"])).unwrap();
     assert_eq!(apart["same_data"], false);

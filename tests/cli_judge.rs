@@ -1,4 +1,5 @@
-//! `eval`, `sample` and `score` on the built program: every preset, grey and RGB, the newest run, and what cannot be.
+//! `eval`, `sample` and `score` on the built program: every preset, grey and RGB, the newest run, and invalid
+//! input.
 
 mod support;
 
@@ -270,7 +271,7 @@ fn what_cannot_be_is_refused_in_a_sentence() {
     refused_in(folder, &["sample", "--prior", "gmm", "--out", "x.png"], &["prior.safetensors", "cut short"]);
     refused_in(folder, &["eval", "--samples", "5"], &["prior.safetensors", "cut short"]);
     std::fs::copy(folder.join("runs/one/model.safetensors"), &prior).unwrap();
-    refused_in(folder, &["sample", "--prior", "gmm", "--out", "x.png"], &["no fitted prior"]);
+    refused_in(folder, &["sample", "--prior", "gmm", "--out", "x.png"], &["not a fitted prior"]);
 
     // Nothing was half-written, and nothing that was there is gone.
     assert_eq!(std::fs::read_to_string(folder.join("taken.png")).unwrap(), "mine");

@@ -13,7 +13,8 @@ fn json_in(folder: &Path, arguments: &[&str]) -> Value {
     serde_json::from_str(&succeed_in(folder, arguments)).unwrap()
 }
 
-/// Bars of 8×8 with MNIST's file names: the label is the quarter in which the bar lies, named by `classes`; it is a row or a column.
+/// Bars of 8×8 with MNIST's file names: the label is the quarter in which the bar lies, named by `classes`;
+/// it is a row or a column.
 fn write_bars(folder: &Path, train: usize, test: usize, classes: &[u8]) {
     std::fs::create_dir(folder).unwrap();
     for (name, count, seed) in [("train", train, 1), ("t10k", test, 2)] {
@@ -108,7 +109,7 @@ fn a_conditional_model_is_used_by_every_command() {
     );
     succeed_in(folder, &["sample", "run", "--out", "s.png", "--prior", "gmm"]);
 
-    // Samples are of the class that was asked for.
+    // Samples are of the requested class.
     succeed_in(folder, &["sample", "run", "--label", "all", "--count", "10", "--out", "all.npy"]);
     let pictures = read_floats(&folder.join("all.npy"));
     assert_eq!(pictures.len(), 30 * 64);
@@ -196,7 +197,8 @@ fn images_are_classified_in_three_ways() {
     assert_eq!((table.lines().next(), table.lines().count()), (Some("file,class,probability"), 61));
     assert!(std::fs::read(folder.join("c.png")).unwrap().starts_with(b"\x89PNG"));
 
-    // Other images, without labels: their classes are not known, and a model without labels learns from its own images.
+    // Other images, without labels: their classes are not known, and a model without labels learns from its
+    // own images.
     write_images(&folder.join("plain.npy"), [20, 8, 8, 1]);
     for run in ["run", "plain"] {
         let found = json_in(folder, &["classify", run, "--json", "--data", "plain.npy"]);
@@ -322,7 +324,7 @@ fn a_classifier_learns_from_few_labels() {
     refused_in(folder, &["classify", "plain", "--method", "learned"], &["few labels", "--labelled"]);
     refused_in(folder, &["sample", "few", "--label", "3"], &["conditional"]);
 
-    // Ended and resumed, the same bits; the labels from a file too, as a table or as a list.
+    // Ended and resumed, bit-identical; the labels also from a file, as a table or as a list.
     train("ended", &[&few[..], &["--max-steps", "100"]].concat());
     succeed_in(folder, &["train", "--resume", "ended", "--threads", "1"]);
     assert_same(&folder.join("ended"), &folder.join("few"), "resumed");

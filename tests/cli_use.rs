@@ -1,5 +1,5 @@
-//! The built program used as a person would: every command on a model of each preset, on grey and on RGB images, with RUN left out; and
-//! what it says to things that cannot be.
+//! The built program used as a person would: every command on a model of each preset, on grey and on RGB
+//! images, without RUN; and its messages for invalid input.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -45,7 +45,8 @@ fn listing(folder: &Path) -> Vec<std::ffi::OsString> {
     names
 }
 
-/// A folder of PNG files in two classes: bright ones with a square on the left, dark ones with one on the right.
+/// A folder of PNG files in two classes: bright ones with a square on the left, dark ones with one on the
+/// right.
 fn make_images(folder: &Path, (height, width, channels): Size, each: usize) {
     for (class, name) in ["left", "right"].into_iter().enumerate() {
         std::fs::create_dir_all(folder.join(name)).unwrap();

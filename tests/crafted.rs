@@ -1,5 +1,5 @@
-//! Files that were made by hand to be whole, with a right checksum, and ask for what cannot be: the built program refuses each with one
-//! sentence, before it allocates or steps.
+//! Files made by hand to be complete, with a correct checksum, but with impossible contents: the built
+//! program refuses each with one sentence, before it allocates or trains.
 
 mod support;
 
@@ -21,7 +21,7 @@ fn short(folder: &Path) -> std::path::PathBuf {
     run
 }
 
-/// Changes a file of tensors, and gives it the right checksum.
+/// Changes a file of tensors, and corrects its checksum.
 fn craft(path: &Path, change: impl FnOnce(&mut TensorFile<'_>)) {
     let bytes = std::fs::read(path).unwrap();
     let mut file = TensorFile::decode(&bytes, path).unwrap();
@@ -197,7 +197,8 @@ fn training_keeps_to_its_memory_and_resumes_with_the_same() {
         let command = format!("train --data {} --out {} {options}", text(&data), text(&out));
         run(&command.split(' ').collect::<Vec<_>>())
     };
-    // 64·4096·2 weights and some more, each as five numbers or so, and the program itself: 19 MiB. The last are refused before their 17 GB are made.
+    // 64·4096·2 weights and some more, each as five numbers or so, and the program itself: 19 MiB. The last
+    // are refused before their 17 GB are made.
     for (memory, hidden) in [("10MB", "4096"), ("15MB", "4096"), ("8GiB", "65536,65536")] {
         let message = message(&train(memory, hidden));
         assert!(

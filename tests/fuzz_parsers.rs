@@ -1,5 +1,5 @@
-//! Damaged files are harmless: every parser is given many, and none may panic, take more than a second, or take more memory than 64 MB beyond the
-//! honest size of what it read.
+//! Damaged files are harmless: every parser gets many, and none may panic, take more than a second, or take
+//! more memory than 64 MB beyond the size of the data that it read.
 //!
 //! ```text
 //! cargo test --release --test fuzz_parsers -- --nocapture                       20,000 inputs for each parser
@@ -7,8 +7,9 @@
 //! ELBO_FUZZ_ONLY=png ...                                                        one parser
 //! ```
 //!
-//! An input that breaks a promise is written to tests/fuzz/artifacts/, and everything in there is tried first. The inputs follow from the
-//! seed corpus (tests/fuzz/seeds, made by make_seeds.py) and the seed, so that a failure can be repeated. A new parser is one line in [`TARGETS`].
+//! An input that violates one of these is written to tests/fuzz/artifacts/, and everything in there is tried
+//! first. The inputs follow from the seed corpus (tests/fuzz/seeds, made by make_seeds.py) and the seed, so
+//! that a failure can be repeated. A new parser is one line in [`TARGETS`].
 
 // The allocator that counts is an unsafe trait; nothing else here is.
 #![allow(unsafe_code)]
@@ -221,7 +222,8 @@ fn damaged_files_are_harmless() {
                 own_formats::repair(&mut input);
                 compressed::repair(&mut input);
             }
-            // Time is that of the clock, and another program may have had the processor: an input is slow when it is slow thrice.
+            // Time is that of the clock, and another program may have had the processor: an input is slow
+            // when it is slow thrice.
             let mut result = run(parser, &input, &mut report);
             for _ in 0..2 {
                 if result.as_ref().is_err_and(|what| what.starts_with(SLOW)) {

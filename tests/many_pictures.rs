@@ -1,7 +1,7 @@
 //! A folder of many PNG files takes no more memory than its pixels and a fifth.
 //!
-//! 5000 files of 64×64×3 here; the figure that was promised is for 50,000:
-//! `ELBO_PICTURES=50000 cargo test --release --test many_pictures -- --nocapture`. Memory is the process's own peak as Linux counts it.
+//! There are 5000 files of 64×64×3 here; the documented figure is for 50,000: `ELBO_PICTURES=50000 cargo test
+//! --release --test many_pictures -- --nocapture`. Memory is the process's own peak as Linux counts it.
 
 use elbo::data::{LoadOptions, load, write_png};
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,5 @@
-//! `--max-memory`, for every command on the built program: what takes more is refused in one sentence, before it is made, and nothing is left.
+//! `--max-memory`, for every command on the built program: if a command needs more, it is refused in one
+//! sentence before any work, and leaves no files.
 
 mod support;
 
@@ -8,7 +9,8 @@ use support::{
     assert_all_commands, elbo, files, message, succeed_in, text, work_folder, write_classes, write_images,
 };
 
-/// A line for each command but `compress`, `decompress` and `train`, which have more to say. Compared runs are two.
+/// A line for each command except `compress`, `decompress` and `train`, which need more cases. Two runs are
+/// compared.
 const LINES: [&str; 19] = [
     "sample run --count 3 --out new.png",
     "reconstruct run --out new.png",
@@ -31,7 +33,8 @@ const LINES: [&str; 19] = [
     "decompress images.elbo --model run --out new.npy",
 ];
 
-/// Runs the program in a folder with `--max-memory`, its caches there; it must refuse, and leave nothing. Its message.
+/// Runs the program in a folder with `--max-memory`, its caches there; it must refuse, and leave nothing. Its
+/// message.
 #[track_caller]
 fn refused(folder: &Path, line: &str, memory: &str) -> String {
     let before = files(folder);

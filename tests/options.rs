@@ -1,5 +1,5 @@
-//! Every option of the program does what it says, from end to end on small data: flags and config files, what the numbers in metrics.csv
-//! become, what is printed, and what is refused with nothing written.
+//! Every option of the program has its documented effect, from end to end on small data: flags and config
+//! files, the numbers in metrics.csv, the output, and refusals that write nothing.
 
 mod support;
 
@@ -51,7 +51,7 @@ impl Bench {
         Self { folder, data, runs: 0 }
     }
 
-    /// Trains with some more options; gives the run's folder and what was printed.
+    /// Trains with some more options; returns the run's folder and the output.
     fn train(&mut self, options: &[&str]) -> (PathBuf, String) {
         self.runs += 1;
         let run = self.folder.path().join(format!("run{}", self.runs));
@@ -181,7 +181,8 @@ fn beta_and_its_warmup_weigh_the_divergence() {
 #[test]
 fn free_bits_and_capacity_hold_the_divergence_where_they_say() {
     let mut bench = Bench::new();
-    // 4 dimensions at a floor that none reaches: the loss has 4·λ and the latent code nothing to fear from it.
+    // 4 dimensions at a floor that none reaches: the loss has 4·λ and the latent code nothing to fear from
+    // it.
     let (run, _) = bench.train(&["--free-bits", "100", "--epochs", "1"]);
     assert!(near(last(&run, "train_loss"), last(&run, "train_reconstruction") + 400.0, 1e-9));
     // A capacity of 2 nats, held strictly, over a run long enough to get there.
@@ -246,9 +247,10 @@ fn decay_clipping_schedules_and_tying_change_what_they_should() {
     let losses = column(&run, "train_loss");
     assert!(losses[4] < losses[0], "{losses:?}");
     let (_, printed) = differs(&["--tie-weights"]);
-    // 100·16 + 16, twice 16·4 + 4, and two biases of the way back.
+    // 100·16 + 16, twice 16·4 + 4, and two biases of the transposed direction.
     assert!(printed.contains("mlp with 1,868 parameters"), "{printed}");
-    // A weight decay of 1/lr takes all away at each step but the step itself: the encoder hardly says anything.
+    // A weight decay of 1/lr takes all away at each step but the step itself: the encoder hardly says
+    // anything.
     let (run, _) = differs(&["--weight-decay", "1000", "--lr", "0.001"]);
     assert!(last(&run, "train_kl") < 0.05, "{}", last(&run, "train_kl"));
 }
@@ -256,7 +258,8 @@ fn decay_clipping_schedules_and_tying_change_what_they_should() {
 #[test]
 fn binarized_pixels_are_black_or_white() {
     let mut bench = Bench::new();
-    // 230/255 and 10/255 are near the ends, so the drawn pictures differ from the threshold's in a few pixels.
+    // 230/255 and 10/255 are near the ends, so the drawn pictures differ from the threshold's in a few
+    // pixels.
     let mut models = Vec::new();
     for how in ["threshold", "static", "dynamic"] {
         let (run, _) = bench.train(&["--binarize", how, "--epochs", "3"]);

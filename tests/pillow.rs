@@ -1,4 +1,5 @@
-//! JPEG and WebP as Pillow reads them: files of tests/fixtures/make_pictures.py, each beside an .npy file with Pillow's pixels.
+//! JPEG and WebP compared with Pillow: files of tests/fixtures/make_pictures.py, each beside an .npy file
+//! with Pillow's pixels.
 //!
 //! ```text
 //! python3 tests/fixtures/make_pictures.py /tmp/pictures 200

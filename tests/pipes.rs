@@ -1,4 +1,4 @@
-//! Where the program prints to: pipes that nobody reads any more, disks that are full, terminals, and files.
+//! The program's output: to pipes that are no longer read, full disks, terminals, and files.
 
 mod support;
 

@@ -1,6 +1,8 @@
-//! The same bits on every processor with fused multiply-add: the program trains here and on an emulated processor without AVX-512.
+//! Bit-identical results on every processor with fused multiply-add: the program trains here and on an
+//! emulated processor without AVX-512.
 //!
-//! The emulator is `qemu-x86_64` (Debian's package qemu-user). Without it the test says so and checks nothing.
+//! The emulator is `qemu-x86_64` (Debian's package qemu-user). Without it the test says so and checks
+//! nothing.
 
 mod support;
 
@@ -69,7 +71,7 @@ fn six_steps_of_each_preset_have_the_same_bits_on_another_processor() {
     }
 }
 
-/// A file that one processor writes is read on another: the tables of a coder have the same bits on both.
+/// A file that one processor writes is read on another: the tables of a coder are bit-identical on both.
 #[test]
 fn compressed_images_come_back_on_another_processor() {
     if !has_emulator() {

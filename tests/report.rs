@@ -1,4 +1,5 @@
-//! `report.html` of the built program: it grows with the run, over an end and a resumption, and comes back if it is lost.
+//! `report.html` of the built program: it grows with the run, through an end and a resumption, and is written
+//! again if it is lost.
 
 use std::path::Path;
 use std::process::Command;

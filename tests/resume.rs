@@ -1,7 +1,7 @@
-//! Resuming is exact, and refuses what it cannot go on from.
+//! Resuming is bit-exact, and is refused if a run cannot be continued.
 //!
-//! N + M steps are compared with N steps, an end, a resume, M steps: model, checkpoint (weights, Adam's moments, sums) and metrics to the
-//! bit, but for the columns that tell the time.
+//! N + M steps are compared with N steps, an end, a resume, and M steps: model, checkpoint (weights, Adam's
+//! moments, sums) and metrics are bit-identical, except the columns with times.
 
 mod support;
 
@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use support::*;
 
-/// Options after which a run computes something else: each preset, schedule, likelihood, divergence, and whatever changes with time.
-/// Seven steps of six images an epoch, the last of four; two epochs.
+/// Options that change a run's computation: each preset, schedule, likelihood, divergence, and everything
+/// that changes with time. Seven steps of six images an epoch, the last of four; two epochs.
 const VARIANTS: &[&str] = &[
     "--preset conv --channels 4,8 --hidden 16 --latent 3",
     "--preset conv --channels 4,8 --hidden 16 --latent 3 --schedule alternating",
@@ -62,8 +62,8 @@ fn in_two_or_three_parts_a_run_is_the_same_to_the_bit() {
     for (number, options) in VARIANTS.iter().enumerate() {
         let [whole, parts] = ["whole", "parts"].map(|name| folder.path().join(format!("{name}-{number}")));
         succeed(&split(&train(&data, &whole, &format!("{options} --threads 1"))));
-        // In the middle of the first epoch, at an epoch's very end or in the middle of the next, and to the end; each with
-        // other threads, and saving at other times.
+        // In the middle of the first epoch, at an epoch's very end or in the middle of the next, and to the
+        // end; each with other threads, and saving at other times.
         let second = if number % 2 == 0 { "7" } else { "9" };
         succeed(&split(&train(&data, &parts, &format!("{options} --threads 3 --max-steps 4"))));
         succeed(&split(&resume(&parts, &format!("--threads 2 --max-steps {second} --checkpoint-every 0s"))));
@@ -106,7 +106,7 @@ fn more_epochs_may_be_asked_for_and_a_steps_end_that_lies_ahead_is_kept() {
     succeed(&split(&resume(&parts, "--epochs 3")));
     assert_same(&parts, &whole, "one epoch more");
 
-    // Killed on its way to step 10, a run goes on to step 10, not to its last epoch.
+    // Killed on its way to step 10, a run resumes to step 10, not to its last epoch.
     let killed = folder.path().join("killed");
     succeed(&split(&train(&data, &killed, &format!("{options} --epochs 3 --max-steps 4"))));
     let config = killed.join("config.toml");
@@ -283,7 +283,8 @@ fn a_config_that_was_edited_is_refused_with_the_option() {
     }
 }
 
-/// Damages a file at many places, one at a time; each must be refused with a message that names the file, and nothing else change.
+/// Damages a file at many places, one at a time; each must be refused with a message that names the file, and
+/// nothing else change.
 fn damage(path: &Path, step: usize, command: &str) -> usize {
     let good = std::fs::read(path).unwrap();
     let name = path.file_name().unwrap().to_str().unwrap();

@@ -1,8 +1,9 @@
-//! The structure of src, as its imports have it: no two files import each other, directly or by way of others, and a module imports
-//! only modules that src/lib.rs lists below it.
+//! The structure of src, from its imports: no two files import each other, directly or through others, and a
+//! module imports only modules that src/lib.rs lists below it.
 //!
-//! An import is a path that begins with `crate::`, `super::`, `self::` or a child module, in a `use` or in code. A path to an item that a
-//! `mod.rs` re-exports counts for the file that defines it, and a re-export itself is no import. Test modules and comments do not count.
+//! An import is a path that begins with `crate::`, `super::`, `self::` or a child module, in a `use` or in
+//! code. A path to an item that a `mod.rs` re-exports counts for the file that defines it, and a re-export
+//! itself is not an import. Test modules and comments do not count.
 
 mod support;
 

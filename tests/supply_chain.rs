@@ -1,6 +1,7 @@
-//! What the program is built from: crates of known licences and one source, counted, and `unsafe` in one folder.
+//! The dependencies: crates of known licences and one source, counted, and `unsafe` in one folder.
 //!
-//! `cargo deny check` asks more (advisories, above all) by the same deny.toml; this needs nothing but cargo.
+//! `cargo deny check` checks more (above all, advisories) with the same deny.toml; this test needs only
+//! cargo.
 
 mod support;
 

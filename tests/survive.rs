@@ -1,11 +1,12 @@
-//! A run survives anything: kills at random moments, a fault at every single call to the disk, a disk that is really full.
+//! A run survives kills at random moments, a fault at every single call to the disk, and a disk that is
+//! really full.
 //!
 //! ```text
 //! cargo test --test survive                                 25 kills, a quarter of the calls with each fault
 //! ELBO_LONG=1 cargo test --test survive -- --nocapture      600 kills, every call with every fault (ELBO_KILLS, ELBO_FAULTS=1)
 //! ```
 //!
-//! The program under test is the built one, with debug assertions, so that `ELBO_FAULT` reaches its calls to the disk.
+//! The program under test is built with debug assertions, so that `ELBO_FAULT` reaches its calls to the disk.
 
 mod support;
 
@@ -56,7 +57,7 @@ impl Reference {
     }
 }
 
-/// What must hold after anything: where there is a checkpoint, model and checkpoint are whole.
+/// The invariants after any fault: if there is a checkpoint, model and checkpoint are complete.
 #[track_caller]
 fn assert_usable(run: &Path, what: &str) {
     for name in ["model.safetensors", "checkpoint.safetensors"] {
@@ -82,7 +83,8 @@ fn run_to_end(arguments: &[String]) -> std::process::Output {
     elbo(&strs(arguments)).output().unwrap()
 }
 
-/// Waits for the end for at most `time`, then kills with SIGKILL. Gives the status of a process that ended by itself.
+/// Waits for the end for at most `time`, then kills with SIGKILL. Gives the status of a process that ended by
+/// itself.
 fn kill_after(mut child: Child, time: Duration) -> Option<(ExitStatus, String)> {
     let end = Instant::now() + time;
     // Waiting in small steps costs less precision than starting a process does.
@@ -99,7 +101,7 @@ fn kill_after(mut child: Child, time: Duration) -> Option<(ExitStatus, String)> 
     output.status.code().map(|_| (output.status, String::from_utf8_lossy(&output.stderr).into_owned()))
 }
 
-/// Kills at random moments, goes on each time, and compares the end with that of a run that nobody disturbed.
+/// Kills at random moments, resumes each time, and compares the end with that of an undisturbed run.
 #[test]
 fn killed_at_random_moments_a_run_ends_as_if_it_had_not_been() {
     let kills = setting("ELBO_KILLS", 25, 600);
@@ -153,7 +155,8 @@ fn with_fault(arguments: &[String], plan: &str) -> std::process::Output {
     elbo(&strs(arguments)).env("ELBO_FAULT", plan).output().unwrap()
 }
 
-/// The number of calls to the disk that a command makes: the first that a fault does not reach, found by halving.
+/// The number of calls to the disk that a command makes: the first that a fault does not reach, found by
+/// halving.
 fn count_calls(mut run: impl FnMut(&str) -> bool) -> u64 {
     let (mut low, mut high) = (1, 1024);
     assert!(run(&format!("{high}:readonly")), "more calls than expected");
@@ -359,7 +362,8 @@ fn whatever_gets_a_final_name_was_synced_before_and_its_folder_after() {
         follow(&mut seen, call, text(&run));
     }
     assert_eq!(seen.pending, None, "the last rename is not synced");
-    // config, metrics, model, 16 checkpoints, and 3 epochs with two sheets and at most a model each, and a checkpoint more.
+    // config, metrics, model, 16 checkpoints, and 3 epochs with two sheets and at most a model each, and a
+    // checkpoint more.
     println!("{} files got their final names, each synced before and its folder after", seen.renames);
     assert!(seen.renames >= 25, "{}", seen.renames);
     assert_same(&run, &reference.run, "traced");

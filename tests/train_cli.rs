@@ -1,5 +1,5 @@
-//! What cannot be trained on is refused in one sentence, with exit code 1 (2 where the command line's form is wrong), and nothing is
-//! written; and no number that is none gets into a file.
+//! Invalid training input is refused in one sentence, with exit code 1 (2 for a malformed command line), and
+//! nothing is written; and no NaN or infinity gets into a file.
 
 mod support;
 

@@ -1,10 +1,10 @@
-//! How a time is taken: warm up, run many times, keep the smallest and the middle one.
+//! Time measurement: warm up, run many times, keep the minimum and the median.
 //!
-//! Machines are noisy in one direction only: something else can make a run slower, nothing makes it faster. The
-//! minimum is what the code can do, the median what it usually does; ratios between programs are made of medians.
+//! Machine noise has one direction only: other programs can make a run slower, nothing makes it faster. The
+//! minimum is what the code can do, the median what it usually does; ratios between programs use medians.
 //!
-//! What has to be put back before every run (a backward pass scales its gradient in place, and after a thousand rounds
-//! nothing but denormal numbers would be left of it) is done by `prepare`, outside of the time.
+//! State that must be restored before every run is restored by `prepare`, which is not timed. (A backward
+//! pass scales its gradient in place; after a thousand rounds it would consist of denormal numbers.)
 
 use std::time::{Duration, Instant};
 
@@ -15,13 +15,13 @@ use super::table::{Row, Work};
 /// How long to measure.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
-    /// Runs whose time is thrown away, at least one.
+    /// Runs whose time is discarded, at least one.
     pub warm_up: Duration,
     /// Time for the runs that count.
     pub time: Duration,
-    /// Runs that are made even where they take longer.
+    /// The least number of runs, even if they take longer.
     pub fewest: usize,
-    /// Runs that are enough even where there is time left.
+    /// The most runs, even if time is left.
     pub most: usize,
 }
 
@@ -37,7 +37,7 @@ impl Budget {
         }
     }
 
-    /// For whole steps: they take longer, and wander more.
+    /// For whole steps: they take longer and vary more.
     pub fn step(quick: bool) -> Self {
         let (warm_up, time) = if quick { (50, 500) } else { (300, 2500) };
         Self {
@@ -50,7 +50,7 @@ impl Budget {
 }
 
 impl Budget {
-    /// For the one line on a step or on generation.
+    /// For a single row of a step or of generation.
     pub fn line(seconds: f64) -> Self {
         Self { time: Duration::from_secs_f64(seconds), most: 1000, ..Self::step(false) }
     }
@@ -97,11 +97,11 @@ pub fn measure<S>(
 pub struct Bench<'a> {
     /// The command line.
     pub options: &'a Options,
-    /// The processor's peak, measured again from time to time.
+    /// The processor's peak, measured again at intervals.
     pub peak: Peak,
     /// What has been measured.
     pub rows: Vec<Row>,
-    /// The group of the rows to come.
+    /// The group of the next rows.
     group: String,
     /// The threads that they run on.
     pub threads: usize,
@@ -113,18 +113,18 @@ impl<'a> Bench<'a> {
         Self { options, peak, rows: Vec::new(), group: String::new(), threads: 1 }
     }
 
-    /// Begins a group of rows. Call it in the pool of `threads` threads that the rows run in.
+    /// Begins a group of rows. Call it in the pool of `threads` threads that runs the rows.
     pub fn begin(&mut self, group: &str, threads: usize) {
         self.group = group.into();
         self.threads = threads;
     }
 
-    /// Whether any row is wanted whose name begins so; asked before building what the rows need.
+    /// Whether any row whose name begins like this is selected; asked before its inputs are built.
     pub fn wants(&self, name: &str) -> bool {
         self.options.wants(&self.group, name)
     }
 
-    /// Measures a row if it is wanted, with a budget for kernels.
+    /// Measures a row with the budget for kernels, if it is selected.
     pub fn row<S>(
         &mut self,
         name: &str,
@@ -138,7 +138,7 @@ impl<'a> Bench<'a> {
         self.measured(name, shape, work, || measure(budget, state, prepare, run))
     }
 
-    /// Measures a row with a budget of its own, and nothing to prepare, if it is wanted.
+    /// Measures a row with its own budget and nothing to prepare, if it is selected.
     pub fn row_within<S>(
         &mut self,
         budget: Budget,

@@ -1,4 +1,4 @@
-//! Each pass of each layer of a preset, alone, on a batch of the size that training takes.
+//! Each pass of each layer of a preset, alone, on a batch of the size used in training.
 
 use elbo::layers::shared::{Latent, reparameterize, reparameterize_backward};
 use elbo::layers::{
@@ -13,7 +13,7 @@ use super::harness::{Bench, Timing};
 use super::passes::{self, uniform};
 use super::table::Work;
 
-/// Everything that a layer reads and writes.
+/// All inputs and outputs of a layer.
 struct Buffers<'a> {
     layer: &'a dyn Layer<f32>,
     batch: usize,
@@ -25,9 +25,9 @@ struct Buffers<'a> {
     spare: Vec<f32>,
     x: Vec<f32>,
     y: Vec<f32>,
-    /// The gradient of y, as it comes.
+    /// The incoming gradient of y.
     upstream: Vec<f32>,
-    /// The same, of which a backward pass makes the gradient before the activation.
+    /// A copy, which a backward pass turns into the gradient before the activation.
     dy: Vec<f32>,
     dx: Vec<f32>,
     work: LayerWork<f32>,
@@ -37,7 +37,7 @@ impl<'a> Buffers<'a> {
     /// `slots` are the layer's in `model`.
     fn new(layer: &'a dyn Layer<f32>, slots: &[Slot], model: &Vae<f32>, batch: usize, images: bool) -> Self {
         let (inputs, outputs) = (batch * layer.input().len(), batch * layer.output().len());
-        // What comes from a ReLU is 0 in half of its places.
+        // The output of a ReLU is 0 in half of its places.
         let x = uniform(1, inputs).into_iter().map(|v| if images { v.abs() } else { v.max(0.0) }).collect();
         // Copies of the layer's parameters, one after the other.
         let mut parameters = Vec::new();
@@ -138,7 +138,8 @@ fn layer_rows(
     }
 }
 
-/// What is left of a pass of which the parts were timed alone. Caches differ between the two, so it is an estimate: ≈.
+/// The remainder of a pass whose parts were timed alone. Caches differ between the two, so it is an estimate:
+/// ≈.
 fn difference(all: Timing, parts: &[Timing]) -> Timing {
     let rest = |of: fn(&Timing) -> f64| (of(&all) - parts.iter().map(of).sum::<f64>()).max(1e-9);
     Timing { min: rest(|t| t.min), median: rest(|t| t.median) }
@@ -203,7 +204,7 @@ fn shared_rows(bench: &mut Bench<'_>, model: &Vae<f32>, batch: usize) {
     );
 }
 
-/// What a step does besides the network: objective, gradient norm, Adam, noise, the next batch.
+/// The work of a step besides the network: objective, gradient norm, Adam, noise, the next batch.
 fn step_rows(bench: &mut Bench<'_>, model: &Vae<f32>, batch: usize) {
     let config = model.config();
     let (pixels, numbers, parameters) =
@@ -272,7 +273,7 @@ fn step_rows(bench: &mut Bench<'_>, model: &Vae<f32>, batch: usize) {
     );
 }
 
-/// All rows of a preset. Call it in the pool of threads that it is to run in.
+/// All rows of a preset. Call it in the pool of threads that runs them.
 pub fn preset_rows(bench: &mut Bench<'_>, config: &ModelConfig, batch: usize) {
     let group = group(config);
     bench.begin(&group, rayon::current_num_threads());

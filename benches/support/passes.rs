@@ -1,4 +1,4 @@
-//! Kernels that no single layer owns, alone: on one thread where they run inside a task.
+//! Kernels outside any single layer, alone: on one thread if they run inside a task.
 
 use elbo::data::{Binarize, Filler, Images, Span};
 use elbo::kernels::columns::{col2im, im2col};
@@ -14,13 +14,13 @@ use rand::Rng;
 use super::harness::Bench;
 use super::table::Work;
 
-/// Numbers in [−1, 1), the same ones for the same seed.
+/// Numbers in [−1, 1), determined by the seed.
 pub fn uniform(seed: u64, count: usize) -> Vec<f32> {
     let mut rng = stream(seed, Stream::Evaluation, 0);
     (0..count).map(|_| (rng.next_u32() >> 8) as f32 * 2.0_f32.powi(-23) - 1.0).collect()
 }
 
-/// ε of a training step: the stream of the step, number by number.
+/// ε of a training step, from the stream of the step.
 pub fn fill_noise(seed: u64, step: u64, noise: &mut [f32]) {
     fill_normal(&mut stream(seed, Stream::Noise, step), noise);
 }
@@ -32,7 +32,7 @@ pub fn noise_row(bench: &mut Bench<'_>, name: &str, batch: usize, latent: usize)
     bench.row(name, &format!("{batch}×{latent}"), work, &mut noise, |_| (), |noise| fill_noise(0, 1, noise));
 }
 
-/// Byte images scaled into a batch, picked from all over a data set that no cache holds.
+/// Byte images scaled into a batch, from all over a data set larger than any cache.
 pub fn gather_row(
     bench: &mut Bench<'_>,
     name: &str,
@@ -59,7 +59,7 @@ pub fn gather_row(
     );
 }
 
-/// 64 MB of byte images, indices all over them, and room for a batch.
+/// 64 MB of byte images, indices all over them, and memory for a batch.
 fn data_set(
     (height, width, channels): (usize, usize, usize),
     batch: usize,
@@ -75,8 +75,8 @@ fn data_set(
 /// The numbers in a chunk of columns: about as many as the layers take at once.
 const CHUNK_NUMBERS: usize = 256 * 1024;
 
-/// im2col and col2im of every convolution, region by region as the layers do them, and its three products, which here take whole columns,
-/// zeros and all, on one thread, chunk by chunk.
+/// im2col and col2im of every convolution, region by region as in the layers. Its three products take whole
+/// columns here, including zeros, on one thread, chunk by chunk.
 pub fn convolution_rows(bench: &mut Bench<'_>, config: &ModelConfig, batch: usize) {
     bench.begin(&format!("kernels of {}", super::layers::group(config)), 1);
     let model: Vae<f32> = Vae::new(config.clone(), 0).expect("a preset");
@@ -194,7 +194,7 @@ fn one_convolution(bench: &mut Bench<'_>, name: &str, g: &Geometry, filters: usi
     );
 }
 
-/// The three products of the largest linear layer, uncut: what packing costs where nothing else is in the way.
+/// The three products of the largest linear layer, uncut: the cost of packing without other effects.
 fn one_linear(bench: &mut Bench<'_>, config: &ModelConfig, batch: usize) {
     let model: Vae<f32> = Vae::new(config.clone(), 0).expect("a preset");
     let mut largest = (0, 0);
@@ -268,7 +268,8 @@ pub fn elementwise_rows(bench: &mut Bench<'_>, batch: usize) {
     }
 }
 
-/// Every likelihood and divergence, forward and backward at once as in training, and forward as in evaluation.
+/// Every likelihood and divergence, forward and backward at once as in training, and forward as in
+/// evaluation.
 pub fn loss_rows(bench: &mut Bench<'_>, batch: usize) {
     bench.begin("losses", rayon::current_num_threads());
     let n = batch * 784;
@@ -332,7 +333,7 @@ pub fn loss_rows(bench: &mut Bench<'_>, batch: usize) {
     }
 }
 
-/// Filling batches in every way that there is.
+/// Filling batches in every available way.
 pub fn data_rows(bench: &mut Bench<'_>, batch: usize) {
     bench.begin("data", rayon::current_num_threads());
     if !["gather", "fill"].iter().any(|name| bench.wants(name)) {

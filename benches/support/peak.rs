@@ -1,17 +1,18 @@
-//! The most that this processor can do: fused multiply-adds per second, with nothing to load and nothing to wait for.
+//! The processor's peak: fused multiply-adds per second, without loads or dependencies.
 //!
-//! A fused multiply-add has a latency of about four cycles, and two can start in each; so a core is busy only with
-//! at least eight that don't depend on each other. The engine's own [`multiply_adds`] runs twelve, with the vectors that its products use.
+//! A fused multiply-add has a latency of about four cycles, and two can start in each. So only at least eight
+//! independent ones keep a core busy. The engine's own [`multiply_adds`] runs twelve, with the vectors that
+//! its products use.
 //!
-//! The clock changes with temperature and neighbours, so the peak is measured in the run whose shares it is for, on one
-//! thread and on all of them at once.
+//! The clock changes with temperature and load, so the peak is measured in the same run as the times compared
+//! with it, on one thread and on all of them at once.
 
 use std::sync::Barrier;
 use std::time::Instant;
 
 use elbo::kernels::simd::multiply_adds;
 
-/// Runs, of which the best counts.
+/// Runs; the best counts.
 const RUNS: usize = 25;
 /// Rounds of one timed run, about 2 ms.
 const ROUNDS: usize = 1_000_000;
@@ -23,13 +24,13 @@ pub struct Peak {
     pub one: f64,
     /// All threads at once.
     pub all: f64,
-    /// The mean of the runs on all threads, as a share of the best: less than 1 where something else is running. (Not the median: a
-    /// neighbour takes a few runs whole and leaves the others alone.)
+    /// The mean of the runs on all threads, as a share of the best: less than 1 if something else is running.
+    /// (Not the median: another program spoils a few runs wholly and leaves the others alone.)
     pub quiet: f64,
 }
 
 impl Peak {
-    /// Measures both, best of some runs, and says so where the machine is not quiet.
+    /// Measures both, best of some runs, and warns if the machine is busy.
     pub fn measure(pool: &rayon::ThreadPool) -> Self {
         let sorted = |rate: &dyn Fn() -> f64| {
             let mut rates: Vec<f64> = (0..RUNS).map(|_| rate()).collect();
@@ -62,7 +63,7 @@ impl Peak {
     }
 }
 
-/// The rate over all runs together: equal work, so the harmonic mean.
+/// The rate over all runs together: equal work per run, so the harmonic mean.
 fn mean_rate(rates: &[f64]) -> f64 {
     rates.len() as f64 / rates.iter().map(|rate| 1.0 / rate).sum::<f64>()
 }

@@ -1,22 +1,22 @@
-//! How rows are printed, as they come and in the summary.
+//! Printing of rows, one by one and in the summary.
 
 use super::harness::Timing;
 
-/// What a row does, for the columns that are made of it.
+/// The work of a row, from which columns are computed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Work {
-    /// Floating-point operations of matrix products; 0 for what is limited by memory.
+    /// Floating-point operations of matrix products; 0 for memory-bound rows.
     pub flops: f64,
-    /// Bytes that have to be read and written at least: every operand once.
+    /// The least number of bytes to read and write: every operand once.
     pub bytes: f64,
-    /// Images, where images per second say something.
+    /// Images, if images per second are meaningful.
     pub images: f64,
-    /// Whether a training step of the row's group consists of this row (and others).
+    /// Whether this row is a part of its group's training step.
     pub part_of_step: bool,
 }
 
 impl Work {
-    /// `numbers` single-precision numbers read or written, and nothing to count as operations.
+    /// `numbers` single-precision numbers read or written, and no counted operations.
     pub fn memory(numbers: usize) -> Self {
         Self { bytes: 4.0 * numbers as f64, ..Self::default() }
     }
@@ -35,17 +35,17 @@ impl Work {
 /// A measurement.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// What it belongs to.
+    /// Its group.
     pub group: String,
     /// Layer and pass.
     pub name: String,
     /// The sizes.
     pub shape: String,
-    /// What it did.
+    /// Its work.
     pub work: Work,
-    /// How long that took.
+    /// Its time.
     pub timing: Timing,
-    /// The threads it ran on.
+    /// The number of threads.
     pub threads: usize,
     /// Their peak, operations per second.
     pub peak: f64,
@@ -57,12 +57,12 @@ impl Row {
         self.work.flops / self.timing.median / self.peak
     }
 
-    /// Seconds that it takes longer than its operations would at the peak.
+    /// Seconds beyond the time that its operations would take at the peak.
     pub fn lost(&self) -> f64 {
         self.timing.median - self.work.flops / self.peak
     }
 
-    /// Prints the row, after a heading where it begins a group.
+    /// Prints the row, after a heading if it begins a group.
     pub fn print(&self, heading: bool) {
         if heading {
             let threads = if self.threads == 1 { "1 thread" } else { &format!("{} threads", self.threads) };
@@ -88,7 +88,7 @@ impl Row {
     }
 }
 
-/// A time in the unit that suits it.
+/// A time in a suitable unit.
 pub fn time(seconds: f64) -> String {
     match seconds {
         s if s < 1e-3 => format!("{:.1} µs", s * 1e6),
@@ -102,7 +102,7 @@ fn padded(text: &str, width: usize) -> String {
     format!("{text:<width$}")
 }
 
-/// Where the time of a group's training step goes: its parts, sorted by what they lose against the peak.
+/// Prints the distribution of a group's training step over its parts, sorted by their loss against the peak.
 pub fn where_the_time_goes(rows: &[Row], group: &str, step: Option<f64>) {
     let mut parts: Vec<&Row> =
         rows.iter().filter(|row| row.group == group && row.work.part_of_step).collect();

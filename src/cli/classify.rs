@@ -1,4 +1,4 @@
-//! `elbo classify`: which class each image is of.
+//! `elbo classify`: the class of each image.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -21,10 +21,10 @@ use crate::storage::atomic::write_new;
 use crate::storage::system::system;
 use crate::train::DataOptions;
 
-/// Find the class of each image, and how often that is right
+/// Predict the class of each image, and report the accuracy
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Classified are the test images of the data; without any, the run's validation images; without these, all. bayes takes a \
+    after_help = "Classifies the test images of the data; if there are none, the run's validation images; else all. bayes takes a \
                   conditional model and the class with the largest bound on ln p(x|y) plus ln p(y). knn and probe take a model without \
                   labels and learn from the training images' μ: the 5 nearest, or softmax regression. learned asks the classifier of a model \
                   that was trained with few labels (train --labels or --labelled)."
@@ -32,19 +32,21 @@ use crate::train::DataOptions;
 pub(super) struct Classify {
     /// A run folder or a model file [default: the newest run]
     run: Option<PathBuf>,
-    /// How: bayes, knn, probe or learned [default: bayes for a conditional model, learned for one with few labels, else knn]
+    /// The method: bayes, knn, probe or learned [default: bayes for a conditional model, learned for one with
+    /// few labels, else knn]
     #[arg(long, value_parser = named_values::<Method>())]
     method: Option<Method>,
     /// bayes: draws for each bound; with more than one it is the importance-weighted bound [default: 1]
     #[arg(long, value_name = "K")]
     importance: Option<usize>,
-    /// The table to write: file or index, class, probability [default: classes.csv here, numbered if that is taken; with --json none]
+    /// The table to write: file or index, class, probability [default: classes.csv here, numbered if it
+    /// exists; with --json none]
     #[arg(long, value_name = "FILE.csv")]
     out: Option<PathBuf>,
-    /// Also the confusion matrix as a picture, if the labels are known
+    /// Also write the confusion matrix as a picture, if the labels are known
     #[arg(long, value_name = "FILE.png")]
     confusion: Option<PathBuf>,
-    /// Print one JSON object on standard output, and nothing else there
+    /// Print one JSON object to standard output, and nothing else
     #[arg(long)]
     json: bool,
     /// The seed of the draws [default: the run's]
@@ -88,7 +90,7 @@ impl Classify {
         let compares = matches!(method, Method::Knn | Method::Probe);
         let codes = judged.indices.len() + if compares { references.data.train.count } else { 0 };
         let more = match method {
-            // Codes in double precision, which grow into twice the room, and probabilities.
+            // Codes in double precision, whose buffer may grow to twice its size, and probabilities.
             Method::Probe => {
                 codes * 16 * (opened.model.config().latent + 1) + judged.indices.len() * 8 * known.len()
             }
@@ -113,7 +115,7 @@ impl Classify {
         Ok(Ending::Done)
     }
 
-    /// The method that was asked for, or the one that fits the model.
+    /// The given method, or the default for the model.
     fn method(&self, opened: &Opened) -> Result<Method> {
         let config = opened.model.config();
         let conditional = config.classes() > 0;
@@ -124,14 +126,14 @@ impl Classify {
         });
         match (method, conditional) {
             (Method::Learned, _) if config.m2.is_none() => Err(Error::config(
-                "--method learned asks a classifier that learned from few labels, and this model has none (train --labels or --labelled)",
+                "--method learned needs a classifier trained with few labels, and this model has none (train --labels or --labelled)",
             )),
             (Method::Bayes, false) => Err(Error::config(
-                "--method bayes asks a model how probable an image is in each class, and this one was trained without labels \
+                "--method bayes needs a model trained with labels, and this one was trained without \
                  (train --conditional); knn and probe take it as it is",
             )),
             (Method::Knn | Method::Probe, true) => Err(Error::config(format!(
-                "--method {method} looks for the class in codes that do not know it, and a conditional model's codes are made with the \
+                "--method {method} predicts the class from codes made without labels, and a conditional model's codes are made with the \
                  label; use bayes, or a model trained without --conditional"
             ))),
             _ if self.importance.is_some() && method != Method::Bayes => {
@@ -141,7 +143,8 @@ impl Classify {
         }
     }
 
-    /// The run's own images, if other images are classified; `None` if they are the same. Bayes' rule and a classifier can do without.
+    /// The run's own images, if other images are classified; `None` if they are the same. Bayes' rule and a
+    /// classifier do not need them.
     fn own_images(&self, opened: &Opened, method: Method) -> Result<Option<Loaded>> {
         if self.data.data.is_none() || opened.is_own(&self.data) || method == Method::Learned {
             return Ok(None);
@@ -180,7 +183,7 @@ impl Classify {
         let labels = |labels: &Labels| train.iter().map(|&index| labels.ids[index]).collect::<Vec<u32>>();
         let labels = references.labels.as_ref().map(labels).unwrap_or_default();
         if method == Method::Bayes {
-            // Data of unknown shares: every class is as probable.
+            // The class shares are unknown for other data: all classes are equally probable.
             let prior = shares(if opened.config.is_some() { &labels } else { &[] }, known.len());
             let samples = self.importance.unwrap_or(1);
             return Ok(bayes(model, judged.images, &judged.indices, &filler, &prior, samples));
@@ -188,7 +191,7 @@ impl Classify {
         let mut codec = Codec::new(model);
         let codes = codec.encode_with(judged.images, &judged.indices, &filler);
         if judged.which == Which::All && std::ptr::eq(judged.images, &references.train) {
-            note!("the images are those that the classes are learned from; held-out images would say more");
+            note!("these images were also used to learn the classes; held-out images are a better test");
         }
         let learned_from = codec.encode_with(&references.train, &train, &filler);
         Ok(match method {
@@ -225,7 +228,7 @@ impl Classify {
         say!("{} images of the set {} classified by {method}", guesses.len(), which.name());
         match accuracy {
             Some(accuracy) => say!("accuracy {:.2} %", 100.0 * accuracy),
-            None => say!("the images have no labels, so nothing is known about the accuracy"),
+            None => say!("the images have no labels, so the accuracy is unknown"),
         }
         if let Some(out) = out {
             say!("wrote {}", out.display());
@@ -236,7 +239,7 @@ impl Classify {
     }
 }
 
-/// The names of the classes: the model's, else those of the images that are learned from.
+/// The names of the classes: the model's, else those of the images used for learning.
 fn names(opened: &Opened, learned: &Dataset) -> Result<Vec<String>> {
     let config = opened.model.config();
     if config.classes() > 0 {
@@ -246,7 +249,7 @@ fn names(opened: &Opened, learned: &Dataset) -> Result<Vec<String>> {
         Some(labels) if learned.train.count > 0 => Ok(labels.names.clone()),
         _ => Err(Error::data(
             &learned.path,
-            "there are no training images with labels in it, from which classes could be learned",
+            "there are no training images with labels in it to learn classes from",
         )),
     }
 }

@@ -1,4 +1,4 @@
-//! What several commands need: the run or model that is meant, threads, progress while images load.
+//! Shared by several commands: the selected run or model, threads, progress while images load.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -17,17 +17,17 @@ use crate::text::names::Named;
 use crate::train::run::read_config;
 use crate::train::{Config, DataOptions};
 
-/// Where runs are, unless `--out` says otherwise.
+/// The folder of runs, unless `--out` is given.
 pub(super) const RUNS: &str = "runs";
 
-/// What a command ends with, if not with an error.
+/// The outcome of a command without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
     Done,
     Interrupted,
 }
 
-/// Does some work with a progress bar if standard error is a terminal.
+/// Runs `work` with a progress bar if standard error is a terminal.
 pub(super) fn with_progress<R>(
     what: &'static str,
     total: u64,
@@ -44,8 +44,8 @@ pub(super) fn with_progress<R>(
     result
 }
 
-/// Loads images with a progress bar if standard error is a terminal, and prints what a person should know about them. `check` may refuse
-/// before any image is read.
+/// Loads images with a progress bar if standard error is a terminal, and prints notes about them. `check` may
+/// refuse before any image is read.
 pub(super) fn load_images(
     path: &Path,
     options: &LoadOptions,
@@ -69,29 +69,29 @@ pub(super) fn load_images(
     Ok(data)
 }
 
-/// The values of an option that is one of some names; `--help` lists them.
+/// The values of an option with a fixed set of names; `--help` lists them.
 pub(super) fn named_values<T: Named + Send + Sync>() -> impl TypedValueParser<Value = T> {
     PossibleValuesParser::new(T::names()).map(|name| T::parse(&name).expect("one of the names"))
 }
 
-/// A model that a command was pointed at, and what is known about the run that made it.
+/// The model of a command, and the known facts about its run.
 #[derive(Debug)]
 pub(super) struct Opened {
     /// The model.
     pub model: Vae<f32>,
     /// Its file.
     pub path: PathBuf,
-    /// The run's configuration, where the model lies in a run folder.
+    /// The run's configuration, if the model is in a run folder.
     pub config: Option<Config>,
     /// What `--max-memory` allows, in bytes.
     max_memory: u64,
 }
 
 impl Opened {
-    /// The model of RUN: a run folder, a model file, or the newest run where it is left out.
+    /// The model of RUN: a run folder or a model file; by default the newest run.
     ///
     /// # Errors
-    /// Where there is none, or it is damaged.
+    /// If there is none, or it is damaged.
     pub(super) fn new(run: Option<&Path>, max_memory: u64) -> Result<Self> {
         let place = match run {
             Some(place) => place.to_path_buf(),
@@ -100,7 +100,7 @@ impl Opened {
         if !place.exists() {
             return Err(Error::data(
                 place,
-                "there is no such run folder or model file; left out, RUN is the newest run in runs/",
+                "there is no such run folder or model file; without RUN the newest run in runs/ is used",
             ));
         }
         let path = if place.is_dir() { place.join("model.safetensors") } else { place };
@@ -110,8 +110,8 @@ impl Opened {
         Ok(Self { model, path, config, max_memory })
     }
 
-    /// Whether `--max-memory` allows so many bytes beside the model itself. `what` begins the message, as "8 pictures take"; `help` says
-    /// what asks for less.
+    /// Checks that `--max-memory` allows so many bytes beside the model itself. `what` begins the message, as
+    /// "8 pictures take"; `help` says how to need less.
     ///
     /// # Errors
     /// If it does not.
@@ -122,8 +122,8 @@ impl Opened {
         }
     }
 
-    /// Whether `--max-memory` allows `pictures` of the model's size, held as numbers `copies` times, and drawn on a sheet; `beside` bytes are
-    /// held already.
+    /// Checks that `--max-memory` allows `pictures` of the model's size, held as numbers `copies` times, and
+    /// drawn on a sheet. `beside` bytes are already in use.
     ///
     /// # Errors
     /// If it does not.
@@ -141,7 +141,8 @@ impl Opened {
         self.room_for(bytes, &format!("{pictures} pictures of {} take", c.image()), help)
     }
 
-    /// Whether `--max-memory` allows the images of some data, the codes of `codes` images, and `beside` bytes.
+    /// Checks that `--max-memory` allows the images of some data, the codes of `codes` images, and `beside`
+    /// bytes.
     ///
     /// # Errors
     /// If it does not.
@@ -151,7 +152,7 @@ impl Opened {
         self.room_for(bytes, "the model, the images and their codes take", "a --data of fewer images")
     }
 
-    /// The folder that the model lies in, for files that belong beside it.
+    /// The model's folder, for files that belong beside it.
     pub(super) fn folder(&self) -> &Path {
         match self.path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -172,8 +173,8 @@ impl Opened {
         self.config.as_ref().is_some_and(same)
     }
 
-    /// How the run split these images, if they are the ones that it was trained on: `--resume` asks the same of the fingerprint in its
-    /// checkpoint. A note says so if they are not.
+    /// The run's split of these images, if it was trained on them; `--resume` checks the same fingerprint,
+    /// from its checkpoint. A note says so if it was not.
     fn split(&self, config: &Config, data: &Dataset, max_memory: u64) -> Option<RunSplit> {
         let split = RunSplit { seed: config.seed, validation: config.valid.unwrap_or(0) };
         let path = self.folder().join("checkpoint.safetensors");
@@ -199,22 +200,22 @@ impl Opened {
         }
     }
 
-    /// Whether pixels become 0 or 1: as asked for, else as in the run.
+    /// Whether and how pixels are binarized: as given, else as in the run.
     pub(super) fn binarize(&self, options: &DataOptions) -> Result<Option<Binarize>> {
         Ok(options.binarize()?.or(self.config.as_ref().and_then(|config| config.binarize)))
     }
 
-    /// The images that a command is about: those of `--data`, else those of the run, in the run's size and colours if nothing else is asked
-    /// for.
+    /// The images of a command: those of `--data`, else those of the run. They get the run's size and colours
+    /// unless the options differ.
     ///
     /// # Errors
-    /// If they cannot be read, are of another size than the model's, or have labels that a conditional model does not know; or if there is
-    /// no run and no `--data`.
+    /// If they cannot be read, have another size than the model's, or have labels that a conditional model
+    /// does not know; or if there is no run and no `--data`.
     pub(super) fn images(&self, options: &DataOptions, part: Part) -> Result<Loaded> {
         self.read_images(options, part, true)
     }
 
-    /// [`images`](Self::images) for a command that needs all pixels at once: none are kept in a cache file.
+    /// [`images`](Self::images) for a command that needs all pixels at once: none stay in a cache file.
     pub(super) fn images_in_memory(&self, options: &DataOptions, part: Part) -> Result<Loaded> {
         self.read_images(options, part, false)
     }
@@ -227,7 +228,8 @@ impl Opened {
             )));
         }
         let run = self.config.as_ref().map(|config| config.to_options().data).unwrap_or_default();
-        // Another data set has its own axes and arrays, and the model's range as far as that fits its values.
+        // Another data set has its own axes and arrays. The model's range is used as far as it fits that data
+        // set's values.
         let trained_range = self.config.as_ref().and_then(|config| config.load.range);
         let trained_range = trained_range.map(|(low, high)| Range { low, high });
         let merged = if self.is_own(options) {
@@ -239,7 +241,8 @@ impl Opened {
         load.cache = load.cache.filter(|_| may_cache);
         let room = |bytes| self.room_for(bytes, "the model and the images take", "a --data of fewer images");
         let mut data = load_images(&merged.path()?, &load, &|outline| room(outline.memory))?;
-        // Without training images there is nothing to split; a conditional model changes the labels, so the comparison comes first.
+        // Without training images there is nothing to split. A conditional model changes the labels, so the
+        // comparison comes first.
         let own = self.config.as_ref().filter(|_| self.is_own(options) && data.train.count > 0);
         let split = own.and_then(|config| self.split(config, &data, load.max_memory));
         room(data.memory())?;
@@ -253,27 +256,27 @@ impl Opened {
     }
 }
 
-/// Images that a command read.
+/// Images read by a command.
 #[derive(Debug)]
 pub(super) struct Loaded {
     /// The images.
     pub data: Dataset,
-    /// How the run split them; `None` for images that it was not trained on.
+    /// The run's split of them; `None` for images that it was not trained on.
     pub split: Option<RunSplit>,
 }
 
 impl Loaded {
-    /// The images that the run held out; `None` if they are not known, or there are none.
+    /// The images that the run held out; `None` if they are unknown, or there are none.
     pub(super) fn held_out(&self) -> Option<Vec<usize>> {
         let split = self.split?.of(&self.data)?;
         Some(split.validation).filter(|held_out| !held_out.is_empty())
     }
 }
 
-/// The run folder that was changed last.
+/// The most recently changed run folder.
 ///
 /// # Errors
-/// Where there is none.
+/// If there is none.
 pub(super) fn newest_run() -> Result<PathBuf> {
     let none = || {
         Error::config(
@@ -288,8 +291,9 @@ pub(super) fn newest_run() -> Result<PathBuf> {
     runs.max_by_key(|path| (changed(path), path.clone())).ok_or_else(none)
 }
 
-/// Seconds since 1970 as `YYYYMMDD-HHMMSS` (UTC). Days to dates by the era arithmetic of Howard Hinnant's "chrono-compatible low-level
-/// date algorithms": years begin in March, so that the leap day is the last of a year.
+/// Seconds since 1970 as `YYYYMMDD-HHMMSS` (UTC). Days to dates by the era arithmetic of Howard Hinnant's
+/// "chrono-compatible low-level date algorithms": years begin in March, so that the leap day is the last of a
+/// year.
 pub(super) fn date_and_time(seconds: u64) -> String {
     let (days, time) = (seconds / 86_400, seconds % 86_400);
     let shifted = days + 719_468; // days since 0000-03-01

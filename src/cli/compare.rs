@@ -1,4 +1,4 @@
-//! `elbo compare`: several runs beside each other.
+//! `elbo compare`: several runs side by side.
 
 use std::path::PathBuf;
 
@@ -15,15 +15,15 @@ use crate::storage::system::system;
 use crate::storage::tensor_file::TensorFile;
 use crate::train::{Config, DataOptions};
 
-/// Samples of each run, and images that each reconstructs.
+/// Samples of each run, and the images that each reconstructs.
 const PICTURES: usize = 16;
 /// Pictures in a row of a sheet.
 const COLUMNS: usize = 8;
 
-/// Put runs beside each other: curves, options that differ, and pictures
+/// Compare runs: curves, options that differ, and pictures
 #[derive(Debug, Args)]
 #[command(
-    after_help = "All runs reconstruct the same images, if they learned from the same. A run whose images are no longer there is compared \
+    after_help = "All runs reconstruct the same images, if they were trained on the same. A run whose images no longer exist is compared \
                   without reconstructions."
 )]
 pub(super) struct Compare {
@@ -33,7 +33,7 @@ pub(super) struct Compare {
     /// The page
     #[arg(long, value_name = "FILE", default_value = "compare.html")]
     out: PathBuf,
-    /// Print one JSON object, and make no page
+    /// Print one JSON object, and write no page
     #[arg(long)]
     json: bool,
     /// The seed of the samples
@@ -50,7 +50,7 @@ impl Compare {
             refuse_other("--out", &self.out, "html")?;
         }
         if self.runs.len() > MOST {
-            return Err(Error::config(format!("{} runs; at most {MOST} can be told apart", self.runs.len())));
+            return Err(Error::config(format!("{} runs; at most {MOST} can be compared", self.runs.len())));
         }
         let options = DataOptions { max_memory: self.max_memory.clone(), ..DataOptions::default() };
         let max_memory = options.load_options()?.max_memory;
@@ -98,7 +98,7 @@ impl Compare {
     }
 }
 
-/// What the files of a run folder say.
+/// The facts from the files of a run folder.
 fn facts(opened: &Opened, config: &Config, folder: &std::path::Path, max_memory: u64) -> Result<ComparedRun> {
     let read = |name: &str| {
         std::fs::read_to_string(folder.join(name))
@@ -112,7 +112,7 @@ fn facts(opened: &Opened, config: &Config, folder: &std::path::Path, max_memory:
     };
     let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.into());
     let data = config.data.display().to_string();
-    // The checkpoint says which images they were; without it their path must do.
+    // The checkpoint identifies the images; without it their path has to.
     let fingerprint = TensorFile::load(&folder.join("checkpoint.safetensors"), max_memory)
         .ok()
         .and_then(|file| file.description["state"]["data"].as_str().map(str::to_owned));
@@ -133,8 +133,8 @@ fn facts(opened: &Opened, config: &Config, folder: &std::path::Path, max_memory:
     })
 }
 
-/// Images beside what the model makes of them. `chosen` has the images of the runs before: a run on the same data gets the same ones; a note says so
-/// if it held out others.
+/// Images beside their reconstructions. `chosen` has the images of the earlier runs: a run on the same data
+/// gets the same ones. A note says so if it held out others.
 fn reconstructions(
     opened: &Opened,
     options: &DataOptions,
@@ -149,7 +149,7 @@ fn reconstructions(
         Some((_, first)) if *first != indices => {
             indices.clone_from(first);
             note = Some(format!(
-                "{} held out other images than the first run, so it reconstructs some that it may have learned from.",
+                "{} held out other images than the first run, so it reconstructs some that it may have been trained on.",
                 run.name
             ));
         }

@@ -1,4 +1,4 @@
-//! `elbo compress`: images into a small file that gives them back byte for byte.
+//! `elbo compress`: lossless compression of images into a file.
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ use crate::train::with_threads;
 /// Compress images without loss, at the rate of the model's −ELBO (bits-back coding)
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Compressed are the test images of the data, or all if there are none. The model must have been trained with a likelihood of bytes, \
+    after_help = "Compresses the test images of the data, or all if there are none. The model must have been trained with a likelihood of bytes, \
                   such as --likelihood beta-binomial. `elbo decompress` needs the same model, unless --with-model puts it into the file."
 )]
 pub(super) struct Compress {
@@ -27,16 +27,16 @@ pub(super) struct Compress {
     /// The file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Compress the training images of data that have test images too
+    /// Compress the training images, of data that have test images too
     #[arg(long)]
     train: bool,
     /// Store the labels, too
     #[arg(long)]
     labels: bool,
-    /// Put the model into the file
+    /// Include the model in the file
     #[arg(long)]
     with_model: bool,
-    /// Do not decode the file and compare before it gets its name
+    /// Do not check the file by decoding it before it gets its name
     #[arg(long)]
     no_verify: bool,
     /// Store codes instead of exact images: some tens of bytes each
@@ -48,7 +48,7 @@ pub(super) struct Compress {
     /// Images in a block, which is decoded as a whole [default: a 24th of all, from 128 to 512]
     #[arg(long, value_name = "N")]
     block: Option<usize>,
-    /// A latent dimension is cut into 2^K buckets, K from 4 to 16
+    /// A latent dimension is divided into 2^K buckets, K from 4 to 16
     #[arg(long, value_name = "K", default_value_t = CompressOptions::default().latent_bits)]
     latent_bits: u32,
     /// Threads [default: one for each core]
@@ -145,7 +145,7 @@ impl Compress {
 
     fn chosen(&self, opened: &Opened) -> Result<Chosen> {
         let part = if self.train { Part::Train } else { Part::Both };
-        // Blocks are made of slices of all bytes.
+        // Blocks are slices of all bytes.
         let data = opened.images_in_memory(&self.data, part)?.data;
         let (images, labels, files) = match data.test {
             Some(test) if test.count > 0 && !self.train => (test, data.test_labels, data.test_files),
@@ -171,7 +171,7 @@ fn relative(file: &Path, folder: &Path) -> Result<String> {
 fn not_verified(out: &Path) -> Error {
     Error::data(
         out,
-        "the images that were decoded from it are not the same: it cannot be relied on; remove it, and report this as a bug, or look for \
+        "the images decoded from it differ from the originals; remove it, and report this as a bug, or look for \
          faulty memory",
     )
 }

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::model::{Codec, ModelConfig};
 use crate::train::DataOptions;
 
-/// Turn codes (.npy) into images
+/// Decode codes (.npy) into images
 #[derive(Debug, Args)]
 #[command(allow_missing_positional = true)]
 pub(super) struct Decode {
@@ -33,13 +33,13 @@ pub(super) struct Decode {
     max_memory: Option<String>,
 }
 
-/// The label for each of some codes, which a conditional model cannot do without.
+/// The label for each of some codes, which a conditional model needs.
 fn label_of_all(config: &ModelConfig, label: Option<&str>, count: usize) -> Result<Vec<u32>> {
     match label {
         Some(label) => Ok(config.same_label(config.label(label)?, count)),
         None if config.classes() == 0 => Ok(Vec::new()),
         None => Err(Error::config(format!(
-            "the model is conditional, and codes do not say their label; --label names it ({})",
+            "the model is conditional, and codes do not contain their label; --label names it ({})",
             config.label_names()
         ))),
     }

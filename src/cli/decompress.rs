@@ -16,21 +16,23 @@ use crate::storage::system::system;
 use crate::train::DataOptions;
 use crate::train::with_threads;
 
-/// Give back the images of a file that `elbo compress` wrote
+/// Decompress the images of a file that `elbo compress` wrote
 #[derive(Debug, Args)]
 pub(super) struct Decompress {
     /// The compressed file
     file: PathBuf,
-    /// The run folder or model file that compressed it [default: the model inside the file, else the newest run]
+    /// The run folder or model file that compressed it [default: the model inside the file, else the newest
+    /// run]
     #[arg(long, value_name = "RUN")]
     model: Option<PathBuf>,
-    /// Bytes (.npy: images × rows × columns, and × channels if there are several) or a folder of PNGs (a name without an ending)
+    /// Bytes (.npy: images × rows × columns, and × channels if there are several) or a folder of PNGs (a name
+    /// without an ending)
     #[arg(long, value_name = "FILE|FOLDER")]
     out: PathBuf,
-    /// Only the images from A up to B, B not included, counted from 0
+    /// Only the images from A up to, but not including, B, counted from 0
     #[arg(long, value_name = "A..B", value_parser = parse_images)]
     images: Option<Range<usize>>,
-    /// Decode what is undamaged; images that are lost are black in .npy, and left out in a folder
+    /// Decode the undamaged blocks; lost images are black in .npy, and left out in a folder
     #[arg(long)]
     salvage: bool,
     /// A table of the labels, if the file has them: image, name, label
@@ -131,8 +133,8 @@ fn write_array(path: &Path, back: &Decompressed) -> Result<()> {
     write_new(system(), path, |out| write_npy_u8(out, &shape, values))
 }
 
-/// The files of some images in the output folder: their own names with the ending .png, or their numbers. Names that differ only in their
-/// endings keep them: x.jpg and x.png become x.jpg.png and x.png.png.
+/// The files of some images in the output folder: their own names with the ending .png, or their numbers.
+/// Names that differ only in their endings keep them: x.jpg and x.png become x.jpg.png and x.png.png.
 fn file_names(back: &Decompressed, images: &[usize]) -> Vec<PathBuf> {
     let own = |&at: &usize| match back.names.get(at) {
         Some(name) => Path::new(name).with_extension("png"),
@@ -149,7 +151,7 @@ fn write_folder(folder: &Path, back: &Decompressed) -> Result<()> {
     let images = &back.images;
     if !matches!(images.channels, 1 | 3 | 4) {
         return Err(Error::config(format!(
-            "images of {} channels cannot be PNG files; --out FILE.npy takes them",
+            "images of {} channels cannot be written as PNG; --out FILE.npy can store them",
             images.channels
         )));
     }
@@ -160,7 +162,7 @@ fn write_folder(folder: &Path, back: &Decompressed) -> Result<()> {
     sorted.sort();
     if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
         return Err(Error::config(format!(
-            "two images would become the file {}; --out FILE.npy takes them",
+            "two images would become the file {}; --out FILE.npy avoids this",
             pair[0].display()
         )));
     }

@@ -1,4 +1,4 @@
-//! `elbo detect`: which images are anomalous, and where.
+//! `elbo detect`: which images are anomalous, and which of their regions.
 
 use std::path::PathBuf;
 
@@ -27,10 +27,10 @@ mod shown;
 
 use shown::{sheet, table};
 
-/// Normal images from which the usual error of each pixel and the heat's threshold are taken, at most.
+/// The most normal images used for the usual error of each pixel and the heat's threshold.
 const WATCHED: usize = 2000;
 
-/// Find anomalous images, and where they are anomalous
+/// Find anomalous images, and their anomalous regions
 #[derive(Debug, Args)]
 #[command(
     after_help = "An image is anomalous if its score is above a threshold, which a share of the run's validation images exceeds \
@@ -41,7 +41,7 @@ const WATCHED: usize = 2000;
 pub(super) struct Detect {
     /// A run folder or a model file [default: the newest run]
     run: Option<PathBuf>,
-    /// Normal images, like --data: with --anomalous, how well the two are told apart (AUROC)
+    /// Normal images, like --data: with --anomalous, the AUROC of the two is reported
     #[arg(long, value_name = "PATH", requires = "anomalous", conflicts_with = "data")]
     normal: Option<PathBuf>,
     /// Anomalous images
@@ -59,16 +59,17 @@ pub(super) struct Detect {
     /// The share of normal images that may be called anomalous
     #[arg(long, value_name = "F", default_value_t = 0.01, allow_negative_numbers = true)]
     rate: f64,
-    /// The table to write: index, file, set, score, anomalous, boxes [default: detect.csv here, numbered if that is taken; with --json none]
+    /// The table to write: index, file, set, score, anomalous, boxes [default: detect.csv here, numbered if
+    /// it exists; with --json none]
     #[arg(long, value_name = "FILE.csv")]
     out: Option<PathBuf>,
-    /// Also a sheet of the most anomalous: image with boxes, reconstruction, heat
+    /// Also write a sheet of the most anomalous: image with boxes, reconstruction, heat
     #[arg(long, value_name = "FILE.png")]
     sheet: Option<PathBuf>,
-    /// Also the ROC curve as a picture, if it is known which images are normal
+    /// Also write the ROC curve as a picture, if the normal images are known
     #[arg(long, value_name = "FILE.png")]
     roc: Option<PathBuf>,
-    /// Print one JSON object on standard output, and nothing else there
+    /// Print one JSON object to standard output, and nothing else
     #[arg(long)]
     json: bool,
     /// The seed of the draws [default: the run's]
@@ -85,7 +86,7 @@ struct Group {
     indices: Vec<usize>,
 }
 
-/// An image and what was found in it.
+/// An image and its findings.
 struct Finding {
     group: usize,
     index: usize,
@@ -95,7 +96,7 @@ struct Finding {
     boxes: Vec<HotBox>,
 }
 
-/// What is usual, from normal images.
+/// The reference values, from normal images.
 struct Reference {
     usual: Usual,
     hot: Threshold,
@@ -156,7 +157,7 @@ impl Detect {
         match &self.roc {
             Some(path) if known => diagram::roc(&roc(&normal, &anomalous)).save_new(path)?,
             Some(_) => note!(
-                "it is not known which images are normal, so there is no ROC curve; --normal and --anomalous, or --normal-label, say it"
+                "it is unknown which images are normal, so there is no ROC curve; give --normal and --anomalous, or --normal-label"
             ),
             None => {}
         }
@@ -189,7 +190,7 @@ impl Detect {
                 if group.indices.len() < 2 {
                     return Err(Error::data(
                         normal,
-                        "a single normal image does not show what is usual; --normal needs at least 2 images",
+                        "a single normal image is not enough; --normal needs at least 2 images",
                     ));
                 }
                 Ok(vec![group, load(Some(anomalous))?])
@@ -221,7 +222,8 @@ impl Detect {
         Ok(vec![group.indices.iter().map(|&index| Some(!normal[index])).collect()])
     }
 
-    /// What is usual: from the run's validation images; without any, from the images that are known to be normal; without any, from all.
+    /// The reference values: from the run's validation images; if there are none, from the images known to be
+    /// normal; else from all.
     fn reference(
         &self,
         opened: &Opened,
@@ -247,7 +249,7 @@ impl Detect {
         };
         if indices.len() < 2 {
             return Err(Error::config(format!(
-                "a single normal image does not show what is usual; the threshold needs at least 2, and is taken from the {of}"
+                "a single normal image is not enough; the threshold needs at least 2, and is taken from the {of}"
             )));
         }
         let loaded: u64 = groups.iter().chain(&held_out).map(|group| group.data.memory()).sum();
@@ -256,7 +258,7 @@ impl Detect {
         let size = opened.model.config().image();
         let count = indices.len().min(WATCHED);
         let watched: Vec<usize> = (0..count).map(|at| indices[at * indices.len() / count]).collect();
-        // One half shows the usual error, the other how hot normal images get.
+        // One half determines the usual error, the other the heat of normal images.
         let half = |odd: usize| watched.iter().copied().skip(odd).step_by(2).collect::<Vec<usize>>();
         let usual = Usual::of(&compare(codec, images, &half(0), filler), size.pixels());
         let mut hottest = Vec::new();
@@ -274,7 +276,7 @@ impl Detect {
         Ok(Reference { usual, hot, score, images: indices.len(), of })
     }
 
-    /// The validation images of the run; `None` if it has none, or they cannot be read any more.
+    /// The validation images of the run; `None` if it has none, or they can no longer be read.
     fn held_out(&self, opened: &Opened) -> Result<Option<Group>> {
         if opened.config.as_ref().is_none_or(|config| config.valid.unwrap_or(0) == 0) {
             return Ok(None);
@@ -344,7 +346,7 @@ fn labels(group: &Group) -> Option<&crate::data::Labels> {
     if group.which == Which::Test { group.data.test_labels.as_ref() } else { group.data.labels.as_ref() }
 }
 
-/// The images of a group as the model takes them.
+/// The images of a group as model inputs.
 fn labelled<'g>(opened: &Opened, group: &'g Group) -> Result<Labelled<'g>> {
     let images = match (&group.data.test, group.which) {
         (Some(test), Which::Test) => test,

@@ -1,4 +1,4 @@
-//! `elbo edit`: gives images an attribute.
+//! `elbo edit`: adds an attribute to images.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use crate::generate::edit::{apply, attribute, of_class};
 use crate::model::Codec;
 use crate::train::DataOptions;
 
-/// Add an attribute to images: the way from one class, or folder of examples, to another
+/// Add an attribute to images: the difference between two classes, or two folders of examples
 #[derive(Debug, Args)]
 #[command(
     after_help = "A sheet has a row for each image: the image itself, then a picture for each strength."
@@ -56,7 +56,7 @@ pub(super) struct Edit {
     data: DataOptions,
 }
 
-/// Images changed where nothing else was asked for.
+/// The default number of images to change.
 const DEFAULT_IMAGES: usize = 8;
 
 impl Edit {
@@ -67,12 +67,12 @@ impl Edit {
         }
         if self.from_label.is_none() && self.with.is_none() {
             return Err(Error::config(
-                "which attribute? Name two labels with --from-label and --to-label, or two folders of examples with --without and --with",
+                "no attribute is given; name two labels with --from-label and --to-label, or two folders of examples with --without and --with",
             ));
         }
         if self.from_label.is_some() && self.from_label == self.to_label {
             return Err(Error::config(
-                "--from-label and --to-label are the same; an attribute is the way between two",
+                "--from-label and --to-label are the same; an attribute is the difference of two",
             ));
         }
         let opened = Opened::new(self.run.as_deref(), self.data.load_options()?.max_memory)?;
@@ -86,7 +86,7 @@ impl Edit {
         let direction = match (&self.from_label, &self.to_label, &self.without, &self.with) {
             (Some(from), Some(to), _, _) => {
                 let labels = shown.labels.as_ref().ok_or_else(|| {
-                    Error::config("these images have no labels; two folders of examples make an attribute too: --without and --with")
+                    Error::config("these images have no labels; give two folders of examples instead: --without and --with")
                 })?;
                 let (from, to) = (of_class(labels, from)?, of_class(labels, to)?);
                 let (without, with) = (shown.at(&from)?, shown.at(&to)?);

@@ -1,4 +1,4 @@
-//! `elbo encode`: images into codes, with a table that says whose they are.
+//! `elbo encode`: encodes images, with a table that identifies the codes.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use crate::storage::atomic::write_new;
 use crate::storage::system::system;
 use crate::train::DataOptions;
 
-/// Turn images into codes: μ, and ln σ² if asked for, as .npy
+/// Encode images: μ, and optionally ln σ², as .npy
 #[derive(Debug, Args)]
 #[command(
     after_help = "Without --data and --split: the test images of the run's data, or those that it held out, or all."
@@ -29,13 +29,15 @@ pub(super) struct Encode {
     /// A file for ln σ², of the same shape
     #[arg(long, value_name = "FILE")]
     log_variance: Option<PathBuf>,
-    /// Which images, with a table of them beside the codes: what the run trained on, what it held out, the data's test images, or all
+    /// Which images, with a table of them beside the codes: the run's training images, its held-out images,
+    /// the data's test images, or all
     #[arg(long, value_parser = named_values::<Subset>())]
     split: Option<Subset>,
-    /// The table: row of the codes, file, label, split, number in the data [default: with --split, that of --out as .csv]
+    /// The table: row of the codes, file, label, split, number in the data [default: with --split, that of
+    /// --out as .csv]
     #[arg(long, value_name = "FILE.csv")]
     table: Option<PathBuf>,
-    /// How many images; the first ones [default: all]
+    /// The number of images; the first ones [default: all]
     #[arg(long, value_name = "N")]
     count: Option<usize>,
     /// Take all images to have this label, for a conditional model [default: each image's own]
@@ -91,14 +93,14 @@ impl Encode {
     }
 }
 
-/// The first images of some parts: as many as `--count` asks for, else all. A note says so if there are fewer.
+/// The first images of some parts: as many as `--count` says, else all. A note says so if there are fewer.
 fn first(parts: Vec<Shown>, asked: Option<usize>) -> Result<Vec<Shown>> {
     let all: usize = parts.iter().map(Shown::len).sum();
     if asked == Some(0) {
         return Err(Error::config("--count 0 leaves no images; it must be at least 1"));
     }
     if let Some(asked) = asked.filter(|&asked| asked > all) {
-        note!("--count {asked} asks for more images than there are; used are all {all}");
+        note!("--count {asked} asks for more images than there are; all {all} are used");
     }
     let mut left = asked.unwrap_or(usize::MAX);
     let cut = |mut shown: Shown| {

@@ -1,4 +1,4 @@
-//! `elbo explore`: a page to explore the latent space with.
+//! `elbo explore`: writes a page for exploring the latent space.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,10 +17,11 @@ use crate::storage::atomic::{refuse_existing, write_atomically, write_new};
 use crate::storage::system::system;
 use crate::train::DataOptions;
 
-/// Images whose codes are measured: for the axes of the map, the activity of dimensions, and the mixture.
+/// The most images whose codes are measured: for the axes of the map, the activity of dimensions, and the
+/// mixture.
 const MEASURED: usize = 2000;
 
-/// Make a page to explore the latent space with: one file, which decodes in the browser
+/// Write a page for exploring the latent space: one file, which decodes in the browser
 #[derive(Debug, Args)]
 #[command(
     after_help = "Without --data: the test images of the run's data, or those that it held out, or all. Weights are in half precision; if \
@@ -49,7 +50,7 @@ impl Explore {
         let out = self.out.clone().unwrap_or_else(|| opened.folder().join("explore.html"));
         refuse_existing(&out)?;
         let config = opened.model.config();
-        // As many as are measured, also if fewer are shown.
+        // As many as are measured, even if fewer are shown.
         let asked = self.count.filter(|count| !(1..=MEASURED).contains(count));
         let shown = Shown::new(&opened, &self.data, self.label.as_deref())?.take(asked, Some(MEASURED))?;
         let count = self.count.unwrap_or(Images::default_count(config)).min(shown.len());
@@ -90,7 +91,8 @@ impl Explore {
     }
 }
 
-/// Puts a link to the page into the run's report. The report is a convenience: one that cannot be read or written stays as it is.
+/// Puts a link to the page into the run's report. The report is optional: if it cannot be read or written, it
+/// stays unchanged.
 fn link_from(report: &Path) {
     let linked = fs::read_to_string(report).ok().and_then(|html| with_explorer(&html));
     if let Some(html) = linked {

@@ -1,4 +1,4 @@
-//! `elbo export`: the model for PyTorch.
+//! `elbo export`: exports the model for PyTorch.
 
 use std::path::PathBuf;
 
@@ -10,12 +10,12 @@ use crate::export::export;
 use crate::storage::atomic::refuse_existing;
 use crate::train::DataOptions;
 
-/// Take the model to PyTorch: its weights, and a Python file that rebuilds the network and checks itself
+/// Export the model for PyTorch: its weights, and a Python file that rebuilds the network and checks itself
 #[derive(Debug, Args)]
 pub(super) struct Export {
     /// A run folder or a model file [default: the newest run]
     run: Option<PathBuf>,
-    /// The folder to make
+    /// The folder to write
     #[arg(long, value_name = "DIR", default_value = "export")]
     out: PathBuf,
     /// The most memory that the model may take [default: 8GiB]
@@ -31,7 +31,7 @@ impl Export {
         export(&opened.model, &self.out)?;
         let out = self.out.display();
         if opened.model.config().m2.is_some() {
-            note!("the classifier that learned from few labels is left out; elbo classify uses it");
+            note!("the classifier trained with few labels is left out; elbo classify uses it");
         }
         say!("wrote {out}/model.safetensors, {out}/model.py and {out}/check.safetensors");
         say!("next: python {out}/model.py   (compares PyTorch's results with these; needs only torch)");

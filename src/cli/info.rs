@@ -1,4 +1,4 @@
-//! `elbo info`: what a run, a model file or a data set is.
+//! `elbo info`: describes a run, a model file or a data set.
 
 use std::fs::File;
 use std::io::Read;
@@ -20,7 +20,7 @@ use crate::storage::printable;
 use crate::tensor::ImageShape;
 use crate::train::{Config, DataOptions};
 
-/// Say what a run folder, a model file or a data set is
+/// Describe a run folder, a model file or a data set
 #[derive(Debug, Args)]
 pub(super) struct Info {
     /// A run folder, a model file, or images as --data takes them [default: the newest run]
@@ -45,14 +45,14 @@ impl Info {
         self.sheet.as_deref().map_or(Ok(()), |sheet| refuse_other("--sheet", sheet, "png"))?;
         let path = match (&self.path, &self.data.data) {
             (Some(_), Some(_)) => {
-                return Err(Error::config("both PATH and --data were given; info is about one thing"));
+                return Err(Error::config("both PATH and --data were given; info takes only one of them"));
             }
             (Some(path), None) | (None, Some(path)) => path.clone(),
             (None, None) => newest_run()?,
         };
         if is_model(&path)? {
             if self.sheet.is_some() {
-                return Err(Error::config("--sheet is for data; `elbo sample` draws what a model can make"));
+                return Err(Error::config("--sheet is for data; `elbo sample` draws samples of a model"));
             }
             let opened = Opened::new(Some(&path), load.max_memory)?;
             let mut facts = model_facts(&opened.model);
@@ -81,7 +81,7 @@ impl Info {
     }
 }
 
-/// A run folder, or a safetensors file; anything else is taken for data.
+/// Whether the path is a run folder or a safetensors file; anything else is taken for data.
 fn is_model(path: &Path) -> Result<bool> {
     let meta = std::fs::metadata(path).map_err(|error| Error::io("read", path, error))?;
     if meta.is_dir() {
@@ -92,7 +92,7 @@ fn is_model(path: &Path) -> Result<bool> {
     if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("safetensors")) {
         return Ok(true);
     }
-    // Under another name: eight bytes of length, and JSON.
+    // Under another name: eight bytes of length, then JSON.
     let mut start = [0; 10];
     let read = meta.is_file() && File::open(path).is_ok_and(|mut file| file.read_exact(&mut start).is_ok());
     Ok(read && &start[6..] == b"\0\0{\"")
@@ -103,7 +103,7 @@ fn model_facts(model: &Vae<f32>) -> Map<String, Value> {
     let mut layers = Vec::new();
     a.for_each_layer(|name, layer, slots| {
         let tied = a.is_tied(name);
-        // A weight of another layer's is not counted again.
+        // A weight shared with another layer is not counted again.
         layers.push(layer_facts(name, layer, a.len_of(slots, tied), tied));
     });
     let facts = json!({
@@ -155,7 +155,7 @@ fn print_model(facts: &Value) {
     say!("latent   {} dimensions", facts["latent"]);
     for (key, what) in [
         ("labels", "the model is conditional on them"),
-        ("classes", "a classifier learned them from few labels"),
+        ("classes", "of a classifier trained with few labels"),
     ] {
         let labels: Vec<String> =
             facts[key].as_array().into_iter().flatten().filter_map(Value::as_str).map(printable).collect();
@@ -212,7 +212,8 @@ fn print_model(facts: &Value) {
     }
 }
 
-/// What a run's configuration and table of metrics say. A table that cannot be read is no reason to say nothing about the model.
+/// The facts in a run's configuration and table of metrics. If the table cannot be read, the model is still
+/// described.
 fn run_facts(folder: &Path, config: &Config) -> Value {
     let text = std::fs::read_to_string(folder.join("metrics.csv")).unwrap_or_default();
     let metrics = Metrics::parse(&text);
@@ -301,7 +302,7 @@ fn print_data(facts: &Value) {
 fn contact_sheet(data: &Dataset) -> Picture {
     let images = if data.train.count > 0 { &data.train } else { data.test.as_ref().unwrap_or(&data.train) };
     let shown = images.count.min(CONTACTS);
-    // A step of just count/shown would show one class only where classes take turns.
+    // A step of exactly count/shown would show one class only if the classes alternate.
     let turn = (images.count / shown.max(1)).max(1);
     let indices: Vec<usize> = (0..shown).map(|i| i * images.count / shown + i % turn).collect();
     let size = ImageShape::new(images.height, images.width, images.channels);

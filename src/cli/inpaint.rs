@@ -1,4 +1,4 @@
-//! `elbo inpaint`: fills in what is missing from images.
+//! `elbo inpaint`: fills in missing pixels of images.
 
 use std::path::PathBuf;
 
@@ -13,11 +13,11 @@ use crate::model::Codec;
 use crate::tensor::ImageShape;
 use crate::train::DataOptions;
 
-/// Fill in missing pixels by encoding and decoding again and again
+/// Fill in missing pixels by repeated encoding and decoding
 #[derive(Debug, Args)]
 #[command(
     group(ArgGroup::new("what").required(true).args(["mask", "rectangle", "half"])),
-    after_help = "A sheet has a row for each image: the image, what is known of it, and how it stands after 1, 2, 4, … rounds."
+    after_help = "A sheet has a row for each image: the image, its known pixels, and the result after 1, 2, 4, … rounds."
 )]
 pub(super) struct Inpaint {
     /// A run folder or a model file [default: the newest run]
@@ -34,10 +34,10 @@ pub(super) struct Inpaint {
     /// Rounds of encoding and decoding
     #[arg(long, value_name = "N", default_value_t = 32)]
     steps: usize,
-    /// Follow the mean of each code instead of drawing one
+    /// Use the mean of each posterior instead of a draw
     #[arg(long)]
     mean: bool,
-    /// Where first noise and draws come from
+    /// The seed of the first noise and the draws
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
     /// The images, by their numbers from 0 [default: the first 8]
@@ -53,7 +53,7 @@ pub(super) struct Inpaint {
     data: DataOptions,
 }
 
-/// What stands for a missing pixel on a sheet.
+/// The value of a missing pixel on a sheet.
 const UNKNOWN: f32 = 0.5;
 
 impl Inpaint {
@@ -64,7 +64,7 @@ impl Inpaint {
         let size @ ImageShape { height, width, channels } = opened.model.config().image();
         let mask = match (&self.mask, self.rectangle, self.half) {
             (Some(path), _, _) => {
-                // A mask is taken as it is, whatever images are converted to.
+                // A mask is read unchanged, even if images are converted.
                 let options = LoadOptions {
                     color: Some(Color::Grey),
                     max_memory: load.max_memory,
@@ -82,7 +82,7 @@ impl Inpaint {
         let first: Vec<usize> = (0..shown.len().min(8)).collect();
         let indices = shown.at(self.images.as_deref().unwrap_or(&first))?;
         let filling = Filling { steps: self.steps, draw: !self.mean, seed: self.seed };
-        // Image, covered image and stages; beside them the image as it stands and what the model gets and makes of it.
+        // Image, covered image and stages; beside them the current image, the model's input and its output.
         let pictures = indices.len().saturating_mul(2 + filling.stages().len());
         let working = indices.len() as u64 * 3 * 4 * size.len() as u64;
         let beside = shown.bytes(&opened, indices.len()) + working;

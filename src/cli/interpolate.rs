@@ -1,4 +1,4 @@
-//! `elbo interpolate`: one image turns into another.
+//! `elbo interpolate`: interpolates between images.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use crate::generate::interpolate::Walk;
 use crate::model::Codec;
 use crate::train::DataOptions;
 
-/// Turn one image into another, and that into the next
+/// Interpolate from one image to another, and from that to the next
 #[derive(Debug, Args)]
 #[command(
     after_help = "A sheet has a row for each pair: the first image, the path from its code to the other's, the second image."
@@ -22,10 +22,10 @@ pub(super) struct Interpolate {
     /// Images of the data, by their numbers from 0 [default: 0,1]
     #[arg(long, value_name = "I,J,…", value_delimiter = ',', conflicts_with = "files")]
     images: Option<Vec<usize>>,
-    /// Images of their own: two or more files
+    /// Image files of any origin: two or more
     #[arg(long, value_name = "FILE", num_args = 2.., conflicts_with = "data")]
     files: Option<Vec<PathBuf>>,
-    /// The way through the latent space
+    /// The path through the latent space
     #[arg(long, value_parser = named_values::<Walk>(), default_value_t = Walk::Straight)]
     path: Walk,
     /// Pictures on a path, both ends included

@@ -16,13 +16,14 @@ use crate::train::DataOptions;
 /// Map the latent space: a grid of pictures (.png), or the images' codes as points (.svg)
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The grid lies over the quantiles of the prior. With more than two latent dimensions --axes chooses two, and the \
+    after_help = "The grid is evenly spaced in the quantiles of the prior. With more than two latent dimensions --axes chooses two, and the \
                   others are 0; the points are along two principal components unless --axes says otherwise."
 )]
 pub(super) struct Manifold {
     /// A run folder or a model file [default: the newest run]
     run: Option<PathBuf>,
-    /// A grid (.png, .npy or a folder) or points (.svg) [default: manifold.png with at most two latent dimensions, else manifold.svg]
+    /// A grid (.png, .npy or a folder) or points (.svg) [default: manifold.png with at most two latent
+    /// dimensions, else manifold.svg]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Two latent dimensions, counted from 0
@@ -43,7 +44,7 @@ pub(super) struct Manifold {
 
 impl Manifold {
     pub(super) fn run(self) -> Result<Ending> {
-        // Before the model is known, to answer at once.
+        // Before the model is read, so that the error comes at once.
         self.out.as_deref().map_or(Ok(()), refuse_existing)?;
         let opened = Opened::new(self.run.as_deref(), self.data.load_options()?.max_memory)?;
         let latent = opened.model.config().latent;
@@ -80,7 +81,7 @@ impl Manifold {
             (None, 2) => Projection::Axes(0, 1),
             (None, _) => Projection::Principal,
         };
-        // Whether the axes are there is known before images are read.
+        // The axes are checked before images are read.
         project(&[], latent, &projection)?;
         let shown = Shown::new(opened, &self.data, self.label.as_deref())?.take(self.count, None)?;
         shown.room_for_codes(opened)?;

@@ -1,4 +1,4 @@
-//! What the commands that show images share: which images are meant, and where pictures go.
+//! Shared by the commands that show images: which images are selected, and where pictures are written.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ use crate::storage::system::system;
 use crate::tensor::ImageShape;
 use crate::train::DataOptions;
 
-/// Images with what belongs to them.
+/// Images with their labels and files.
 struct Group {
     images: Images,
     labels: Option<Labels>,
@@ -32,7 +32,7 @@ impl Group {
         Self::both(data).1
     }
 
-    /// The training images and the test images, none if there are none.
+    /// The training images and the test images; empty if there are none.
     fn both(data: Dataset) -> (Self, Self) {
         let shape = data.train.shape();
         let test = data.test.unwrap_or_else(|| Images::empty(shape.height, shape.width, shape.channels));
@@ -41,32 +41,33 @@ impl Group {
     }
 }
 
-/// Images that a command is about.
+/// The selected images of a command.
 pub(super) struct Shown {
     images: Images,
     /// The files of `images`, if each has one.
     files: Vec<PathBuf>,
-    /// The part that each of `images` belongs to: those of `held_out` (sorted) were held out, the others are of this one, if it is known.
+    /// The part that each of `images` belongs to: those of `held_out` (sorted) were held out, the others are
+    /// of this one, if it is known.
     subset: Option<Subset>,
     held_out: Vec<usize>,
-    /// Those of the images that are meant.
+    /// The selected ones of the images.
     pub indices: Vec<usize>,
     /// The label of each of `images` in the model's numbers; empty for a model without labels.
     numbers: Vec<u32>,
-    /// The classes of all meant images, in the order of `indices`.
+    /// The classes of all selected images, in the order of `indices`.
     pub labels: Option<Labels>,
-    /// What they are: "test images".
+    /// Their description: "test images".
     pub what: &'static str,
     /// How the network gets them: binarized with the run's seed.
     pub filler: Filler,
 }
 
 impl Shown {
-    /// The data set's test images; without any, those that the run held out; without any, all. A conditional model takes them with their own
-    /// labels, or all with `label`.
+    /// The data set's test images; if there are none, those that the run held out; else all. A conditional
+    /// model takes them with their own labels, or all with `label`.
     pub(super) fn new(opened: &Opened, options: &DataOptions, label: Option<&str>) -> Result<Self> {
         let Loaded { data, split } = opened.images(options, Part::Test)?;
-        // Data that are named are shown whole, also if they are the run's own.
+        // Data that are named are shown as a whole, even if they are the run's own.
         let run = split.filter(|_| options.data.is_none());
         let Judged { which, indices, .. } = Judged::choose(&data, run)?;
         let (group, what) = match which {
@@ -77,7 +78,7 @@ impl Shown {
         Self::of(opened, options, label, (group, indices, what))
     }
 
-    /// The parts of the data that are asked for: the training images, and the test images last.
+    /// The requested parts of the data: the training images, and the test images last.
     ///
     /// # Errors
     /// As [`new`](Self::new), or if there is no such part.
@@ -93,13 +94,13 @@ impl Shown {
             Subset::All => Part::Both,
         };
         let Loaded { data, split } = opened.images(options, part)?;
-        // Data of another run may bring a validation part.
+        // Data of another run may have a validation part.
         let split = split
             .and_then(|split| split.of(&data))
             .or_else(|| data.validation.as_ref().and_then(|_| Split::of(&data, 0, None).ok()));
         let none = |what: &str| {
             Err(Error::config(format!(
-                "--split {wanted}: {} has no {what}; --split all takes every image",
+                "--split {wanted}: {} has no {what}; --split all selects every image",
                 data.path.display()
             )))
         };
@@ -137,7 +138,7 @@ impl Shown {
             .collect()
     }
 
-    /// Images of a group, and what they are called.
+    /// Images of a group, and their description.
     fn of(
         opened: &Opened,
         options: &DataOptions,
@@ -162,7 +163,8 @@ impl Shown {
         Ok(Self { images, files, subset, held_out, indices, numbers, labels, what, filler })
     }
 
-    /// What is known about the image at a position: its number, its file, the name of its class, and the part that it is of.
+    /// The known facts about the image at a position: its number, its file, the name of its class, and its
+    /// part.
     pub(super) fn row(&self, position: usize) -> (usize, Option<&Path>, Option<&str>, Option<Subset>) {
         let index = self.indices[position];
         let file = self.files.get(index).map(PathBuf::as_path);
@@ -171,23 +173,24 @@ impl Shown {
         (index, file, label, if is_held_out { Some(Subset::Valid) } else { self.subset })
     }
 
-    /// The bytes that all images of the data and the codes of some take.
+    /// The bytes of all images of the data and the codes of some.
     pub(super) fn bytes(&self, opened: &Opened, codes: usize) -> u64 {
         self.images.memory() + (codes * 2 * 4 * opened.model.config().latent) as u64
     }
 
-    /// Whether `--max-memory` allows all images of the data and the codes of those that are meant.
+    /// Checks that `--max-memory` allows all images of the data and the codes of the selected ones.
     pub(super) fn room_for_codes(&self, opened: &Opened) -> Result<()> {
         let what = "the model, the images and their codes take";
         opened.room_for(self.bytes(opened, self.len()), what, "a smaller --count")
     }
 
-    /// How many images are meant.
+    /// The number of selected images.
     pub(super) fn len(&self) -> usize {
         self.indices.len()
     }
 
-    /// Only the first images stay: as many as `--count` asks for, else `default`, else all. A note says so if there are fewer.
+    /// Keeps only the first images: as many as `--count` says, else `default`, else all. A note says so if
+    /// there are fewer.
     pub(super) fn take(mut self, asked: Option<usize>, default: Option<usize>) -> Result<Self> {
         let count = asked.or(default);
         if count == Some(0) {
@@ -195,7 +198,7 @@ impl Shown {
         }
         if let Some(asked) = asked.filter(|&asked| asked > self.len()) {
             note!(
-                "--count {asked} asks for more images than there are; used are all {} {}",
+                "--count {asked} asks for more images than there are; all {} {} are used",
                 self.len(),
                 self.what
             );
@@ -204,7 +207,7 @@ impl Shown {
         Ok(self)
     }
 
-    /// Only the first images stay.
+    /// Keeps only the first images.
     pub(super) fn truncate(&mut self, count: usize) {
         self.indices.truncate(count);
         if let Some(labels) = &mut self.labels {
@@ -212,17 +215,18 @@ impl Shown {
         }
     }
 
-    /// All images of the data instead of the ones that the run held out, if there are fewer of these than `needed`. A note says so.
+    /// All images of the data instead of the held-out ones, if there are fewer of these than `needed`. A note
+    /// says so.
     pub(super) fn or_all(mut self, needed: usize) -> Self {
         if self.len() < needed && self.what == "validation images" && self.images.count >= needed {
             note!(
-                "the run held out {} image, and {needed} are needed; images are numbered over all {} instead, those trained on \
+                "the run held out {} image, and {needed} are needed; images are numbered over all {} instead, training images \
                  included",
                 self.len(),
                 self.images.count
             );
             self.indices = (0..self.images.count).collect();
-            // Those of the held-out images only.
+            // They are of the held-out images only.
             self.labels = None;
             self.what = "images";
         }
@@ -232,7 +236,7 @@ impl Shown {
     /// Indices in the data of the images at some positions.
     ///
     /// # Errors
-    /// Where there is none at a position.
+    /// If there is none at a position.
     pub(super) fn at(&self, positions: &[usize]) -> Result<Vec<usize>> {
         let find = |&position: &usize| {
             self.indices.get(position).copied().ok_or_else(|| {
@@ -251,7 +255,7 @@ impl Shown {
         codec.encode_with(Labelled { images: &self.images, labels: &self.numbers }, indices, &self.filler)
     }
 
-    /// [`encode`](Self::encode), watched.
+    /// [`encode`](Self::encode) with progress.
     pub(super) fn encode_watched(
         &self,
         codec: &mut Codec<'_>,
@@ -285,7 +289,7 @@ pub(super) fn pictures(images: &Images, indices: &[usize], filler: &Filler) -> V
     values
 }
 
-/// Where pictures go, by the name that was asked for.
+/// Where pictures are written, by the given name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Output {
     /// A sheet.
@@ -297,10 +301,10 @@ pub(super) enum Output {
 }
 
 impl Output {
-    /// The output of that name, which must not be there yet.
+    /// The output of that name, which must not exist yet.
     ///
     /// # Errors
-    /// Where it is, or the name has an ending that means something else.
+    /// If it exists, or the name has an ending other than .png or .npy.
     pub(super) fn new(path: &Path) -> Result<Self> {
         refuse_existing(path)?;
         let path = path.to_path_buf();
@@ -317,8 +321,8 @@ impl Output {
         }
     }
 
-    /// Whether `--max-memory` allows `pictures` of the model's size, held as numbers `copies` times, and drawn if the output is a sheet;
-    /// `beside` bytes are held already. `help` says what asks for fewer.
+    /// Checks that `--max-memory` allows `pictures` of the model's size, held as numbers `copies` times, and
+    /// drawn if the output is a sheet. `beside` bytes are already in use; `help` says how to need fewer.
     ///
     /// # Errors
     /// If it does not.
@@ -356,7 +360,7 @@ impl Output {
             Self::Folder(folder) => {
                 create_folder(system(), folder)?;
                 for (at, picture) in values.chunks_exact(image.len()).enumerate() {
-                    // Channels that are no colours become grey pictures of their own, one under the other.
+                    // Channels without colours become separate grey pictures, one below the other.
                     let (bytes, height, channels) = if matches!(channels, 1 | 3 | 4) {
                         (picture.iter().map(|&v| to_byte(v)).collect::<Vec<_>>(), height, channels)
                     } else {
@@ -373,8 +377,8 @@ impl Output {
     }
 }
 
-/// An error if `path`, given by an option, is there already or has another ending than the file's kind: a table in a file called .png
-/// opens nowhere. A name without an ending is fine.
+/// An error if `path`, given by an option, already exists or has another ending than the file's kind: no
+/// program opens a table in a file called .png. A name without an ending is fine.
 ///
 /// # Errors
 /// If so.
@@ -389,7 +393,7 @@ pub(super) fn refuse_other(option: &str, path: &Path, kind: &str) -> Result<()> 
     }
 }
 
-/// Writes an .npy file that must not be there yet, and says so.
+/// Writes an .npy file that must not exist yet, and says so.
 pub(super) fn write_numbers(path: &Path, shape: &[usize], values: &[f32]) -> Result<()> {
     write_new(system(), path, |out| write_npy_f32(out, shape, values))?;
     let shape: Vec<String> = shape.iter().map(usize::to_string).collect();
@@ -404,7 +408,7 @@ pub(super) fn parse_axes(text: &str) -> std::result::Result<(usize, usize), Stri
     Ok((x.trim().parse().map_err(|_| wrong())?, y.trim().parse().map_err(|_| wrong())?))
 }
 
-/// Pictures of which each row is one of `rows` from each of `columns`: [first of all, second of all…].
+/// Pictures of which each row has one of `rows` from each of `columns`: [first of all, second of all…].
 pub(super) fn interleave(columns: &[&[f32]], len: usize) -> Vec<f32> {
     let rows = columns.first().map_or(0, |column| column.len() / len);
     (0..rows)

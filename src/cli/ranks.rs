@@ -1,7 +1,8 @@
-//! `mpirun -n N elbo train`: rank 0 is the program as ever, and the other ranks follow it in silence.
+//! `mpirun -n N elbo train`: rank 0 is the program as usual, and the other ranks follow it without output.
 //!
-//! Errors that all ranks know of are printed by rank 0, and the others end quietly. An error of one rank alone is printed by that rank; if it
-//! comes in the middle of a step, where the others wait for this rank, all processes are ended.
+//! Rank 0 prints the errors that all ranks know of, and the others end without a message. An error of one
+//! rank alone is printed by that rank; if it occurs within a step, for which the others would wait, all
+//! processes are ended.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ pub(super) fn run(command: Train, ranks: Arc<dyn Ranks>) -> Result<Ending> {
         0 => command.lead(&Leader::new(ranks.clone()), &stop),
         _ => beside(ranks.clone(), &stop).map_err(|error| of_rank(rank, error)),
     };
-    // What unwinds is not returned by a step: the others do not know of it.
+    // A panic does not pass through the step's return value: the others do not know of it.
     caught(|| Ok(work())).unwrap_or_else(|error| {
         let _ = writeln!(std::io::stderr(), "error: {}", of_rank(rank, error));
         ranks.abort();

@@ -1,4 +1,4 @@
-//! `elbo reconstruct`: what is left of images after they went through a code.
+//! `elbo reconstruct`: shows images beside their reconstructions.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ use crate::report::Picture;
 use crate::tensor::ImageShape;
 use crate::train::DataOptions;
 
-/// Show images beside what the model makes of them
+/// Show images beside their reconstructions
 #[derive(Debug, Args)]
 #[command(
     after_help = "Without --data: the test images of the run's data, or those that it held out, or all."
@@ -22,19 +22,22 @@ use crate::train::DataOptions;
 pub(super) struct Reconstruct {
     /// A run folder or a model file [default: the newest run]
     run: Option<PathBuf>,
-    /// Decode with this label instead of each image's own, or with `all`: a row of all labels for each image. The style stays
+    /// Decode with this label instead of each image's own, or with `all`: a row of all labels for each image.
+    /// The style stays
     #[arg(long, value_name = "L", conflicts_with = "noise")]
     as_label: Option<String>,
-    /// How many images; the first ones [default: 32 on a sheet, 8 with --as-label, else all]
+    /// The number of images; the first ones [default: 32 on a sheet, 8 with --as-label, else all]
     #[arg(long, value_name = "N")]
     count: Option<usize>,
-    /// A sheet (.png), the reconstructions as numbers (.npy) or as a folder of PNGs (a name without an ending)
+    /// A sheet (.png), the reconstructions as numbers (.npy) or as a folder of PNGs (a name without an
+    /// ending)
     #[arg(long, value_name = "FILE", default_value = "reconstruct.png")]
     out: PathBuf,
-    /// Add Gaussian noise of this standard deviation (white is 1) first: a sheet has original, noisy input and what comes back
+    /// Add Gaussian noise of this standard deviation (white is 1) first: a sheet has original, noisy input
+    /// and reconstruction
     #[arg(long, value_name = "S", allow_negative_numbers = true)]
     noise: Option<f64>,
-    /// Where the noise comes from
+    /// The seed of the noise
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
     /// Take all images to have this label, for a conditional model [default: each image's own]
@@ -56,7 +59,7 @@ impl Reconstruct {
         let targets =
             self.as_label.as_deref().map(|label| opened.model.config().labels_called(label)).transpose()?;
         let shown = Shown::new(&opened, &self.data, self.label.as_deref())?.take(self.count, default)?;
-        // What an image becomes on a sheet: its tiles, each also among the numbers that they are laid out from.
+        // An image's tiles on a sheet, each also among the numbers that they are laid out from.
         let tiles = match (&targets, self.noise) {
             (Some(targets), _) => 1 + targets.len(),
             (None, noise) => 2 + usize::from(noise.is_some()),
@@ -90,7 +93,7 @@ impl Reconstruct {
             }
             (Some(noise), None) => {
                 let originals = shown.pictures(&shown.indices);
-                // What the network gets is binarized by the same draws as the image without noise.
+                // The network's input is binarized by the same draws as the image without noise.
                 let mut noisy = add_noise(shown.grey(&shown.indices), len, noise as f32, self.seed);
                 shown.filler.binarize(&mut noisy, &shown.indices);
                 let count = shown.len();
@@ -111,8 +114,8 @@ impl Reconstruct {
     }
 }
 
-/// Pictures with noise on them, each from a stream of its own. Nothing is cut off at black and white: that would make a black
-/// background brighter on average, which no filter of the encoder could average away.
+/// Pictures with noise, each from its own stream. Values are not clipped at black and white: clipping would
+/// make a black background brighter on average, which no filter of the encoder could average away.
 fn add_noise(mut noisy: Vec<f32>, len: usize, sigma: f32, seed: u64) -> Vec<f32> {
     let mut noise = vec![0.0; len];
     for (at, picture) in noisy.chunks_exact_mut(len).enumerate() {

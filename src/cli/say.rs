@@ -1,9 +1,11 @@
-//! What commands print: lines on standard output; notes and an error on standard error.
+//! Printing: lines on standard output; notes and an error on standard error.
 //!
-//! A pipe that nobody reads any more (`elbo info | head -1`) does not stop a command: its files are still to be written. Another failure, such
-//! as a full disk behind `> FILE`, is kept, and becomes the command's error when its work is done.
+//! A pipe that is no longer read (`elbo info | head -1`) does not stop a command: its files must still be
+//! written. Any other failure, such as a full disk behind `> FILE`, is kept, and becomes the command's error
+//! when its work is done.
 //!
-//! Names of files may come from strangers, in an archive above all: control characters, which a terminal would obey, are escaped.
+//! Names of files may come from strangers, above all in an archive. Control characters, which a terminal
+//! would obey, are escaped.
 
 use std::fmt::{self, Display, Write as _};
 use std::io::{self, ErrorKind, Write as _};
@@ -39,10 +41,10 @@ pub(super) fn aside(kind: &str, text: impl Display) {
     let _ = writeln!(io::stderr(), "{kind}: {}", Harmless(text, &[]));
 }
 
-/// An error if a line could not be printed, although somebody may read it.
+/// An error if a line could not be printed, although it may still be read.
 ///
 /// # Errors
-/// That of the first such line.
+/// The error of the first such line.
 pub(super) fn all_printed() -> Result<()> {
     match LOST.lock().unwrap_or_else(PoisonError::into_inner).take() {
         Some(error) => Err(Error::io("write", "standard output", error)),
@@ -50,7 +52,7 @@ pub(super) fn all_printed() -> Result<()> {
     }
 }
 
-/// A text without control characters, but for some.
+/// A text in which control characters, except some, are escaped.
 struct Harmless<T>(T, &'static [char]);
 
 impl<T: Display> Display for Harmless<T> {
@@ -59,7 +61,7 @@ impl<T: Display> Display for Harmless<T> {
     }
 }
 
-/// Escapes control characters, but for some.
+/// Escapes control characters, except some.
 struct Escaping<'f, 'a>(&'f mut fmt::Formatter<'a>, &'static [char]);
 
 impl fmt::Write for Escaping<'_, '_> {

@@ -1,4 +1,4 @@
-//! `elbo score`: how improbable each image is under the model, and which are the strangest.
+//! `elbo score`: how improbable each image is under the model, and which images are the strangest.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -17,16 +17,16 @@ use crate::storage::atomic::write_new;
 use crate::storage::system::system;
 use crate::train::DataOptions;
 
-/// Images on the sheet, three tiles each, and how many stand in a row.
+/// Images on the sheet, three tiles each, and the number of images in a row.
 const SHOWN: usize = 24;
 const PER_ROW: usize = 3;
-/// Images that are scored between two looks at the progress bar: whole batches.
+/// Images scored between two updates of the progress bar: whole batches.
 const PIECE: usize = 256;
 
 /// Score images by how improbable they are, and find the odd ones out
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Scored are the test images of the data, or all where there are none. A score is −ELBO, or with --importance the negated \
+    after_help = "Scores the test images of the data, or all if there are none. A score is −ELBO, or with --importance the negated \
                   importance-weighted bound, in nats: higher is stranger. The threshold is a quantile of the run's validation images."
 )]
 pub(super) struct Score {
@@ -35,13 +35,14 @@ pub(super) struct Score {
     /// Score by the importance-weighted bound with K draws per image
     #[arg(long, value_name = "K")]
     importance: Option<usize>,
-    /// The table to write: index, file, label, score, strange [default: scores.csv here, numbered where that is taken]
+    /// The table to write: index, file, label, score, strange [default: scores.csv here, numbered if it
+    /// exists]
     #[arg(long, value_name = "FILE.csv")]
     out: Option<PathBuf>,
-    /// Strange is what scores above this share of the validation images
+    /// An image is strange if it scores above this share of the validation images
     #[arg(long, value_name = "Q", default_value_t = 0.99, allow_negative_numbers = true)]
     quantile: f64,
-    /// Also a sheet of the strangest: original, reconstruction, error
+    /// Also write a sheet of the strangest: original, reconstruction, error
     #[arg(long, value_name = "FILE.png")]
     sheet: Option<PathBuf>,
     /// The seed of the draws [default: the run's]
@@ -98,7 +99,8 @@ impl Score {
             None => (&scores, "scored images themselves (no validation images of the run are known)"),
         };
         let threshold = quantile(reference, self.quantile).expect("there is an image");
-        // Fewer than one image is expected above the threshold then: it is near the largest score, and moves with a single image.
+        // Then fewer than one image is expected above the threshold: it is near the largest score, and
+        // changes with a single image.
         if self.quantile < 1.0 && reference.len() as f64 * (1.0 - self.quantile) < 1.0 - 1e-9 {
             note!(
                 "{} images are few for the {} quantile, which is close to their highest score; {:.0} or more, or a lower --quantile, \
@@ -159,7 +161,8 @@ impl Score {
         scores
     }
 
-    /// The scores of the images that the run held out; `None` where it held out none or they cannot be read any more.
+    /// The scores of the images that the run held out; `None` if it held out none or they can no longer be
+    /// read.
     fn validation_scores(
         &self,
         opened: &Opened,
@@ -203,7 +206,7 @@ fn table(out: &mut dyn Write, scored: &Scored<'_>, scores: &[f64], threshold: f6
     Ok(())
 }
 
-/// A field of a CSV file (RFC 4180): in quotes where it has a comma, a quote or a line's end.
+/// A field of a CSV file (RFC 4180): in quotes if it has a comma, a quote or a line break.
 pub(super) fn field(text: &str) -> String {
     if text.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", text.replace('"', "\"\""))

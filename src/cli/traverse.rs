@@ -1,4 +1,4 @@
-//! `elbo traverse`: what each latent dimension does.
+//! `elbo traverse`: shows the effect of each latent dimension.
 
 use std::path::PathBuf;
 
@@ -12,18 +12,19 @@ use crate::generate::traverse::{Measure, activity, rows, values};
 use crate::model::Codec;
 use crate::train::DataOptions;
 
-/// Show what each latent dimension does: a row for each, the most active first
+/// Show the effect of each latent dimension: a row for each, the most active first
 #[derive(Debug, Args)]
 pub(super) struct Traverse {
     /// A run folder or a model file [default: the newest run]
     run: Option<PathBuf>,
-    /// Start from the code of this image of the data, counted from 0 [default: the code of zeros, the prior's mean]
+    /// Start from the code of this image of the data, counted from 0 [default: the code of zeros, the prior's
+    /// mean]
     #[arg(long, value_name = "I")]
     image: Option<usize>,
-    /// Only so many dimensions [default: all]
+    /// Only this number of dimensions [default: all]
     #[arg(long, value_name = "N")]
     rows: Option<usize>,
-    /// What makes a dimension active: its mean KL, or the variance of its μ
+    /// The measure of a dimension's activity: its mean KL, or the variance of its μ
     #[arg(long, value_parser = named_values::<Measure>(), default_value_t = Measure::Kl)]
     by: Measure,
     /// Values in a row, from −reach to reach
@@ -32,7 +33,7 @@ pub(super) struct Traverse {
     /// How far a dimension is moved, in standard deviations of the prior
     #[arg(long, value_name = "F", default_value_t = 3.0, allow_negative_numbers = true)]
     reach: f64,
-    /// How many images activity is measured on
+    /// The number of images that activity is measured on
     #[arg(long, value_name = "N", default_value_t = 1000)]
     count: usize,
     /// A sheet (.png), numbers (.npy) or a folder of PNGs (a name without an ending)
@@ -48,7 +49,7 @@ pub(super) struct Traverse {
 impl Traverse {
     pub(super) fn run(self) -> Result<Ending> {
         let output = Output::new(&self.out)?;
-        // Steps and reach alone: how many values there is room for is known with the model.
+        // Steps and reach are checked alone: the room for the values is known with the model.
         values(self.reach, self.steps.min(2))?;
         if self.rows == Some(0) {
             return Err(Error::config("--rows 0 shows nothing; it must be at least 1"));

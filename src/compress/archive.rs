@@ -1,4 +1,4 @@
-//! Images into a compressed file, and out of it.
+//! Compression of images into the bytes of a file, and decompression.
 
 use super::blocks::{BitsBack, NoImages, side_by_side};
 use super::container::{self, Container, Header};
@@ -15,7 +15,7 @@ use crate::storage::tensor_file::TensorFile;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// The arithmetic of this processor: the model gives other bits under another one.
+/// The arithmetic of this processor: under another one the model's numbers have other bits.
 fn guarantee() -> &'static str {
     match Level::found() {
         Level::Portable => "f32, multiply and add rounded apart",
@@ -26,13 +26,14 @@ fn guarantee() -> &'static str {
 /// How images are compressed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CompressOptions {
-    /// k: a latent dimension is cut into 2ᵏ buckets of equal prior mass, from 4 to 16. More buckets follow a narrow posterior more closely, and
-    /// cost k·Z bits for each block.
+    /// k: a latent dimension is divided into 2ᵏ buckets of equal prior mass, from 4 to 16. More buckets
+    /// follow a narrow posterior more closely, and cost k·Z bits for each block.
     pub latent_bits: u32,
-    /// Images in a block; if left out, a 24th of all, at least 128 and at most 512. A block is decoded as a whole, its first image costs
-    /// about k·Z bits more than the others, and blocks are worked on side by side.
+    /// Images in a block; if left out, a 24th of all, at least 128 and at most 512. A block is decoded as a
+    /// whole, its first image costs about k·Z bits more than the others, and blocks are processed in
+    /// parallel.
     pub block: Option<usize>,
-    /// Put the model into the file.
+    /// Include the model in the file.
     pub with_model: bool,
     /// Store codes, rounded to multiples of this step, instead of the exact images.
     pub lossy: Option<f64>,
@@ -44,18 +45,18 @@ impl Default for CompressOptions {
     }
 }
 
-/// What is compressed.
+/// The input of compression.
 #[derive(Clone, Copy, Debug)]
 pub struct Contents<'a> {
     /// The images: bytes from 0 to 255.
     pub images: &'a Images,
-    /// A name for each, as a relative path with `/`; or none.
+    /// A name for each, as a relative path with `/`; empty if they have none.
     pub names: &'a [String],
-    /// Their labels, if they are to be stored. A model with labels needs them.
+    /// Their labels, if these are to be stored. A model with labels needs them.
     pub labels: Option<&'a Labels>,
 }
 
-/// What a compressed file gives back.
+/// The result of decompression.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decompressed {
     /// The number of the first image in the file.
@@ -66,18 +67,19 @@ pub struct Decompressed {
     pub names: Vec<String>,
     /// Their labels, if they have any.
     pub labels: Option<Labels>,
-    /// Images that could not be decoded, by their number in the file, each with the reason; only with `salvage`.
+    /// Images that could not be decoded, by their index in the file, each with the reason; only with
+    /// `salvage`.
     pub missing: Vec<(Range<usize>, String)>,
 }
 
-/// What is to be decompressed.
+/// What to decompress.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DecompressOptions {
-    /// The images that are wanted; all, if left out.
+    /// The requested images; all if left out.
     pub images: Option<Range<usize>>,
-    /// Decode what is undamaged instead of refusing.
+    /// Decode the undamaged blocks instead of refusing.
     pub salvage: bool,
-    /// Bytes that images may take.
+    /// Bytes that the images may take.
     pub max_memory: u64,
 }
 
@@ -93,7 +95,7 @@ fn model_file(model: &Vae<f32>) -> Result<Vec<u8>> {
     TensorFile { description: description("model", model.config()), tensors }.encode(Path::new("the model"))
 }
 
-/// The checksum that a model's file carries, as it stands in its header: eight hexadecimal digits.
+/// The checksum of a model's file, as its header has it: eight hexadecimal digits.
 fn checksum_of(model_file: &[u8]) -> u32 {
     TensorFile::checksum_in(model_file).expect("the file was just made")
 }
@@ -101,7 +103,7 @@ fn checksum_of(model_file: &[u8]) -> u32 {
 /// Whether a model can compress.
 ///
 /// # Errors
-/// If its likelihood does not give probabilities of bytes.
+/// If its likelihood does not assign probabilities to bytes.
 pub fn check_model(model: &Vae<f32>) -> Result<()> {
     let likelihood = model.config().likelihood;
     if likelihood.is_exact_for_bytes() {
@@ -110,14 +112,15 @@ pub fn check_model(model: &Vae<f32>) -> Result<()> {
     let exact: Vec<&str> =
         Likelihood::ALL.iter().filter(|l| l.is_exact_for_bytes()).map(Likelihood::name).collect();
     Err(Error::config(format!(
-        "the model was trained with the likelihood {likelihood}, which gives no probabilities of bytes; lossless compression needs one that \
+        "the model was trained with the likelihood {likelihood}, which does not assign probabilities to bytes; lossless compression needs one that \
          was trained with --likelihood {}",
         exact.join(", ")
     )))
 }
 
-/// The bytes of memory that [`compress`] takes besides the images and what using the model takes ([`Vae::memory`]), and then decompressing
-/// everything to `verify` it. The compressed images are taken to be no larger than the images.
+/// The bytes of memory that [`compress`] needs besides the images and the model's own use ([`Vae::memory`]),
+/// and for then decompressing everything to `verify` it. The compressed images are assumed to be no larger
+/// than the images.
 pub fn memory(model: &Vae<f32>, images: &Images, options: &CompressOptions, verify: bool) -> u64 {
     let (model_file, pixels) = (4 * model.parameters.len(), images.count * images.image_len());
     // Blocks and the file that they are put into; or the file, blocks of images, and all images.
@@ -164,10 +167,12 @@ fn conditions(model: &Vae<f32>, labels: Option<&Labels>) -> Result<Vec<u32>> {
     labels.ids.iter().map(find).collect()
 }
 
-/// Compresses images with a model, into the bytes of a file. `progress` is told how many images were done, again and again.
+/// Compresses images with a model, into the bytes of a file. `progress` is repeatedly called with the number
+/// of images done.
 ///
 /// # Errors
-/// If the images are not bytes of the model's size, the model gives no probabilities of bytes, or names cannot be files of one folder.
+/// If the images are not bytes of the model's size, the model does not assign probabilities to bytes, or
+/// names cannot be files of one folder.
 pub fn compress(
     model: &Vae<f32>,
     contents: &Contents<'_>,
@@ -184,12 +189,12 @@ pub fn compress(
     if !normal::LATENT_BITS.contains(&options.latent_bits) {
         let (low, high) = (normal::LATENT_BITS.start(), normal::LATENT_BITS.end());
         return Err(Error::config(format!(
-            "a latent dimension cannot have {} bits; from {low} to {high} are possible",
+            "a latent dimension cannot have {} bits; it must be from {low} to {high}",
             options.latent_bits
         )));
     }
     if options.block == Some(0) {
-        return Err(Error::config("a block of 0 images holds nothing; it must have at least 1"));
+        return Err(Error::config("a block of 0 images; it must have at least 1"));
     }
     // A block's length is a u32: 2³⁰ values of 24 bits fit, whatever they are.
     let block = options
@@ -277,7 +282,7 @@ impl Compressed {
         &self.bytes
     }
 
-    /// How many images it has.
+    /// The number of its images.
     ///
     /// # Errors
     /// If its header is damaged.
@@ -304,8 +309,8 @@ impl Compressed {
     /// Decodes images with the model that compressed them.
     ///
     /// # Errors
-    /// If it is another model, the file is damaged (with `salvage`: its header or index), it was written under another arithmetic, or there are
-    /// no such images.
+    /// If it is another model, the file is damaged (with `salvage`: its header or index), it was written with
+    /// another arithmetic, or there are no such images.
     pub fn decompress(
         &self,
         model: &Vae<f32>,
@@ -351,7 +356,7 @@ impl Compressed {
             )));
         }
         let size = model.config().pixels();
-        // What is read: whole blocks.
+        // Whole blocks are read.
         let block = header.block as usize;
         let first_block = wanted.start / block;
         let last_block = wanted.end.div_ceil(block);

@@ -1,7 +1,7 @@
-//! Blocks of images as bits: bits-back coding (Frey & Hinton 1997; Townsend, Bird & Barber 2019, "Practical lossless compression with latent
-//! variables using bits back coding").
+//! Bits-back coding of blocks of images (Frey & Hinton 1997; Townsend, Bird & Barber 2019, "Practical
+//! lossless compression with latent variables using bits back coding").
 //!
-//! Sender and reader have the model. For an image x, the sender's stack changes three times:
+//! Sender and receiver have the model. For an image x, the sender's stack changes three times:
 //!
 //! ```text
 //! pop z with q(z|x)      the bits on the stack choose z: −log₂ q(z|x) bits fewer
@@ -9,13 +9,15 @@
 //! push z with p(z)       −log₂ p(z) bits more
 //! ```
 //!
-//! On average the stack grows by E_q[log q(z|x) − log p(x|z) − log p(z)], the −ELBO. The reader goes the other way: it pops z with p(z), decodes
-//! it, pops x with p(x|z), encodes that, and pushes z with q(z|x), which gives back the bits that chose it. So the sender takes the
-//! images of a block from the last to the first, and the reader gets them in order.
+//! On average the stack grows by E_q[log q(z|x) − log p(x|z) − log p(z)], the −ELBO. The receiver reverses
+//! this: it pops z with p(z), decodes it, pops x with p(x|z), encodes that, and pushes z with q(z|x), which
+//! restores the bits that chose it. So the sender takes the images of a block from the last to the first, and
+//! the receiver gets them in order.
 //!
-//! A block has a stack of its own. An image needs the stack that the one before it left, but different blocks need nothing of each other: many
-//! of them go through the networks side by side, one image of each in a batch, and their stacks are worked on in parallel. The
-//! networks give the same bits in a batch of any size, so a block can be read alone.
+//! Each block has its own stack. An image needs the stack that the previous one left, but blocks are
+//! independent: many of them go through the networks together, one image of each in a batch, and their stacks
+//! are processed in parallel. The networks are bit-identical for any batch size, so a block can be read
+//! alone.
 
 use super::levels;
 use super::normal::{BITS, Buckets, Posterior};
@@ -26,11 +28,11 @@ use crate::model::{Batch, Vae, Workspace};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// The most blocks side by side, and the most values of their images.
+/// The most blocks processed together, and the most values of their images.
 const SIDE_BY_SIDE: usize = 64;
 const VALUES: usize = 1 << 20;
 
-/// How many of some blocks go through a model's networks side by side.
+/// The number of blocks, of `blocks`, that go through a model's networks together.
 pub(super) fn side_by_side(model: &Vae<f32>, blocks: usize) -> usize {
     blocks.min(SIDE_BY_SIDE).min(VALUES / model.config().pixels()).max(1)
 }
@@ -47,11 +49,11 @@ pub(super) struct BitsBack<'m> {
     labels: Vec<u32>,
 }
 
-/// A block could not be read: its bits were not made from this model's images.
+/// A block could not be read: its bits do not encode images of this model.
 pub(super) struct NoImages;
 
 impl<'m> BitsBack<'m> {
-    /// For so many blocks side by side (see [`side_by_side`]).
+    /// For so many blocks together (see [`side_by_side`]).
     pub(super) fn new(model: &'m Vae<f32>, latent_bits: u32, side_by_side: usize) -> Self {
         Self {
             model,
@@ -64,8 +66,8 @@ impl<'m> BitsBack<'m> {
         }
     }
 
-    /// The bytes of each block. `images` are all images, `labels` all labels (none for a model without labels), and `blocks` the images
-    /// of each block.
+    /// The bytes of each block. `images` are all images, `labels` all labels (none for a model without
+    /// labels), and `blocks` the images of each block.
     pub(super) fn write(
         &mut self,
         images: &[u8],
@@ -110,7 +112,8 @@ impl<'m> BitsBack<'m> {
         written
     }
 
-    /// The images of each block that can be read, one after the other. `labels` are those of each block's images.
+    /// The images of each block that can be read, one after the other. `labels` are those of each block's
+    /// images.
     pub(super) fn read(
         &mut self,
         blocks: &[(&[u8], usize, &[u32])],
@@ -125,7 +128,7 @@ impl<'m> BitsBack<'m> {
                 .collect();
             let longest = group.iter().map(|(_, count, _)| *count).max().unwrap_or(0);
             for step in 0..longest {
-                // A block that popped more than it has is given up.
+                // A block that popped more than it has is abandoned.
                 for block in &mut open {
                     if block.as_ref().is_some_and(|(coder, _)| coder.is_exhausted()) {
                         *block = None;
@@ -179,8 +182,9 @@ impl<'m> BitsBack<'m> {
         read
     }
 
-    /// A number that changes when the model, the tables or the arithmetic of the machine do: the CRC-32 of what the encoder gives for one
-    /// fixed picture, what the decoder gives for one fixed code, and the integer tables.
+    /// A number that changes if the model, the tables or the machine's arithmetic change. It is the CRC-32 of
+    /// the encoder's output for a fixed picture, the decoder's output for a fixed code, and the integer
+    /// tables.
     pub(super) fn probe(&mut self) -> u32 {
         let config = self.model.config();
         let picture: Vec<u8> = (0..config.pixels()).map(|at| (at * 37 % 256) as u8).collect();
@@ -219,7 +223,8 @@ impl<'m> BitsBack<'m> {
         }
     }
 
-    /// The decoder's numbers (features, if the model has a context network) of the first `count` codes that were decoded last.
+    /// The decoder's numbers (features, if the model has a context network) of the first `count` most
+    /// recently decoded codes.
     fn output(&self, count: usize) -> (Parts, &[f32]) {
         let parts = self.parts();
         let len = count * parts.outputs;
@@ -233,7 +238,7 @@ impl<'m> BitsBack<'m> {
         self.model.set_condition(&self.labels, &mut self.workspace);
     }
 
-    /// μ and ln σ² of pictures, which are then in the workspace.
+    /// Encodes pictures; their μ and ln σ² are then in the workspace.
     fn encode(&mut self, pictures: &[&[u8]], labels: impl Iterator<Item = Option<u32>>) {
         self.labels.clear();
         self.labels.extend(labels.flatten());
@@ -271,7 +276,7 @@ impl<'m> BitsBack<'m> {
     }
 }
 
-/// The same number as `Images::gather` gives for a byte.
+/// The same number as `Images::gather` returns for a byte.
 fn unit(byte: u8) -> f32 {
     (f64::from(byte) * (1.0 / 255.0)) as f32
 }
@@ -286,7 +291,8 @@ fn numbers_given(exact: &Exact<'_, f32>, features: &[f32], picture: &[u8]) -> Ve
     all
 }
 
-/// Pops a picture that was pushed with the numbers of [`numbers_given`]: each value before the numbers of the next one are known.
+/// Pops a picture that was pushed with the numbers of [`numbers_given`]: each value is popped before the
+/// numbers of the next one are computed.
 fn pop_in_order(
     exact: &Exact<'_, f32>,
     likelihood: &crate::loss::Likelihood,

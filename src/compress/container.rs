@@ -1,4 +1,4 @@
-//! The bytes of a compressed file: what they say, checked before it is believed. docs/format.md is the specification.
+//! The bytes of a compressed file, validated on reading. docs/format.md is the specification.
 //!
 //! ```text
 //! 8 bytes      89 45 4C 42 4F 0D 0A 1A
@@ -8,10 +8,11 @@
 //! 4            n, the number of blocks
 //! 12·n         the index: for each block its length, its CRC-32, the CRC-32 of its images' bytes
 //! 4            CRC-32 of everything so far
-//! …            the model's file, if it is inside; names and labels, if there are any; the blocks; nothing else
+//! …            the model's file, if included; names and labels, if any; the blocks; nothing else
 //! ```
 //!
-//! Every byte is under a CRC-32, which finds any single changed bit, and the lengths add up to the file's, which finds a cut.
+//! Every byte is covered by a CRC-32, which detects any single changed bit. The lengths must add up to the
+//! file's, which detects truncation.
 
 use crate::error::{Error, Result};
 use crate::model::ModelConfig;
@@ -19,7 +20,8 @@ use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::path::Path;
 
-/// How a file begins. As in PNG's signature, the first byte is not text, and the line ends are damaged by transfers as text.
+/// The first bytes of a file. As in PNG's signature, the first byte is not text, and transfers as text damage
+/// the line ends.
 const MAGIC: [u8; 8] = *b"\x89ELBO\r\n\x1a";
 
 /// The version of the format.
@@ -41,19 +43,19 @@ pub(super) struct Lossy {
     pub(super) moments: Vec<[f32; 2]>,
 }
 
-/// What a file says about itself.
+/// The header of a file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Header {
-    /// How many images there are.
+    /// The number of images.
     pub(super) images: u64,
-    /// How many are in a block; the last may have fewer.
+    /// Images in a block; the last one may have fewer.
     pub(super) block: u32,
     /// k, the bits of a latent dimension under the prior.
     pub(super) latent_bits: u32,
-    /// The arithmetic that the writer had.
+    /// The writer's arithmetic.
     pub(super) guarantee: String,
-    /// What the writer's model gave for a fixed picture and code.
+    /// The writer's result for a fixed picture and code.
     pub(super) probe: u32,
     /// The checksum of the model's file.
     pub(super) checksum: u32,
@@ -67,7 +69,7 @@ pub(super) struct Header {
     pub(super) extra_bytes: u64,
     /// Their CRC-32.
     pub(super) extra_crc: u32,
-    /// What they are when they are inflated.
+    /// Their length when inflated.
     pub(super) extra_length: u64,
     /// Present if images are stored as codes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -87,7 +89,7 @@ pub(super) struct BlockEntry {
 pub(super) struct Container<'f> {
     pub(super) header: Header,
     pub(super) index: Vec<BlockEntry>,
-    /// The sections; only what the file has of them.
+    /// The sections, as far as the file has them.
     pub(super) model: &'f [u8],
     pub(super) extra: &'f [u8],
     pub(super) blocks: Vec<&'f [u8]>,
@@ -131,7 +133,7 @@ pub(super) fn write(
     file
 }
 
-/// Reads numbers off the front of a file.
+/// Reads numbers from the front of a file.
 struct Front<'f> {
     file: &'f [u8],
     at: usize,
@@ -155,15 +157,16 @@ fn cut_off(path: &Path, length: usize) -> Error {
     Error::data(path, format!("it ends after {length} bytes, in the middle: it was cut off"))
 }
 
-/// Whether bytes begin as a compressed file does.
+/// Whether bytes begin like a compressed file.
 pub(super) fn is_compressed(first: &[u8]) -> bool {
     first.starts_with(&MAGIC)
 }
 
-/// Takes a file apart. Blocks and sections are not compared with their checksums yet. With `salvage` the blocks may be cut off.
+/// Splits a file into its parts. Blocks and sections are not compared with their checksums yet. With
+/// `salvage` the blocks may be cut off.
 ///
 /// # Errors
-/// If it is no such file, one of another version, or header and index are damaged.
+/// If it is not such a file, has another version, or its header or index is damaged.
 pub(super) fn read<'f>(file: &'f [u8], salvage: bool, path: &'f Path) -> Result<Container<'f>> {
     let bad = |message: String| Error::data(path, message);
     if !is_compressed(file) {
@@ -171,7 +174,7 @@ pub(super) fn read<'f>(file: &'f [u8], salvage: bool, path: &'f Path) -> Result<
     }
     let mut front = Front { file, at: MAGIC.len(), path };
     let version = front.number()?;
-    // An unknown version cannot be told from damage; a version with only this bit of it wrong is told by the checksum.
+    // An unknown version cannot be told from damage. If the version alone is wrong, the checksum shows it.
     if version != VERSION {
         return Err(bad(format!(
             "it has version {version} of the format, and this program reads version {VERSION}; use the elbo that wrote it"

@@ -1,4 +1,4 @@
-//! Names and labels in a compressed file: JSON, deflated. Names become files, so they are distrusted.
+//! Names and labels in a compressed file: JSON, deflated. Names become file names, so they are validated.
 
 use crate::data::Labels;
 use crate::error::{Error, Result};
@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::path::Path;
 
-/// What a file has besides the images' values.
+/// The parts of a file besides the images' values.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Extra {
@@ -24,7 +24,7 @@ pub(super) struct Extra {
 }
 
 impl Extra {
-    /// The section's bytes, and their length when inflated. Nothing takes no bytes.
+    /// The section's bytes, and their length when inflated. An empty section takes no bytes.
     pub(super) fn write(&self) -> (Vec<u8>, usize) {
         if *self == Self::default() {
             return (Vec::new(), 0);
@@ -35,13 +35,13 @@ impl Extra {
         (out.finish().expect("memory can be written to"), json.len())
     }
 
-    /// Reads the section of a file with this many images; `length` is what it says to be when inflated.
+    /// Reads the section of a file with this many images; `length` is the stated length when inflated.
     pub(super) fn read(bytes: &[u8], length: u64, images: usize, path: &Path) -> Result<Self> {
         if bytes.is_empty() && length == 0 {
             return Ok(Self::default());
         }
         let bad = |message: String| Error::data(path, format!("its names and labels {message}"));
-        // Deflate makes at most 1032 bytes out of one, so a wrong length does not ask for memory.
+        // Deflate makes at most 1032 bytes out of one, so a wrong length does not cause a large allocation.
         if length > 1032 * bytes.len() as u64 + 1032 {
             return Err(bad(format!("cannot take {length} bytes: it is damaged")));
         }
@@ -50,7 +50,7 @@ impl Extra {
             flate2::read::DeflateDecoder::new(bytes).take(length.saturating_add(1)).read_to_end(&mut json);
         inflated.map_err(|error| bad(format!("are damaged ({error})")))?;
         if json.len() as u64 != length {
-            return Err(bad(format!("do not take the {length} bytes that its header promises")));
+            return Err(bad(format!("do not take the {length} bytes stated in its header")));
         }
         let extra: Self =
             serde_json::from_slice(&json).map_err(|error| bad(format!("cannot be read: {error}")))?;
@@ -78,10 +78,10 @@ impl Extra {
     }
 }
 
-/// Whether names can become files of one folder: relative, inside of it, no two the same.
+/// Whether names can become files of one folder: relative, inside it, and all different.
 ///
 /// # Errors
-/// If not, with the first that cannot.
+/// If not, with the first invalid one.
 pub(super) fn check_names(names: &[String], path: &Path) -> Result<()> {
     let mut seen = BTreeSet::new();
     for name in names {
@@ -109,7 +109,7 @@ pub(super) fn check_names(names: &[String], path: &Path) -> Result<()> {
             ));
         }
     }
-    // A file cannot be a folder as well.
+    // A file cannot also be a folder.
     for name in names {
         for (at, _) in name.match_indices('/') {
             if seen.contains(&name[..at]) {

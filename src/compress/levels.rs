@@ -1,37 +1,41 @@
-//! The byte of a pixel value in integers: its slots of 2²⁴, from the numbers that the decoder gives for it.
+//! The byte of a pixel value in integers: its slots of 2²⁴, computed from the decoder's numbers for it.
 //!
-//! The 256 levels are put in an order (see below), and the s-th of them, counted from 0, gets the slots from F(s) to F(s+1):
+//! The 256 levels are put in an order (see below), and the s-th of them, counted from 0, gets the slots from
+//! F(s) to F(s+1):
 //!
 //! ```text
 //! F(s) = min(G(s), S) + s          F(0) = 0, F(256) = 2²⁴          S = 2²⁴ − 256
 //! ```
 //!
-//! G, the integer distribution function, is what the likelihood says; it starts at 0 and never falls, so every level has at least one
-//! slot and any byte can be coded. The slots that are given away for that, 256 of 2²⁴, cost 0.00002 bits.
+//! G is the likelihood's integer distribution function. It starts at 0 and never falls, so every level has at
+//! least one slot and any byte can be coded. The 256 slots of 2²⁴ that are reserved for this cost 0.00002
+//! bits.
 //!
-//! **logistic-mixture, discretized-logistic.** Levels in their own order. With the logistic function from a table as in
-//! [`normal`](super::normal), of 1/64 steps from −20 to 20 in units of 2⁻³², straight lines between:
+//! **logistic-mixture, discretized-logistic.** The levels keep their order. With Λ̃, the logistic function
+//! from a table as in [`normal`](super::normal) (1/64 steps from −20 to 20 in units of 2⁻³², linear
+//! interpolation):
 //!
 //! ```text
 //! v(k) = Σᵢ wᵢ·Λ̃((k − ½ − 127.5·(μᵢ + 1))·2/(255·sᵢ)) / 2²⁴          G(k) = ⌊v(k)·S/2³²⌋
 //! ```
 //!
-//! The integer weights wᵢ are ⌊πᵢ·2²⁴⌋, and what is missing to 2²⁴ is added to the first. Any G(k) takes K evaluations, and a
-//! reader finds a level by bisection.
+//! The integer weights wᵢ are ⌊πᵢ·2²⁴⌋, and the remainder to 2²⁴ is added to the first. Any G(k) takes K
+//! evaluations, and a reader finds a level by bisection.
 //!
-//! **beta-binomial.** Its distribution function has no formula, but neighbours have a simple ratio:
+//! **beta-binomial.** Its distribution function has no closed form, but neighbours have a simple ratio:
 //!
 //! ```text
 //! p(s+1)/p(s) = (255 − s)/(s + 1) · (α + s)/(β + 254 − s)          p(0) = exp(R(β, 255) − R(α+β, 255))
 //! ```
 //!
-//! with R from the likelihood's own file, so a walk from 0 to the level gives G(s) = Σₜ ⌊p(t)·S⌋ for t < s. If α > β, the levels
-//! stand in reverse order and α and β are exchanged: the mass is then near the start of the walk, and p(0) is at least 10⁻⁷⁷, where
-//! it could be 10⁻⁵⁰⁰ otherwise, which is 0 in an `f64`.
+//! with R from the likelihood's own file. So a walk from 0 to the level computes G(s) = Σₜ ⌊p(t)·S⌋ for t <
+//! s. If α > β, the levels are reversed and α and β are exchanged. The mass is then near the start of the
+//! walk, and p(0) is at least 10⁻⁷⁷; otherwise it could be 10⁻⁵⁰⁰, which is 0 in an `f64`.
 //!
-//! **Any other likelihood of bytes**: levels in their own order, G(s) = Σₜ ⌊exp(ln p(t))·S⌋.
+//! **Any other likelihood of bytes**: the levels keep their order, G(s) = Σₜ ⌊exp(ln p(t))·S⌋.
 //!
-//! All of this is computed in `f64` from the decoder's `f32` numbers, value by value, in the order that is written here.
+//! All of this is computed in `f64` from the decoder's `f32` numbers, value by value, in the order written
+//! here.
 
 use super::normal::interpolate;
 use super::rans::{Coder, Interval};
@@ -39,13 +43,13 @@ use crate::loss::Likelihood;
 use crate::loss::likelihood::special::{exp, ln_rising};
 use std::sync::LazyLock;
 
-/// r: a level's slots are of 2ʳ.
+/// r: a level's slots are out of 2ʳ.
 const BITS: u32 = 24;
 const SLOTS: u32 = 1 << BITS;
 /// S.
 const SCALE: u32 = SLOTS - 256;
 
-/// The most numbers for a pixel value that any likelihood has.
+/// The most numbers of a pixel value in any likelihood.
 const MAX_NUMBERS: usize = 96;
 
 /// Pushes an image: `output` are the decoder's H·W × m·C numbers, `bytes` the H·W × C values.
@@ -81,7 +85,7 @@ trait Levels: Sized {
     fn find(&self, slot: u32) -> (u8, Interval);
 }
 
-/// Work that is done with one kind of distributions.
+/// Work with one kind of distribution.
 trait Job {
     fn run<L: Levels>(self, likelihood: &Likelihood);
 }
@@ -114,7 +118,7 @@ struct Push<'a> {
 }
 
 impl Job for Push<'_> {
-    /// The last value first, so that they are popped in order.
+    /// The last value is pushed first, so that values are popped in order.
     fn run<L: Levels>(self, likelihood: &Likelihood) {
         for (value, &byte) in self.bytes.iter().enumerate().rev() {
             let levels: L = distribution(likelihood, self.output, self.channels, value);
@@ -139,12 +143,12 @@ impl Job for Pop<'_> {
     }
 }
 
-/// A number within bounds; NaN stays.
+/// A number limited to ±`bound`; NaN stays NaN.
 fn bounded(number: f32, bound: f64) -> f64 {
     f64::from(number).clamp(-bound, bound)
 }
 
-/// α, β and p(0); whether the levels stand in reverse order.
+/// α, β and p(0); whether the levels are reversed.
 struct BetaBinomial {
     alpha: f64,
     beta: f64,
@@ -210,7 +214,7 @@ static LOGISTIC: LazyLock<Vec<u64>> = LazyLock::new(|| {
     let place = |i: usize| i as f64 / STEPS as f64 - END as f64;
     let mut table: Vec<u64> =
         (0..=2 * END * STEPS).map(|i| (4_294_967_296.0 / (1.0 + exp(-place(i)))).round() as u64).collect();
-    // Beyond the table there is nothing.
+    // Beyond the table the function is 0 or 1.
     table[0] = 0;
     *table.last_mut().expect("it has entries") = 1 << 32;
     table
@@ -221,7 +225,7 @@ pub(super) fn table() -> &'static [u64] {
     &LOGISTIC
 }
 
-/// Where the lower edge of level 0 lies on the x axis of one logistic, and how far apart the edges are.
+/// The position of level 0's lower edge on the x axis of one logistic, and the distance between edges.
 #[derive(Clone, Copy, Default)]
 struct Edges {
     first: f64,
@@ -241,7 +245,7 @@ impl Edges {
     }
 }
 
-/// Levels whose distribution function can be had at any place.
+/// Levels whose distribution function can be evaluated at any place.
 trait Distribution {
     /// v(level)·2³².
     fn below(&self, level: u32) -> u64;
@@ -326,7 +330,7 @@ impl Levels for Mixture {
         let mut parts = [(0, Edges::default()); MAX_NUMBERS / 3];
         let largest =
             logits.iter().fold(f32::NEG_INFINITY, |largest, &l| if l > largest { l } else { largest });
-        // e⁻⁷⁰⁰ is far below one unit of a weight, and what `exp` takes.
+        // e⁻⁷⁰⁰ is far below one unit of a weight, and within the range of `exp`.
         let mut weights = [0.0; MAX_NUMBERS / 3];
         let mut sum = 0.0;
         for (weight, &logit) in weights.iter_mut().zip(logits) {
@@ -395,7 +399,7 @@ mod tests {
         Likelihood::LogisticMixture { components: 32 },
     ];
 
-    /// The slots of all 256 bytes, which must be all slots, and found again.
+    /// The slots of all 256 bytes; checks that they cover all slots and are found again.
     fn intervals<L: Levels>(likelihood: &Likelihood, numbers: &[f32]) -> Vec<Interval> {
         let levels = L::new(likelihood, numbers);
         let all: Vec<Interval> = (0..=255).map(|byte| levels.interval(byte)).collect();

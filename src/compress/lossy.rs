@@ -1,15 +1,17 @@
-//! Images as rounded codes: μ of q(z|x) to the nearest multiple of a step, entropy-coded; the decoder's mean image comes back.
+//! Lossy compression: μ of q(z|x) is rounded to the nearest multiple of a step and entropy-coded; the
+//! decoder's mean image is reconstructed.
 //!
-//! Dimension d of the codes of a file has a mean m and a standard deviation s, stored as `f32`. The integer q = round(μ/step) has the
-//! slots of the bucket ((q − ½)·step, (q + ½)·step) under N(m, s²), by the table Φ̃ of [`normal`](super::normal), among the 4096
-//! integers around round(m/step):
+//! Dimension d of the codes of a file has a mean m and a standard deviation s, stored as `f32`. The integer q
+//! = round(μ/step) gets the slots of the bucket ((q − ½)·step, (q + ½)·step) under N(m, s²). These use the
+//! table Φ̃ of [`normal`](super::normal), among the 4096 integers around round(m/step):
 //!
 //! ```text
-//! F(j) = ⌊Φ̃(((j + q₀ − ½)·step − m)/s)·(2²⁴ − 4096)/2³²⌋ + j          q₀ = round(m/step) − 2048, j = q − q₀ from 0 to 4095
+//! F(j) = ⌊Φ̃(((j + q₀ − ½)·step − m)/s)·(2²⁴ − 4096)/2³²⌋ + j
+//! q₀ = round(m/step) − 2048,   j = q − q₀ from 0 to 4095
 //! ```
 //!
-//! with F(0) = 0 and F(4096) = 2²⁴. A μ outside is taken to the nearest that is inside. s is at least step/16, so that a
-//! dimension in which all images agree costs nearly nothing.
+//! with F(0) = 0 and F(4096) = 2²⁴. A μ outside this range is clamped to it. s is at least step/16, so that a
+//! dimension that is equal in all images costs nearly nothing.
 
 use super::blocks::NoImages;
 use super::container::Lossy;
@@ -23,7 +25,7 @@ use std::path::Path;
 
 const BITS: u32 = 24;
 const SLOTS: u32 = 1 << BITS;
-/// Integers that a dimension may take.
+/// The number of possible integers in a dimension.
 const COUNT: u32 = 4096;
 
 /// The integers of one dimension.
@@ -79,14 +81,14 @@ impl Dimension {
     }
 }
 
-/// What [`write`] made.
+/// The result of [`write`].
 pub(super) struct Written {
     pub(super) header: Lossy,
     pub(super) blocks: Vec<Vec<u8>>,
     pub(super) images_crc: Vec<u32>,
 }
 
-/// Codes of images as blocks.
+/// Writes codes of images as blocks.
 ///
 /// # Errors
 /// If the step is not a positive number.

@@ -1,13 +1,15 @@
-//! Images into a small file and back, byte for byte, with a trained model.
+//! Lossless compression of images with a trained model.
 //!
-//! A VAE whose likelihood gives probabilities of bytes is a lossless compressor at the rate of its −ELBO, by bits-back coding. What
-//! reader and writer compute from the model has to be the same to the last bit; here it is, because the networks give the same bits for any
-//! number of threads and images in a batch, and because everything after them is integers. [`compress`] makes the bytes of a file,
-//! [`Compressed`] reads them; docs/format.md specifies the file.
+//! A VAE whose likelihood assigns probabilities to bytes is a lossless compressor at the rate of its −ELBO,
+//! by bits-back coding. Reader and writer must compute bit-identical numbers from the model. Here they do,
+//! because the networks are bit-identical for any number of threads and images in a batch, and because
+//! everything after them is integers. [`compress`] makes the bytes of a file, [`Compressed`] reads them;
+//! docs/format.md specifies the file.
 //!
-//! Reading order: `rans` (symbols into an integer), `normal` (the latent variable in integers), `levels` (bytes of pixels in integers),
-//! `blocks` (bits-back coding of many images), `container` and `extra` (the file), `archive` (all of it), `lossy` (codes instead of images).
-//! Nothing but the command line imports this folder.
+//! Reading order: `rans` (an entropy coder), `normal` (the latent variable in integers), `levels` (bytes of
+//! pixels in integers), `blocks` (bits-back coding of many images), `container` and `extra` (the file),
+//! `archive` (compression and decompression), `lossy` (codes instead of images). Only the command line
+//! imports this folder.
 //!
 //! ```
 //! use elbo::compress::{CompressOptions, Compressed, Contents, DecompressOptions, compress};

@@ -1,25 +1,27 @@
 //! The latent variable in integers: buckets of equal prior mass, and the mass of a posterior in each.
 //!
-//! Each dimension of z is cut into K = 2ᵏ buckets that the prior N(0, 1) gives the same probability, so that a bucket costs k bits
-//! under it (Townsend, Bird & Barber 2019, section 2.5.1). A bucket's z is its median:
+//! Each dimension of z is divided into K = 2ᵏ buckets of equal probability under the prior N(0, 1), so that a
+//! bucket costs k bits under it (Townsend, Bird & Barber 2019, section 2.5.1). A bucket's z is its median:
 //!
 //! ```text
-//! edge_j = Φ⁻¹(j/K), j = 1 … K−1          z_j = Φ⁻¹((2j+1)/2K), j = 0 … K−1          both to the nearest multiple of 2⁻²⁰
+//! edge_j = Φ⁻¹(j/K), j = 1 … K−1     z_j = Φ⁻¹((2j+1)/2K), j = 0 … K−1     (rounded to multiples of 2⁻²⁰)
 //! ```
 //!
-//! The posterior N(μ, σ²) gives bucket j the slots from F(j) to F(j+1) of 2²⁸:
+//! The posterior N(μ, σ²) assigns bucket j the slots from F(j) to F(j+1) of 2²⁸:
 //!
 //! ```text
 //! F(j) = ⌊Φ̃((edge_j − μ)/σ)·(2²⁸ − K)⌋ + j          F(0) = 0, F(K) = 2²⁸
 //! ```
 //!
-//! Φ̃ is a table of Φ in steps of 1/256, in units of 2⁻³², with straight lines between its entries, in integers. It never
-//! falls, so every bucket has at least one slot, whatever μ and σ are. (With 2²⁴ slots and K = 2¹⁶ the slots that are given away for that would
-//! choose a bucket far from the posterior for every eighth image of 32 dimensions: 0.6 % more bytes on MNIST.) The straight lines cost nothing that can be measured: each
-//! step has its exact mass, and inside of it the density is off by less than 1/512 of |x|.
+//! Φ̃ is a table of Φ in steps of 1/256, in units of 2⁻³², with linear interpolation between its entries, in
+//! integers. It never falls, so every bucket has at least one slot for any μ and σ. (With 2²⁴ slots and K =
+//! 2¹⁶ these reserved slots would choose a bucket far from the posterior for every eighth image of 32
+//! dimensions: 0.6 % more bytes on MNIST.) The interpolation has no measurable cost: each step has its exact
+//! mass, and inside it the density is off by less than 1/512 of |x|.
 //!
-//! Only IEEE additions, multiplications and divisions make these numbers, and the exponential of [`special`], whose last places
-//! the rounding takes away. docs/format.md and a test have the checksums of the tables.
+//! These numbers are made by IEEE additions, multiplications and divisions only, and by the exponential of
+//! [`special`], whose last digits are rounded away. docs/format.md and a test have the checksums of the
+//! tables.
 
 use super::rans::Interval;
 use crate::loss::likelihood::special::exp;
@@ -29,7 +31,7 @@ use std::sync::LazyLock;
 /// r: the posterior's slots are 2ʳ.
 pub(super) const BITS: u32 = 28;
 
-/// The numbers of bits k that a file may have.
+/// The allowed numbers of bits k in a file.
 pub(super) const LATENT_BITS: std::ops::RangeInclusive<u32> = 4..=16;
 
 /// One unit of edges and medians.
@@ -48,7 +50,7 @@ static NORMAL: LazyLock<Vec<(f64, f64)>> = LazyLock::new(|| {
 /// Φ(x)·2³².
 static TABLE: LazyLock<Vec<u64>> = LazyLock::new(|| {
     let mut table: Vec<u64> = NORMAL.iter().map(|(p, _)| (p * 4_294_967_296.0).round() as u64).collect();
-    // Beyond the table there is nothing.
+    // Beyond the table the function is 0 or 1.
     table[0] = 0;
     *table.last_mut().expect("it has entries") = 1 << 32;
     table
@@ -66,10 +68,10 @@ fn normal(x: f64) -> (f64, f64) {
     (0.5 + density * sum, density)
 }
 
-/// Φ⁻¹(p) in units of 2⁻²⁰: from the table's entry at or below p with the series of Φ⁻¹ around it, u = (p − Φ(x))/φ(x):
-/// x + u + x·u²/2 + (2x² + 1)·u³/6 + (6x³ + 7x)·u⁴/24.
+/// Φ⁻¹(p) in units of 2⁻²⁰: from the table's entry at or below p with the series of Φ⁻¹ around it, u = (p −
+/// Φ(x))/φ(x): x + u + x·u²/2 + (2x² + 1)·u³/6 + (6x³ + 7x)·u⁴/24.
 fn quantile(p: f64) -> i32 {
-    // The upper half is the lower one's mirror.
+    // The upper half mirrors the lower one.
     if p > 0.5 {
         return -quantile(1.0 - p);
     }
@@ -88,7 +90,7 @@ fn quantile(p: f64) -> i32 {
 pub(super) struct Buckets {
     /// k.
     bits: u32,
-    /// Edges 0 to K; the first and last are not looked at.
+    /// Edges 0 to K; the first and last are never read.
     edges: Vec<f64>,
     /// z of each bucket.
     medians: Vec<f32>,
@@ -192,13 +194,13 @@ pub(super) fn cdf(table: &[u64], x: f64) -> u64 {
     interpolate(table, x, STEPS, END)
 }
 
-/// A table of a distribution function from −`end` to `end` with `steps` entries per unit, times 2³², at x, along straight lines: in units
-/// of 1/65536 of a step, rounded down.
+/// Linear interpolation at x in a table of a distribution function from −`end` to `end` with `steps` entries
+/// per unit, times 2³²; in units of 1/65536 of a step, rounded down.
 #[inline(always)]
 pub(super) fn interpolate(table: &[u64], x: f64, steps: usize, end: usize) -> u64 {
     let scale = (steps << 16) as f64;
     let last = ((2 * end * steps) << 16) as i64 - 1;
-    // A conversion by `as` takes what an i64 cannot hold to its ends, and NaN to 0.
+    // A conversion by `as` saturates at the ends of an i64, and makes NaN 0.
     let floor = (x * scale).floor() as i64;
     let place = floor.saturating_add(((end * steps) << 16) as i64).clamp(0, last) as usize;
     let (step, part) = (place >> 16, (place & 0xffff) as u64);

@@ -1,26 +1,28 @@
-//! rANS: a stack of symbols in an integer (Duda 2013, "Asymmetric numeral systems", arXiv:1311.2540, section 3.3).
+//! rANS: a stack of symbols in an integer (Duda 2013, "Asymmetric numeral systems", arXiv:1311.2540, section
+//! 3.3).
 //!
-//! A symbol that owns `frequency` of 2ʳ slots, from `start` on, is worth log₂(2ʳ/frequency) bits. Pushing it makes the state x larger by
-//! that factor, and popping undoes it:
+//! A symbol that owns `frequency` of 2ʳ slots, from `start` on, is worth log₂(2ʳ/frequency) bits. Pushing it
+//! increases the state x by that factor, and popping undoes it:
 //!
 //! ```text
 //! push    x ← ⌊x / frequency⌋·2ʳ + start + (x mod frequency)
 //! pop     slot = x mod 2ʳ, which tells the symbol;  x ← frequency·⌊x / 2ʳ⌋ + slot − start
 //! ```
 //!
-//! The state is kept in [2³², 2⁶⁴) with words of 32 bits moved between it and a stack. A push is possible without leaving the
-//! range if x < frequency·2⁶⁴⁻ʳ; otherwise the low word goes to the stack first. After a pop, a state below 2³² takes a word from
-//! the stack. Both directions are inverse to each other, for any symbol and any state. Proof: let y = frequency·⌊x/2ʳ⌋ + slot − start
-//! be the state after a pop, before it takes a word. If y ≥ 2³², no word is taken, and y < frequency·2⁶⁴⁻ʳ since x < 2⁶⁴: the push moves no
-//! word either. If y < 2³², the new state y·2³² + word is at least frequency·2⁶⁴⁻ʳ, because x ≥ 2³² makes y ≥ frequency·2³²⁻ʳ: the
-//! push moves that word back. In the other order the same two cases apply.
+//! The state is kept in [2³², 2⁶⁴) by moving words of 32 bits between it and a stack. A push is possible
+//! without leaving the range if x < frequency·2⁶⁴⁻ʳ; otherwise the low word goes to the stack first. After a
+//! pop, a state below 2³² takes a word from the stack. Both directions are inverse to each other, for any
+//! symbol and any state. Proof: let y = frequency·⌊x/2ʳ⌋ + slot − start be the state after a pop, before it
+//! takes a word. If y ≥ 2³², no word is taken, and y < frequency·2⁶⁴⁻ʳ since x < 2⁶⁴: the push moves no word
+//! either. If y < 2³², the new state y·2³² + word is at least frequency·2⁶⁴⁻ʳ, because x ≥ 2³² makes y ≥
+//! frequency·2³²⁻ʳ: the push moves that word back. In the other order the same two cases apply.
 //!
-//! So a coder can pop symbols of a distribution that it likes from bits that mean something else, and the reader gets those bits back by
-//! pushing the symbols again. Bits-back coding is made of this (see [`super::blocks`]).
+//! So a coder can pop symbols of any distribution from bits with another meaning, and the reader restores
+//! those bits by pushing the symbols again. Bits-back coding uses this (see [`super::blocks`]).
 //!
-//! **The first bits.** Popping needs bits before anything was pushed. They are fixed pseudo-random words that reader and writer know, so they
-//! are not stored; a reader that has popped everything must end with these words and nothing else, which is a check of the block. They
-//! are not free: what is popped from them has to be pushed once.
+//! **The first bits.** Popping needs bits before anything was pushed. They are fixed pseudo-random words that
+//! reader and writer know, so they are not stored. A reader that has popped everything must end with exactly
+//! these words, which checks the block. They are not free: what is popped from them has to be pushed once.
 
 /// The state's lower bound.
 const LOW: u64 = 1 << 32;
@@ -44,9 +46,9 @@ pub(super) struct Interval {
 pub(super) struct Coder {
     state: u64,
     words: Vec<u32>,
-    /// How many of the known first words were taken; `None` in a reader, which takes none.
+    /// The number of known first words taken so far; `None` in a reader, which takes none.
     taken: Option<u32>,
-    /// A reader popped more than there was.
+    /// Whether a reader popped more than there was.
     exhausted: bool,
 }
 
@@ -73,8 +75,8 @@ impl Coder {
         (rest.is_empty() && state >= LOW).then_some(Self { state, words, taken: None, exhausted: false })
     }
 
-    /// The stack as bytes: the state's upper and lower word, then the words in the order in which a reader takes them, all
-    /// little-endian.
+    /// The stack as bytes: the state's upper and lower word, then the words in the order in which a reader
+    /// takes them, all little-endian.
     pub(super) fn finish(&self) -> Vec<u8> {
         let state = [(self.state >> 32) as u32, self.state as u32];
         let words = state.iter().chain(self.words.iter().rev());
@@ -94,7 +96,8 @@ impl Coder {
         self.state = (quotient << bits) + u64::from(start) + rest;
     }
 
-    /// Pops a symbol: `find` is given a slot below 2^`bits`, and tells the symbol and its interval, in which the slot lies.
+    /// Pops a symbol: `find` gets a slot below 2^`bits`, and returns the symbol and the interval that
+    /// contains the slot.
     #[inline(always)]
     pub(super) fn pop<S>(&mut self, bits: u32, find: impl FnOnce(u32) -> (S, Interval)) -> S {
         let slot = (self.state & ((1 << bits) - 1)) as u32;
@@ -118,7 +121,7 @@ impl Coder {
         first_word(*taken - 1)
     }
 
-    /// Whether a reader popped more than there was: its bytes were no stack of these symbols.
+    /// Whether a reader popped more than there was: then its bytes do not encode these symbols.
     pub(super) fn is_exhausted(&self) -> bool {
         self.exhausted
     }
@@ -194,7 +197,7 @@ mod tests {
         let mut bits = 0.0;
         let mut rng = stream(1, Stream::Noise, 0);
         for _ in 0..100_000 {
-            // Probabilities from 2⁻²⁴ to nearly 1, each drawn as often as it says: a slot picks the symbol.
+            // Probabilities from 2⁻²⁴ to nearly 1, each symbol drawn at its own rate: a random slot picks it.
             let cut = random_interval(24, &mut rng).frequency;
             let slot = rng.next_u32() >> 8;
             let interval = if slot < cut {

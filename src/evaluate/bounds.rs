@@ -9,17 +9,17 @@
 //! L_K = ln (1/K Σ_k w_k)                               E[L_K] ≤ E[L_{K+1}] ≤ ln p(x)
 //! ```
 //!
-//! (Burda, Grosse & Salakhutdinov 2016). By Jensen's inequality E\[L_K\] is a lower bound on ln p(x). L_1 has the ELBO
-//! as its expectation, and as K grows the bound rises to ln p(x), the faster the nearer q is to the true posterior. The
-//! weights span hundreds of nats, so the mean is taken of logarithms: ln Σ e^a = m + ln Σ e^(a−m) with m the largest
-//! ([`ln_mean_exp`]).
+//! (Burda, Grosse & Salakhutdinov 2016). By Jensen's inequality E\[L_K\] is a lower bound on ln p(x). L_1 has
+//! the ELBO as its expectation. As K grows the bound rises to ln p(x), the faster the nearer q is to the true
+//! posterior. The weights span hundreds of nats, so the mean is computed from logarithms: ln Σ e^a = m + ln Σ
+//! e^(a−m) with m the largest ([`ln_mean_exp`]).
 //!
-//! Everything here sees the model through [`LogLikelihood`], one number ln p(x|z) for a pair of code and image.
-//! [`VaeLikelihood`] is a trained model's; the tests put a linear Gaussian model in its place, whose p(x) is known in
-//! closed form.
+//! Everything here uses the model through [`LogLikelihood`], one number ln p(x|z) for a pair of code and
+//! image. [`VaeLikelihood`] is that of a trained model. The tests use a linear Gaussian model instead, whose
+//! p(x) is known in closed form.
 //!
-//! The ε of an image are one random stream of its own: the first is the one that the −ELBO of
-//! [`evaluate`](crate::evaluate::judgement) draws, and more samples never change those before.
+//! The ε of an image are its own random stream. The first ε is the one that the −ELBO of
+//! [`evaluate`](crate::evaluate::judgement) draws, and more samples never change the earlier ones.
 
 use rand::rngs::ChaCha8Rng;
 
@@ -34,7 +34,8 @@ pub trait LogLikelihood {
     /// Z, the numbers of a code.
     fn latent(&self) -> usize;
 
-    /// For each pair b: `out[b]` ← ln p(image `images[b]` | code b), in nats. `codes` is B × Z; B is at most [`BATCH`].
+    /// For each pair b: `out[b]` ← ln p(image `images[b]` | code b), in nats. `codes` is B × Z; B is at most
+    /// [`BATCH`].
     fn log_likelihood(&mut self, codes: &[f32], images: &[usize], out: &mut [f64]);
 }
 
@@ -50,10 +51,12 @@ pub struct VaeLikelihood<'a> {
 }
 
 impl<'a> VaeLikelihood<'a> {
-    /// For the images of a data set, filled into batches as the model is to see them; with their labels it is ln p(x|z, y).
+    /// For the images of a data set; `filler` fills batches with them as in training. With their labels it is
+    /// ln p(x|z, y).
     ///
     /// # Panics
-    /// Later, where they are of another size than the model's (see [`check_size`](crate::model::codec::check_size)).
+    /// Later, if they have another size than the model's (see
+    /// [`check_size`](crate::model::codec::check_size)).
     pub fn new(model: &'a Vae<f32>, images: impl Into<Labelled<'a>>, filler: Filler) -> Self {
         let targets = vec![0.0; BATCH * model.config().pixels()];
         let (images, workspace) = (images.into(), model.inference_workspace(BATCH));
@@ -83,11 +86,11 @@ impl LogLikelihood for VaeLikelihood<'_> {
 
 /// −ELBO of each image, in nats: −ln p(x|z) of one draw, and the KL in closed form. Higher is stranger.
 ///
-/// `posteriors` are those of the images `images` of the likelihood, in this order. The mean is the −ELBO of
-/// [`Evaluator`](crate::evaluate::judgement::Evaluator), with the same seed.
+/// `posteriors` are those of the images `images` of the likelihood, in this order. With the same seed, the
+/// mean is the −ELBO of [`Evaluator`](crate::evaluate::judgement::Evaluator).
 ///
 /// # Panics
-/// Where there are not as many posteriors as images.
+/// If the number of posteriors differs from the number of images.
 pub fn negative_elbos(
     likelihood: &mut impl LogLikelihood,
     posteriors: &Codes,
@@ -112,10 +115,10 @@ pub fn negative_elbos(
     scores
 }
 
-/// The importance-weighted bound L_K of each image, in nats: a lower bound on ln p(x), so that lower is stranger.
+/// The importance-weighted bound L_K of each image, in nats: a lower bound on ln p(x). Lower is stranger.
 ///
 /// # Panics
-/// Where K is 0, or there are not as many posteriors as images.
+/// If K is 0, or the number of posteriors differs from the number of images.
 pub fn importance_weighted(
     likelihood: &mut impl LogLikelihood,
     posteriors: &Codes,
@@ -131,7 +134,8 @@ pub fn importance_weighted(
     sums.iter().map(|sum| sum.value() - count).collect()
 }
 
-/// Calls `take(position of the image, ln p(x|z), ln p(z) − ln q(z|x))` for K draws of each image, the draws of an image in order.
+/// Calls `take(position of the image, ln p(x|z), ln p(z) − ln q(z|x))` for K draws of each image; the draws
+/// of an image come in order.
 fn for_each_weight(
     likelihood: &mut impl LogLikelihood,
     posteriors: &Codes,
@@ -191,7 +195,7 @@ fn draw(mu: &[f32], log_variance: &[f32], noise: &[f32], z: &mut [f32]) -> f64 {
     0.5 * terms.map(term).sum::<f64>()
 }
 
-/// ln Σ e^a of numbers that come one by one, without leaving the range of f64.
+/// ln Σ e^a of a sequence of numbers, without leaving the range of f64.
 #[derive(Clone, Copy, Debug)]
 struct LnSumExp {
     largest: f64,
@@ -210,7 +214,7 @@ impl LnSumExp {
             self.sum = self.sum * (self.largest - a).exp() + 1.0;
             self.largest = a;
         } else {
-            // A NaN comes here and stays visible.
+            // A NaN is added here, so the result is NaN too.
             self.sum += (a - self.largest).exp();
         }
     }
@@ -232,8 +236,8 @@ pub fn ln_mean_exp(values: &[f64]) -> f64 {
     sum.value() - (values.len() as f64).ln()
 }
 
-/// The mean of independent numbers and its standard error, s/√n with s² = Σ(x − mean)²/(n − 1); the error of one number
-/// is not known (`None`).
+/// The mean of independent numbers and its standard error, s/√n with s² = Σ(x − mean)²/(n − 1); the error of
+/// one number is unknown (`None`).
 pub fn mean_and_error(values: &[f64]) -> (f64, Option<f64>) {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
@@ -241,7 +245,8 @@ pub fn mean_and_error(values: &[f64]) -> (f64, Option<f64>) {
     (mean, (values.len() > 1).then(|| (squares / (n - 1.0) / n).sqrt()))
 }
 
-/// The value below which a share `q` of the numbers lies, between two numbers by linear interpolation; `None` without numbers.
+/// The value below which a share `q` of the numbers lies, by linear interpolation between two numbers; `None`
+/// if there are none.
 ///
 /// ```
 /// assert_eq!(elbo::evaluate::bounds::quantile(&[3.0, 1.0, 2.0], 0.75), Some(2.5));

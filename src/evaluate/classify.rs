@@ -1,4 +1,4 @@
-//! Which class an image is of, in four ways.
+//! Classification of images, by four methods.
 //!
 //! | method | probability of class y for image x | needs |
 //! |---|---|---|
@@ -7,8 +7,9 @@
 //! | [`linear`] | softmax(W·μ), W learned from the references ([`probe`](super::probe)) | the same |
 //! | [`learned`] | q(y\|x), which learned from few labels beside the model ([`m2`](crate::model::m2)) | a model trained with few labels |
 //!
-//! **Bayes' rule** asks a conditional model once for each class: L is the negated −ELBO with one draw of q(z|x, y), or with K draws the
-//! importance-weighted bound L_K ([`bounds`](super::bounds)), which is nearer to ln p(x|y). All classes of an image see the same ε.
+//! **Bayes' rule** evaluates a conditional model once per class. L is the negated −ELBO with one draw of
+//! q(z|x, y), or with K draws the importance-weighted bound L_K ([`bounds`](super::bounds)), which is nearer
+//! to ln p(x|y). All classes of an image use the same ε.
 
 use super::bounds::{VaeLikelihood, importance_weighted, negative_elbos};
 use super::neighbours::{NEIGHBOURS, votes};
@@ -18,7 +19,7 @@ use crate::model::codec::{Codec, Codes};
 use crate::model::{Labelled, Vae};
 use crate::text::names::named;
 
-/// A way to classify.
+/// A classification method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Method {
@@ -28,13 +29,13 @@ pub enum Method {
     Knn,
     /// Softmax regression on μ.
     Probe,
-    /// The classifier that learned from few labels.
+    /// The classifier trained with few labels.
     Learned,
 }
 
 named!(Method, "method", Bayes => "bayes", Knn => "knn", Probe => "probe", Learned => "learned");
 
-/// The class that an image is taken to be of.
+/// The predicted class of an image.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Guess {
     /// Its number.
@@ -44,7 +45,7 @@ pub struct Guess {
 }
 
 impl Guess {
-    /// The most probable class, of equal ones the first.
+    /// The most probable class; if several are equal, the first.
     fn of(probabilities: &[f64]) -> Self {
         let first = Self { class: 0, probability: f64::NEG_INFINITY };
         probabilities.iter().enumerate().fold(first, |best, (class, &probability)| {
@@ -53,7 +54,8 @@ impl Guess {
     }
 }
 
-/// The share of each class among some labels: p(y). Classes without an image get the share of half an image, so that none is impossible.
+/// The share of each class among some labels: p(y). A class without images counts as half an image, so that
+/// none is impossible.
 ///
 /// ```
 /// assert_eq!(elbo::evaluate::classify::shares(&[0, 1, 1, 1], 2), [0.25, 0.75]);
@@ -69,10 +71,12 @@ pub fn shares(labels: &[u32], classes: usize) -> Vec<f64> {
     counts.iter().map(|count| count / sum).collect()
 }
 
-/// Bayes' rule over a conditional model: argmax over y of L(x, y) + ln p(y), with `prior` as p(y) and `samples` draws for each L.
+/// Bayes' rule over a conditional model: argmax over y of L(x, y) + ln p(y), with `prior` as p(y) and
+/// `samples` draws for each L.
 ///
 /// # Panics
-/// If the model has no labels, there is not one prior for each, `samples` is 0, or the images are of another size than the model's.
+/// If the model has no labels, `prior` does not have one number for each, `samples` is 0, or the images have
+/// another size than the model's.
 pub fn bayes(
     model: &Vae<f32>,
     images: &Images,
@@ -104,10 +108,10 @@ pub fn bayes(
     scores.chunks_exact(classes).map(Guess::of).collect()
 }
 
-/// The class that most of the [`NEIGHBOURS`] nearest references have; `labels` are the references' classes.
+/// The class of most of the [`NEIGHBOURS`] nearest references; `labels` are the references' classes.
 ///
 /// # Panics
-/// If there are no references, or not as many as labels.
+/// If there are no references, or the number of labels differs.
 pub fn nearest(references: &Codes, labels: &[u32], codes: &Codes, latent: usize) -> Vec<Guess> {
     let found = votes(&references.mu, labels, &codes.mu, latent, NEIGHBOURS, false);
     found.into_iter().map(|(class, probability)| Guess { class, probability }).collect()
@@ -135,7 +139,8 @@ pub fn learned(model: &Vae<f32>, codes: &Codes) -> Option<Vec<Guess>> {
     Some(probabilities.chunks_exact(config.labels.len()).map(Guess::of).collect())
 }
 
-/// How often an image of each class is taken for each class: row the true one, column the guess, L × L.
+/// The confusion matrix: how often an image of each class is predicted as each class. Rows are the true
+/// class, columns the prediction, L × L.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Confusion {
     /// L.
@@ -148,7 +153,7 @@ impl Confusion {
     /// Counts guesses.
     ///
     /// # Panics
-    /// If there are not as many truths as guesses, or a class is not below `classes`.
+    /// If the number of truths differs from that of guesses, or a class is not below `classes`.
     pub fn of(guesses: &[Guess], truths: &[u32], classes: usize) -> Self {
         assert_eq!(guesses.len(), truths.len(), "a guess for each truth");
         let mut counts = vec![0; classes * classes];
@@ -161,7 +166,7 @@ impl Confusion {
         Self { classes, counts }
     }
 
-    /// The share of guesses that are right, of `images` images.
+    /// The share of correct guesses, of `images` images.
     pub fn accuracy(&self, images: usize) -> f64 {
         let right: u64 = (0..self.classes).map(|class| self.counts[class * self.classes + class]).sum();
         right as f64 / images.max(1) as f64

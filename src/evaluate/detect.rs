@@ -1,4 +1,5 @@
-//! Which images are anomalous: scores, a threshold with its false-alarm rate, and how well scores tell two groups apart.
+//! Anomaly detection: scores, a threshold with its false-alarm rate, and how well a score separates two
+//! groups.
 //!
 //! | score | formula | finds |
 //! |---|---|---|
@@ -6,17 +7,21 @@
 //! | `complexity` | the same − ln 2 · 8 · (bytes of the image as PNG) | simple images of another kind, too |
 //! | `heat` | the largest sum of [`heat`](super::heat) over a rectangle | small defects |
 //!
-//! **Complexity.** A likelihood alone takes simple images for normal, whatever they show: few pixels differ from what is likely anywhere
-//! (Nalisnick et al. 2019, "Do deep generative models know what they don't know?"). Serrà et al. 2020 ("Input complexity and
-//! out-of-distribution detection with likelihood-based generative models", eq. 2) subtract the length of a general-purpose compressor, which is
-//! short for simple images: S(x) = −ln p(x) − L(x). It belongs to likelihoods that give probabilities of bytes, whose −ln p is a length in the
-//! same unit; with others it is a heuristic in which L may outweigh the rest.
+//! **Complexity.** A likelihood alone takes simple images for normal, whatever they show: few of their pixels
+//! differ from what is likely anywhere (Nalisnick et al. 2019, "Do deep generative models know what they
+//! don't know?"). Serrà et al. 2020 ("Input complexity and out-of-distribution detection with
+//! likelihood-based generative models", eq. 2) subtract the length from a general-purpose compressor, which
+//! is short for simple images: S(x) = −ln p(x) − L(x). It suits likelihoods that assign probabilities to
+//! bytes, whose −ln p is a length in the same unit. With others it is a heuristic in which L may outweigh the
+//! rest.
 //!
-//! **Threshold.** With the scores of n normal images in order, s₁ ≤ … ≤ s_n, a new normal image is above s_k with probability (n + 1 − k)/(n + 1) if
-//! it is drawn like the others: no assumption about the shape of the scores is needed ([`Threshold`]).
+//! **Threshold.** Let the scores of n normal images be s₁ ≤ … ≤ s_n. A new normal image scores above s_k with
+//! probability (n + 1 − k)/(n + 1) if it is drawn like the others. This needs no assumption about the
+//! distribution of the scores ([`Threshold`]).
 //!
-//! **AUROC** is the probability that an anomalous image has a higher score than a normal one, equal scores counting half (Fawcett 2006); that is the
-//! area under the curve of hit rate over false-alarm rate ([`roc`]).
+//! **AUROC** is the probability that an anomalous image has a higher score than a normal one, with equal
+//! scores counted half (Fawcett 2006). That is the area under the curve of hit rate over false-alarm rate
+//! ([`roc`]).
 
 use rayon::prelude::*;
 
@@ -24,14 +29,14 @@ use crate::data::{Filler, Span, write_png};
 use crate::model::Labelled;
 use crate::text::names::named;
 
-/// What an image is scored by; higher is stranger.
+/// The score of an image; higher is stranger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ScoreBy {
     /// −ELBO, or the negated importance-weighted bound.
     #[default]
     Elbo,
-    /// The same less the length of the image as PNG.
+    /// The same minus the length of the image as PNG.
     Complexity,
     /// The largest sum of heat over a rectangle.
     Heat,
@@ -49,7 +54,8 @@ pub struct Threshold {
 }
 
 impl Threshold {
-    /// The lowest score of a normal image with a false-alarm rate of at most `rate`; the highest score if there are too few images for that.
+    /// The lowest score of a normal image with a false-alarm rate of at most `rate`; the highest score if
+    /// there are too few images for that.
     ///
     /// ```
     /// use elbo::evaluate::detect::Threshold;
@@ -61,7 +67,7 @@ impl Threshold {
         let mut sorted = normal.to_vec();
         sorted.sort_by(f64::total_cmp);
         let n = sorted.len();
-        // (n + 1 − k)/(n + 1) ≤ rate; a little more than the rounding of the product.
+        // The largest n + 1 − k with (n + 1 − k)/(n + 1) ≤ rate; the factor allows for rounding.
         let above = (rate * (n + 1) as f64 * (1.0 + 1e-12)).floor() as usize;
         let k = (n + 1).saturating_sub(above).min(n);
         let value = *sorted.get(k.max(1) - 1)?;
@@ -99,7 +105,7 @@ pub fn roc(normal: &[f64], anomalous: &[f64]) -> Vec<(f64, f64)> {
         } else {
             alarms += 1
         }
-        // Equal scores are one step.
+        // Equal scores form one step.
         if all.get(at + 1).is_none_or(|next| next.0 != score) {
             points.push((alarms as f64 / normal.len() as f64, hits as f64 / anomalous.len() as f64));
         }
@@ -107,7 +113,8 @@ pub fn roc(normal: &[f64], anomalous: &[f64]) -> Vec<(f64, f64)> {
     points
 }
 
-/// The length of each image as PNG, in nats: ln 2 · 8 · bytes. Images of other than 1, 3 or 4 channels are taken as grey planes below each other.
+/// The length of each image as PNG, in nats: ln 2 · 8 · bytes. If images have other than 1, 3 or 4 channels,
+/// these are stored as grey planes below each other.
 pub fn png_lengths(images: Labelled<'_>, indices: &[usize], filler: &Filler) -> Vec<f64> {
     let images = images.images;
     let (height, width, channels) = (images.height, images.width, images.channels);

@@ -1,32 +1,33 @@
-//! How far samples are from real images: a Fréchet distance between the features of both.
+//! The distance of samples from real images: a Fréchet distance between the features of both.
 //!
 //! ```text
 //! d² = ‖m₁ − m₂‖² + tr(S₁ + S₂ − 2·(S₁·S₂)^½)          m, S: mean and covariance of each set's features
 //! ```
 //!
-//! is the squared Wasserstein-2 distance of two Gaussians (Dowson & Landau 1982; Heusel et al. 2017 measure generative
-//! models by it, as FID). Given as a share of the total variance tr S of the real images' features, so 0 is equal, and
-//! 1 as far off as pictures without any variety that are right on average. (S₁·S₂)^½ has the trace Σ √λ over the
-//! eigenvalues λ of S₁^½·S₂·S₁^½.
+//! is the squared Wasserstein-2 distance of two Gaussians (Dowson & Landau 1982; Heusel et al. 2017 evaluate
+//! generative models with it, as FID). It is reported as a share of the total variance tr S of the real
+//! images' features: 0 is equal, and 1 is as far off as pictures that are right on average but have no
+//! variety. (S₁·S₂)^½ has the trace Σ √λ over the eigenvalues λ of S₁^½·S₂·S₁^½.
 //!
 //! # The features
 //!
-//! FID's are those of a network trained on photographs, which would be a download, and means little for digits. Here
-//! they are 128 numbers from a **network that was never trained**: three 4×4 convolutions of stride 2 (32, 64 and 128
-//! channels), a hidden layer of 256, weights drawn once from a fixed seed with He et al.'s width (uniform ±√(6/fan_in),
-//! no biases), ReLU between layers. It is this project's own encoder, without the training, so it takes any size and
-//! any channels.
+//! FID's features are those of a network trained on photographs, which would be a download and means little
+//! for digits. Here they are 128 numbers from an **untrained network**: three 4×4 convolutions of stride 2
+//! (32, 64 and 128 channels) and a hidden layer of 256, with ReLU between layers. The weights are drawn once
+//! from a fixed seed with He et al.'s width (uniform ±√(6/fan_in), no biases). It is this project's own
+//! encoder without training, so it takes any size and number of channels.
 //!
-//! Why that is sane: random convolutions are a fair stand-in for edge and stroke detectors, and features of an
-//! untrained network have been used to compare image sets where a trained one does not fit (Naeem et al. 2020). Nothing
-//! in it has seen the model or the data, so no model can be good at it by construction; it is the same for everyone,
-//! from the seed; and the tests of this file show that the distance grows with each of noise, blur, a missing class of
-//! pictures and pictures put together from halves of others. What it does not do: it is no FID, its figures compare
-//! only with figures for the same test images and the same number of samples, and it hardly sees what a person minds
-//! most, a single ugly picture among good ones.
+//! Why this is sound: random convolutions are a fair stand-in for edge and stroke detectors, and features of
+//! an untrained network have been used to compare image sets for which no trained one is suitable (Naeem et
+//! al. 2020). The network has seen neither the model nor the data, so no model can be good at it by
+//! construction; and it is the same for everyone, from the seed. The tests of this file show that the
+//! distance grows with noise, with blur, with a missing class of pictures, and with pictures put together
+//! from halves of others. Its limits: it is not FID. Its figures compare only with figures for the same test
+//! images and the same number of samples. And it hardly detects a single bad picture among good ones, which a
+//! person notices most.
 //!
-//! Every estimate has a bias that falls with the number of pictures, so the floor (real training images against the
-//! test images) has to be taken with as many pictures as there are samples.
+//! Every estimate has a bias that falls with the number of pictures. So the floor (real training images
+//! against the test images) must use as many pictures as there are samples.
 
 use crate::error::Result;
 use crate::generate::symmetric::jacobi;
@@ -34,12 +35,12 @@ use crate::kernels::gemm::{Matrix, MatrixMut, gemm};
 use crate::model::codec::BATCH;
 use crate::model::{Batch, ModelConfig, Preset, Vae, Workspace};
 
-/// The numbers that describe a picture.
+/// The number of features of a picture.
 pub const FEATURES: usize = 128;
 /// Channels of the convolutions and width of the hidden layer.
 const WIDTHS: [usize; 3] = [32, 64, 128];
 const HIDDEN: usize = 256;
-/// The seed of the weights: part of what a distance means, so it never changes.
+/// The seed of the weights. It defines the distance, so it never changes.
 const SEED: u64 = 0x0066_7265_6368_6574;
 
 /// The fixed network, with memory for batches.
@@ -53,14 +54,14 @@ impl FeatureSpace {
     /// For pictures of (H, W, C).
     ///
     /// # Errors
-    /// Where they are too small for the network.
+    /// If they are too small for the network.
     pub fn new(size: (usize, usize, usize)) -> Result<Self> {
         let mut config = ModelConfig::new(Preset::Conv, size);
         (config.widths, config.hidden, config.latent) = (WIDTHS.to_vec(), vec![HIDDEN], FEATURES);
         let mut network = Vae::new(config, SEED)?;
         let table = network.architecture().table.clone();
         for parameter in &table.parameters {
-            // The default draws are ±1/√fan_in.
+            // The default draws are ±1/√fan_in, so these are wider by √6.
             let factor = if parameter.name.ends_with(".bias") { 0.0 } else { 6.0_f32.sqrt() };
             network.parameters[parameter.range.clone()].iter_mut().for_each(|x| *x *= factor);
         }
@@ -71,7 +72,7 @@ impl FeatureSpace {
     /// The features of some pictures, `count × H·W·C` with values in [0, 1]: `count × `[`FEATURES`].
     ///
     /// # Panics
-    /// Where the numbers do not come out as whole pictures.
+    /// If the numbers are not whole pictures.
     pub fn features(&mut self, pictures: &[f32]) -> Vec<f32> {
         let mut features = Vec::new();
         for chunk in pictures.chunks(BATCH * self.network.config().pixels()) {
@@ -99,10 +100,10 @@ pub struct Moments {
 }
 
 impl Moments {
-    /// Of N vectors of `len` numbers; the covariance is divided by N − 1.
+    /// The moments of N vectors of `len` numbers; the covariance is divided by N − 1.
     ///
     /// # Panics
-    /// Where there are fewer than two, or the numbers do not come out.
+    /// If there are fewer than two, or the numbers are not whole vectors.
     pub fn of(vectors: &[f32], len: usize) -> Self {
         let n = vectors.len() / len;
         assert!(n > 1 && n * len == vectors.len(), "{} numbers for vectors of {len}", vectors.len());
@@ -130,12 +131,12 @@ impl Moments {
     /// The squared Fréchet distance.
     ///
     /// # Panics
-    /// Where the vectors of the two are of different lengths.
+    /// If the vectors of the two have different lengths.
     pub fn squared_distance(&self, other: &Self) -> f64 {
         let n = self.mean.len();
         assert_eq!(n, other.mean.len(), "vectors of the same length");
         let apart: f64 = self.mean.iter().zip(&other.mean).map(|(a, b)| (a - b).powi(2)).sum();
-        // S₁^½ = V·diag(√λ)·Vᵀ; rounding leaves some λ of a matrix without full rank just below 0.
+        // S₁^½ = V·diag(√λ)·Vᵀ. For a matrix without full rank, rounding leaves some λ just below 0.
         let (values, v) = jacobi(&self.covariance, n);
         let scaled: Vec<f64> = (0..n * n).map(|at| v[at] * values[at % n].max(0.0).sqrt()).collect();
         let mut root = vec![0.0; n * n];
@@ -159,8 +160,8 @@ impl Moments {
         (apart + self.total_variance() + other.total_variance() - 2.0 * trace).max(0.0)
     }
 
-    /// The distance of `other` from these, the real images': the squared Fréchet distance as a share of their total
-    /// variance. NaN where they are all alike.
+    /// The distance of `other` from these moments, the real images': the squared Fréchet distance as a share
+    /// of their total variance. NaN if they are all alike.
     pub fn relative_distance(&self, other: &Self) -> f64 {
         self.squared_distance(other) / self.total_variance()
     }

@@ -1,23 +1,26 @@
-//! Where an image is anomalous: a heat map over its pixels, and boxes around the hot ones.
+//! Anomaly localization: a heat map over an image's pixels, and boxes around the hot regions.
 //!
 //! ```text
-//! e      (x − x̂)², mean over channels, x̂ the reconstruction from μ       H × W, values of x in [0, 1]
-//! usual  T[shade of x̂, contrast of x̂] · Rᵢ                               the error that normal images have at such a pixel i
-//! heat   min(e / (usual + ē/4), 20)                                      about 1 for a normal pixel; ē the mean of e over normal images
+//! e      (x − x̂)², mean over channels     H × W, x̂ the reconstruction from μ, x in [0, 1]
+//! usual  T[shade of x̂, contrast of x̂]·Rᵢ  the error of normal images at such a pixel i
+//! heat   min(e / (usual + ē/4), 20)       about 1 for a normal pixel; ē the mean of e over normal images
 //! ```
 //!
-//! An error means little at the edge of a stroke, where normal images have errors too, and much on an even background. So the error of a pixel is
-//! compared with what is usual for pixels that are *reconstructed like it*: T is the mean of e over the pixels of normal (validation) images whose
-//! reconstruction has the same shade (8 steps) and the same contrast within 3 × 3 pixels (8 steps). Rᵢ corrects this for the place: it is the mean
-//! of e at pixel i over normal images, divided by the mean of T there. ē/4 keeps a pixel that never changes from burning at the slightest error.
+//! A reconstruction error means little at the edge of a stroke, where normal images have errors too, and much
+//! on an even background. So a pixel's error is compared with the usual error of pixels that are
+//! *reconstructed like it*. T is the mean of e over the pixels of normal (validation) images whose
+//! reconstruction has the same shade (8 steps) and the same contrast within 3 × 3 pixels (8 steps). Rᵢ
+//! corrects this for the position: it is the mean of e at pixel i over normal images, divided by the mean of
+//! T there. ē/4 keeps a pixel that never changes from becoming hot at the slightest error.
 //!
-//! **Boxes.** A defect is a region in which the heat is high on the whole, although some of its pixels may have the right value by chance. A box is
-//! the rectangle with the largest sum of heat − 3: each pixel adds what it has above three times the usual error, and takes away what it has below
-//! ([`hottest`]). This is a scan statistic (Kulldorff 1997, "A spatial scan statistic"); the sum is found with Kadane's algorithm in
+//! **Boxes.** A defect is a region in which the heat is high on the whole, although some of its pixels may
+//! have the right value by chance. A box is the rectangle with the largest sum of heat − 3: each pixel adds
+//! its excess over three times the usual error, or subtracts its deficit ([`hottest`]). This is a scan
+//! statistic (Kulldorff 1997, "A spatial scan statistic"). The sum is found with Kadane's algorithm in
 //! O(H²·W) (Bentley 1984, "Programming pearls: algorithm design techniques").
 //!
-//! The score of an image is its largest sum. The threshold is a quantile of this score over normal images: so the share of normal images with a
-//! box is known, too.
+//! The score of an image is its largest sum. The threshold is a quantile of this score over normal images, so
+//! the share of normal images with a box is known, too.
 
 use rayon::prelude::*;
 
@@ -26,13 +29,13 @@ use crate::model::Labelled;
 use crate::model::codec::{BATCH, Codec};
 use crate::tensor::ImageShape;
 
-/// Steps of the shade and of the contrast.
+/// Steps of the shade, and of the contrast.
 const STEPS: usize = 8;
 /// A pixel counts for a box if its heat is above this, and against it otherwise.
 const UNUSUAL: f64 = 3.0;
-/// The most heat that a pixel can have: more says nothing more.
+/// The upper limit of a pixel's heat.
 const MOST: f64 = 20.0;
-/// More boxes than this are not looked for in an image.
+/// The most boxes in an image.
 const BOXES: usize = 8;
 
 /// Images compared with their reconstructions: count × H·W.
@@ -40,11 +43,11 @@ const BOXES: usize = 8;
 pub struct Compared {
     /// e.
     pub errors: Vec<f64>,
-    /// Which place in T: 8 · shade + contrast.
+    /// The index in T: 8 · shade + contrast.
     pub kinds: Vec<u8>,
 }
 
-/// What error is usual at each pixel.
+/// The usual error at each pixel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Usual {
     /// T, 8 × 8.
@@ -71,7 +74,7 @@ pub struct HotBox {
 /// Compares images with their reconstructions.
 ///
 /// # Panics
-/// If the images are of another size than the model's, or a conditional model gets no labels.
+/// If the images have another size than the model's, or a conditional model gets no labels.
 pub fn compare(codec: &mut Codec<'_>, images: Labelled<'_>, indices: &[usize], filler: &Filler) -> Compared {
     let config = codec.model().config();
     let (shape, len) = (config.image(), config.pixels());
@@ -95,7 +98,7 @@ pub fn compare(codec: &mut Codec<'_>, images: Labelled<'_>, indices: &[usize], f
     all
 }
 
-/// The place in T of each pixel of a reconstruction, H·W·C numbers in [0, 1].
+/// The index in T of each pixel of a reconstruction, H·W·C numbers in [0, 1].
 fn kinds(picture: &[f32], shape: ImageShape) -> impl Iterator<Item = u8> {
     let ImageShape { height, width, channels } = shape;
     let grey: Vec<f32> =
@@ -121,7 +124,7 @@ impl Usual {
         let count = normal.errors.len() / pixels;
         assert!(count > 0, "the usual error of no images");
         let mean = normal.errors.iter().sum::<f64>() / normal.errors.len() as f64;
-        // A kind that hardly occurs has about the mean error.
+        // A kind that hardly occurs gets about the mean error.
         let (mut sums, mut counts) = (vec![mean; STEPS * STEPS], vec![1.0; STEPS * STEPS]);
         for (e, &kind) in normal.errors.iter().zip(&normal.kinds) {
             sums[usize::from(kind)] += e;
@@ -133,7 +136,7 @@ impl Usual {
             found[at % pixels] += e / count as f64;
             expected[at % pixels] += by_kind[usize::from(kind)] / count as f64;
         }
-        // A tenth of ē on both sides, for places where nearly nothing is found or expected.
+        // A tenth of ē is added to both, for pixels with nearly no error found or expected.
         let little = (0.1 * mean).max(1e-9);
         let by_place = found.iter().zip(&expected).map(|(f, e)| (f + little) / (e + little)).collect();
         Self { by_kind, by_place, mean }
@@ -151,20 +154,22 @@ impl Usual {
     }
 }
 
-/// The rectangle of an image with the largest sum of heat − 3, and this sum. It has at least one pixel, so the sum can be below 0.
+/// The rectangle of an image with the largest sum of heat − 3, and this sum. It has at least one pixel, so
+/// the sum can be below 0.
 ///
-/// For each pair of a first and a last row, the columns' sums between them are a row of numbers. Kadane's algorithm finds the stretch of it with the
-/// largest sum: a stretch that has fallen to 0 or less is worth nothing to what follows, and a new one begins there.
+/// For each pair of a first and a last row, the columns' sums between them form one row of numbers. Kadane's
+/// algorithm finds the segment of it with the largest sum: once a segment's sum has fallen to 0 or less, it
+/// cannot help what follows, and a new one begins there.
 ///
 /// ```
 /// use elbo::evaluate::heat::{HotBox, hottest};
-/// // Above 3 are a pair that touches, and one pixel beyond a gap that costs more than the pixel adds.
+/// // Above 3 are a pair that touch, and one pixel beyond a gap that costs more than the pixel adds.
 /// let heat = [0.0, 9.0, 8.0, 0.0, 0.0, 5.0];
 /// assert_eq!(hottest(&heat, 6), (HotBox { y: 0, x: 1, height: 1, width: 2 }, 11.0));
 /// ```
 ///
 /// # Panics
-/// If the heat does not come out as whole rows.
+/// If the heat is not whole rows.
 pub fn hottest(heat: &[f64], width: usize) -> (HotBox, f64) {
     assert!(heat.len().is_multiple_of(width), "{} pixels in rows of {width}", heat.len());
     let height = heat.len() / width;
@@ -198,7 +203,7 @@ pub fn scores(heat: &[f64], pixels: usize, width: usize) -> Vec<f64> {
 /// Rectangles whose sums are above the threshold, the hottest first; no two have a pixel in common.
 ///
 /// # Panics
-/// If the heat does not come out as whole rows.
+/// If the heat is not whole rows.
 pub fn boxes(heat: &[f64], width: usize, threshold: f64) -> Vec<HotBox> {
     let mut heat = heat.to_vec();
     let mut found = Vec::new();
@@ -207,7 +212,7 @@ pub fn boxes(heat: &[f64], width: usize, threshold: f64) -> Vec<HotBox> {
         if sum <= threshold {
             break;
         }
-        // What is found counts against every further rectangle.
+        // A box that was found counts against every further rectangle that overlaps it.
         let enough = -MOST * heat.len() as f64;
         (hot.y..hot.y + hot.height).for_each(|y| heat[y * width + hot.x..][..hot.width].fill(enough));
         found.push(hot);
@@ -221,7 +226,8 @@ mod tests {
 
     #[test]
     fn an_error_is_hot_where_it_is_unusual() {
-        // Two pixels in two images: the first is reconstructed as kind 0 and always right, the second as kind 9 and always off by 2.
+        // Two pixels in two images: the first is reconstructed as kind 0 and always right, the second as kind
+        // 9 and always off by 2.
         let normal = Compared { errors: vec![0.0, 2.0, 0.0, 2.0], kinds: vec![0, 9, 0, 9] };
         let usual = Usual::of(&normal, 2);
         let heat = usual.heat(&Compared { errors: vec![2.0, 2.0], kinds: vec![0, 9] });

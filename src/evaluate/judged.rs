@@ -1,7 +1,9 @@
-//! Which images of a data set a model is judged on: its test images, else those that the run held out, else all.
+//! The images of a data set that a model is judged on: its test images, else the run's validation images,
+//! else all.
 //!
-//! A data set's own test images are what a model is judged on. If there are none, the images that its run held out for validation; if
-//! there are none of these either, all images, which the model has then seen: [`Judged::which`] says so. No other file decides this.
+//! A model is judged on the data set's own test images. If there are none, on the images that its run held
+//! out for validation. If there are none of these either, on all images, which the model has then been
+//! trained on: [`Judged::which`] says so. No other file decides this.
 
 use crate::data::{Dataset, Images, Labels, Split};
 use crate::error::{Error, Result};
@@ -16,7 +18,7 @@ pub enum Which {
     Test,
     /// The images that the run held out.
     Validation,
-    /// All images, those that the model was trained on included.
+    /// All images, including those that the model was trained on.
     All,
 }
 
@@ -26,9 +28,9 @@ named!(Which, "set", Test => "test", Validation => "validation", All => "all");
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Subset {
-    /// What the run was trained on; of other data, what the data give to train on.
+    /// The images that the run was trained on; of other data, their training part.
     Train,
-    /// What the run held out; of other data, their own validation part.
+    /// The images that the run held out; of other data, their validation part.
     Valid,
     /// The data's own test images.
     Test,
@@ -48,34 +50,35 @@ pub struct RunSplit {
 }
 
 impl RunSplit {
-    /// The split of a data set's training images. It cannot be that of the run, and is `None`, if the run held out as many images as
-    /// there are, or more.
+    /// The split of a data set's training images; `None` if the run held out as many images as there are, or
+    /// more: then the split cannot be the run's.
     pub fn of(self, data: &Dataset) -> Option<Split> {
         Split::of(data, self.seed, Some(self.validation)).ok()
     }
 }
 
-/// The images that a model is judged on, and those that it is compared with.
+/// The images that a model is judged on, and the training images that they are compared with.
 #[derive(Clone, Debug)]
 pub struct Judged<'d> {
-    /// Which they are.
+    /// Which part of the data they are.
     pub which: Which,
-    /// Where they are.
+    /// The images that contain them.
     pub images: &'d Images,
-    /// Which of them.
+    /// Their indices in `images`.
     pub indices: Vec<usize>,
     /// The labels of `images`.
     pub labels: Option<&'d Labels>,
-    /// The training images' indices in `train_images`; with [`Which::All`] the same images.
+    /// The training images' indices in `train_images`; with [`Which::All`] the same as `indices`.
     pub train: Vec<usize>,
-    /// Where the training images are.
+    /// The images that contain the training images.
     pub train_images: &'d Images,
     /// The labels of `train_images`.
     pub train_labels: Option<&'d Labels>,
 }
 
 impl<'d> Judged<'d> {
-    /// Chooses from a data set. `run` is the split of the run that was trained on these data, `None` for other data.
+    /// Chooses from a data set. `run` is the split of the run that was trained on these data; `None` for
+    /// other data.
     ///
     /// # Errors
     /// [`Error::Data`] if there are no images.
@@ -98,7 +101,7 @@ impl<'d> Judged<'d> {
         Ok(Self { which, images, indices, labels, train: split.train, train_images, train_labels })
     }
 
-    /// The judged images as a model takes them: with their labels if it is conditional.
+    /// The judged images as model inputs: with their labels if the model is conditional.
     ///
     /// # Errors
     /// As [`ModelConfig::labelled`].
@@ -106,7 +109,7 @@ impl<'d> Judged<'d> {
         config.labelled(self.images, self.labels)
     }
 
-    /// The images that they are compared with, likewise.
+    /// The training images, likewise.
     ///
     /// # Errors
     /// As [`ModelConfig::labelled`].

@@ -1,11 +1,11 @@
-//! A model judged on images: the objective without a gradient, and what the latent dimensions are used for.
+//! A model's evaluation on images: the objective without a gradient, and the use of the latent dimensions.
 //!
-//! Each image has one ε of its own, drawn from its index, so that a judgement does not depend on batches, on threads, or on what was
-//! drawn before, and two models are judged by the same draws.
+//! Each image has its own ε, drawn from its index. So an evaluation does not depend on batches, on threads,
+//! or on earlier draws, and two models are judged with the same draws.
 //!
-//! **Posterior collapse** is a dimension whose posterior is the prior whatever the image: its KL is 0 and its μ does not move.
-//! A dimension counts as active where the variance of μ over the images is above 0.01 (Burda, Grosse & Salakhutdinov 2016,
-//! section 5.2).
+//! **Posterior collapse** of a dimension means that its posterior is the prior for every image: its KL is 0
+//! and its μ is constant. A dimension counts as active if the variance of μ over the images is above 0.01
+//! (Burda, Grosse & Salakhutdinov 2016, section 5.2).
 
 use crate::data::Filler;
 use crate::loss::{LossSums, LossValues, Objective, ObjectiveWorkspace};
@@ -15,11 +15,11 @@ use crate::random::{Stream, fill_normal, stream};
 /// Var(μ) above which a latent dimension is called active.
 pub const ACTIVE_VARIANCE: f64 = 0.01;
 
-/// Images below which a variance of μ says little: dimensions are then called active by training images
-/// ([`Judgement::with_activity_of`]).
+/// Below this number of images a variance of μ says little: active dimensions are then determined from
+/// training images ([`Judgement::with_activity_of`]).
 pub const ENOUGH_IMAGES: usize = 50;
 
-/// What a model is worth on a set of images.
+/// The evaluation of a model on a set of images.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Judgement {
     /// Means over the images, nats per image.
@@ -40,19 +40,20 @@ impl Judgement {
         self.mean_variance.iter().filter(|&&variance| variance > ACTIVE_VARIANCE).count()
     }
 
-    /// The same judgement with the variance of μ of another, on more images.
+    /// The same judgement with the variance of μ from another one, on more images.
     #[must_use]
     pub fn with_activity_of(self, other: Self) -> Self {
         Self { mean_variance: other.mean_variance, activity_images: other.activity_images, ..self }
     }
 
-    /// Whether the posterior has collapsed: fewer than a tenth of the dimensions are active. One image has no variance and decides nothing.
+    /// Whether the posterior has collapsed: fewer than a tenth of the dimensions are active. One image has no
+    /// variance and never counts as collapsed.
     pub fn has_collapsed(&self) -> bool {
         self.activity_images > 1 && self.active_units() * 10 < self.mean_variance.len()
     }
 }
 
-/// Memory for judging models of one shape, made once.
+/// Reusable memory for judging models of one shape.
 #[derive(Debug)]
 pub struct Evaluator {
     batch: Vec<f32>,
@@ -74,8 +75,8 @@ impl Evaluator {
         }
     }
 
-    /// Judges `model` on the images `indices`, given their labels if it is conditional. Dynamic binarization is that of epoch 0, always.
-    /// `progress` is told how many images were done, again and again.
+    /// Judges `model` on the images `indices`, given their labels if it is conditional. Dynamic binarization
+    /// always uses epoch 0. `progress` is repeatedly called with the number of images done.
     pub fn judge<'i>(
         &mut self,
         model: &Vae<f32>,

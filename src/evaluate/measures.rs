@@ -1,5 +1,6 @@
-//! What `elbo eval` reports about a model besides the objective: how near reconstructions are, the importance-weighted bound, and what the
-//! codes know about labels. What it reports about samples is in [`samples`](super::samples).
+//! What `elbo eval` reports about a model besides the objective: the quality of reconstructions, the
+//! importance-weighted bound, and how well the codes determine labels. Its report on samples is in
+//! [`samples`](super::samples).
 
 use super::bounds::{VaeLikelihood, importance_weighted, mean_and_error};
 use super::judged::{Judged, Which};
@@ -9,13 +10,13 @@ use crate::data::{Filler, Labels, Span};
 use crate::model::codec::{BATCH, Codec, Codes};
 use crate::model::{Labelled, Vae};
 
-/// Who is told, again and again, how many images were done.
+/// A callback that is repeatedly called with the number of images done.
 pub type Progress<'a> = &'a (dyn Fn(usize) + Sync);
 
-/// Images between two reports of progress, if nothing else divides them.
+/// Images between two reports of progress, if nothing else determines it.
 const PIECE: usize = 8 * BATCH;
 
-/// The posteriors of some images, as [`Codec::encode_with`] gives them.
+/// The posteriors of some images, as [`Codec::encode_with`] returns them.
 pub fn encode<'i>(
     codec: &mut Codec<'_>,
     images: impl Into<Labelled<'i>>,
@@ -36,7 +37,7 @@ pub fn encode<'i>(
 /// MSE, PSNR and SSIM of the reconstructions from μ, with values in [0, 1].
 ///
 /// # Panics
-/// Where the images are of another size than the model's, or there are not as many codes as indices.
+/// If the images have another size than the model's, or the number of codes differs from that of indices.
 pub fn reconstruction_quality<'i>(
     codec: &mut Codec<'_>,
     codes: &Codes,
@@ -60,7 +61,7 @@ pub fn reconstruction_quality<'i>(
     sums.mean()
 }
 
-/// What the importance-weighted bound is over some images.
+/// The importance-weighted bound over some images.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ImportanceBound {
     /// K.
@@ -94,20 +95,20 @@ pub fn importance_bound<'i>(
     ImportanceBound { samples, bound, standard_error }
 }
 
-/// How well a nearest-neighbour classifier on μ finds the labels.
+/// The accuracy of a nearest-neighbour classifier on μ.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NeighbourAccuracy {
     /// Neighbours that vote.
     pub neighbours: usize,
-    /// Images whose labels were known to it.
+    /// Labelled images that it searches.
     pub references: usize,
-    /// The share of images whose label it finds.
+    /// The share of images whose label it predicts correctly.
     pub accuracy: f64,
 }
 
-/// Classifies the judged images by the training images nearest to them; where they are the same images, by the others.
-/// `None` without labels, or without images to compare with, and for a conditional model: its codes are made with the labels, so that
-/// the labels found in them would say nothing about the images.
+/// Classifies the judged images by the training images nearest to them; if they are the same images, by the
+/// others. `None` without labels, without reference images, and for a conditional model: its codes are made
+/// with the labels, so labels found in them would say nothing about the images.
 pub fn neighbour_accuracy(
     codec: &mut Codec<'_>,
     judged: &Judged<'_>,

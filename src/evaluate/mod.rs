@@ -1,11 +1,12 @@
-//! How good a trained model is.
+//! Evaluation of a trained model.
 //!
-//! Reading order: [`judgement`] (the objective on a set of images, and which latent dimensions are active), [`judged`] (which images a
-//! model is judged on), [`bounds`] (how probable images are), [`quality`] (how near reconstructions are), [`neighbours`] (what codes know
-//! about labels), [`probe`] (softmax regression) and [`classify`] (which class an image is of), [`heat`] and [`detect`] (which images are
-//! anomalous, and where), [`frechet`] (how far samples are from real images), [`precision`]
-//! (whether samples look like images, and all kinds of images are among them), [`sharpness`], and [`measures`] and [`samples`], which put
-//! them together for `elbo eval`.
+//! Reading order: [`judgement`] (the objective on a set of images, and which latent dimensions are active),
+//! [`judged`] (which images a model is judged on), [`bounds`] (how probable images are), [`quality`] (the
+//! quality of reconstructions), [`neighbours`] (how well codes determine labels). Then [`probe`] (softmax
+//! regression) and [`classify`] (the class of an image), [`heat`] and [`detect`] (which images are anomalous,
+//! and where), [`frechet`] (the distance of samples from real images), [`precision`] (whether samples look
+//! like images, and cover all kinds of images), [`sharpness`]. Finally [`measures`] and [`samples`], which
+//! put them together for `elbo eval`.
 
 pub mod bounds;
 pub mod classify;

@@ -1,32 +1,33 @@
-//! What codes know about labels: a k-nearest-neighbour classifier on μ.
+//! How well codes determine labels: a k-nearest-neighbour classifier on μ.
 //!
-//! A query gets the class that most of its k nearest references have, by Euclidean distance; of classes with as many
-//! votes, the one with the nearest reference. No training is involved, so the accuracy says how well the codes
-//! themselves keep classes apart.
+//! A query gets the class of most of its k nearest references, by Euclidean distance; of classes with equal
+//! votes, the one with the nearest reference. No training is involved, so the accuracy says how well the
+//! codes themselves separate classes.
 //!
 //! ```text
 //! ‖q − r‖² = ‖q‖² + ‖r‖² − 2·q·r
 //! ```
 //!
-//! ‖q‖² is the same for all references and is left out. The products of many queries and many references are one matrix
-//! product, which makes 10,000 queries against 60,000 references a matter of a second: the references go through in
-//! blocks whose products stay in the cache, and each block is looked through for what is nearer than the k-th so far.
+//! ‖q‖² is the same for all references and is left out. The products of many queries and many references are
+//! one matrix product, so that 10,000 queries against 60,000 references take about a second. The references
+//! are processed in blocks whose products stay in the cache, and each block is searched for references nearer
+//! than the k-th so far.
 
 use rayon::prelude::*;
 
 use crate::kernels::gemm::{Matrix, MatrixMut, gemm};
 
-/// Queries of a task, and references of a block: 64 × 512 products of 4 bytes are half a usual L2 cache.
+/// Queries of a task. With the references of a block, 64 × 512 products of 4 bytes are half a usual L2 cache.
 const QUERIES: usize = 64;
 const REFERENCES: usize = 512;
 
-/// Neighbours that vote where nothing else was asked for.
+/// The default number of neighbours that vote.
 pub const NEIGHBOURS: usize = 5;
 
 /// The class of each query.
 ///
-/// `references` are R × Z, `classes` their R classes, `queries` Q × Z. With `leave_one_out` the queries are the
-/// references themselves, and none is its own neighbour.
+/// `references` are R × Z, `classes` their R classes, `queries` Q × Z. With `leave_one_out` the queries are
+/// the references themselves, and none is its own neighbour.
 ///
 /// ```
 /// use elbo::evaluate::neighbours::classify;
@@ -35,7 +36,7 @@ pub const NEIGHBOURS: usize = 5;
 /// ```
 ///
 /// # Panics
-/// Where the lengths do not fit each other, or there are no neighbours to ask.
+/// If the lengths do not fit each other, or there are no neighbours to ask.
 pub fn classify(
     references: &[f32],
     classes: &[u32],
@@ -73,8 +74,8 @@ pub fn votes(
     search(references, queries, latent, start, look).iter().map(Nearest::vote).collect()
 }
 
-/// Shows every query all references: `start` gives what is kept about a query, and `look` is told the numbers of query and reference with
-/// ‖r‖² − 2·q·r, in the order of the references.
+/// Compares every query with all references. `start` returns the state of a query, and `look` gets the
+/// indices of query and reference with ‖r‖² − 2·q·r, in the order of the references.
 pub(super) fn search<S: Send>(
     references: &[f32],
     queries: &[f32],
@@ -114,11 +115,11 @@ pub(super) fn search<S: Send>(
     found.into_iter().flatten().collect()
 }
 
-/// The nearest references so far, nearest first; equally near ones in the order in which they came.
+/// The nearest references so far, nearest first; equally near ones in the order of the references.
 #[derive(Clone)]
 struct Nearest {
     most: usize,
-    /// What a reference has to be nearer than.
+    /// The distance that a reference must be below.
     farthest: f32,
     found: Vec<(f32, u32)>,
 }
@@ -137,10 +138,11 @@ impl Nearest {
         }
     }
 
-    /// The class with the most votes, of those with as many the one that came nearest; and its share of the votes.
+    /// The class with the most votes, of equal ones the one with the nearest reference; and its share of the
+    /// votes.
     fn vote(&self) -> (u32, f64) {
         let votes = |class: u32| self.found.iter().filter(|(_, other)| *other == class).count();
-        // Codes that are no numbers are near to nothing.
+        // Codes that are NaN have no neighbours.
         let Some(&(_, first)) = self.found.first() else { return (u32::MAX, 0.0) };
         let (class, votes) = self.found.iter().fold((first, 0), |best, &(_, class)| {
             let votes = votes(class);
@@ -150,10 +152,10 @@ impl Nearest {
     }
 }
 
-/// The share of queries whose class is found.
+/// The share of queries whose class is predicted correctly.
 ///
 /// # Panics
-/// As [`classify`], or where there are not as many `truths` as queries.
+/// As [`classify`], or if the number of `truths` differs from that of queries.
 pub fn accuracy(found: &[u32], truths: &[u32]) -> f64 {
     assert_eq!(found.len(), truths.len(), "a class for each query");
     let right = found.iter().zip(truths).filter(|(a, b)| a == b).count();

@@ -9,8 +9,8 @@
 //! coverage  = share of the images x with a sample within r(x, images)         how many images have a sample beside them
 //! ```
 //!
-//! Distances are Euclidean, between the features of [`frechet`](super::frechet), those of a random network. So both see what the features
-//! see: shapes and edges well, fine texture hardly.
+//! Distances are Euclidean, between the features of [`frechet`](super::frechet), those of a random network.
+//! So both measures detect what these features represent: shapes and edges well, fine texture hardly.
 //!
 //! A distance of means and covariances is one number for two faults, and lets one pay for the other. Here blur and noise lower the
 //! precision, and missing kinds of images the other two. What they do not see: a precision is high if all samples are copies of few images
@@ -39,7 +39,8 @@ pub struct PrecisionRecall {
 }
 
 impl PrecisionRecall {
-    /// Of the features of images and samples, N × `len` each; `None` if one of them has no more than k vectors.
+    /// Computes both from the features of images and samples, N × `len` each; `None` if one of them has at
+    /// most k vectors.
     ///
     /// ```
     /// use elbo::evaluate::precision::PrecisionRecall;
@@ -80,7 +81,8 @@ fn share(others: &[f32], queries: &[f32], len: usize, radius: impl Fn((usize, us
 
 /// The squared distance of each vector to its k-th nearest other one.
 fn radii(vectors: &[f32], len: usize) -> Vec<f32> {
-    // A vector finds itself, too, at distance 0: hence one more. Which of equal ones it is does not matter.
+    // A vector also finds itself, at distance 0: hence one more. Among equal ones it does not matter which it
+    // is.
     let found = search(
         vectors,
         vectors,
@@ -155,7 +157,7 @@ mod tests {
         assert_eq!(PrecisionRecall::of(&images, &images[..6 * NEAREST], 6), None);
         let alike = [0.5; 60];
         assert!(PrecisionRecall::of(&images, &alike, 6).unwrap().recall < 0.1);
-        // What is not a number is near to nothing.
+        // NaN is near to nothing.
         assert_eq!(PrecisionRecall::of(&images, &[f32::NAN; 60], 6).unwrap().precision, 0.0);
     }
 }

@@ -1,21 +1,24 @@
 //! A linear probe: softmax regression on codes, trained here with a gradient derived by hand.
 //!
 //! ```text
-//! x      (z − m) / s, each dimension with mean 0 and variance 1 over the references, and 1 for the bias      F = Z + 1
-//! p      softmax(W·x)                                                                                        W is L × F
+//! x      (z − m) / s, each dimension with mean 0 and variance 1 over the references; 1 as bias; F = Z + 1
+//! p      softmax(W·x), W is L × F
 //! loss   −1/N Σ_n ln p_n[y_n] + 1/(2N)·Σ W²  (the bias apart)
 //! ```
 //!
-//! The second term is a prior N(0, 1) for each weight: it decides if references are few and separable, and vanishes if they are many.
+//! The second term is a prior N(0, 1) for each weight: it decides if references are few and separable, and is
+//! negligible if they are many.
 //!
-//! With a = W·x and ln p\[y\] = a\[y\] − ln Σ_k e^a\[k\], the derivative of −ln p\[y\] by a\[k\] is p\[k\] − (1 if k = y). So
+//! With a = W·x and ln p\[y\] = a\[y\] − ln Σ_k e^a\[k\], the derivative of −ln p\[y\] by a\[k\] is p\[k\] −
+//! (1 if k = y). So
 //!
 //! ```text
 //! ∂loss/∂W = 1/N Σ_n (p_n − onehot(y_n))·x_nᵀ + W/N
 //! ```
 //!
-//! The loss is convex. It is minimized by Nesterov's accelerated gradient (Nesterov 1983; Beck & Teboulle 2009, FISTA) with the step 1/Λ, where
-//! Λ = ½·λ_max(XᵀX/N) + 1/N bounds the curvature: the Hessian of −ln softmax is at most ½ (Böhning 1992).
+//! The loss is convex. It is minimized by Nesterov's accelerated gradient (Nesterov 1983; Beck & Teboulle
+//! 2009, FISTA) with the step 1/Λ, where Λ = ½·λ_max(XᵀX/N) + 1/N bounds the curvature: the Hessian of −ln
+//! softmax is at most ½ (Böhning 1992).
 
 use rayon::prelude::*;
 
@@ -44,7 +47,7 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Learns from `codes`, N × Z, and their `labels`, N numbers below `classes`.
+    /// Fits a probe to `codes`, N × Z, and their `labels`, N numbers below `classes`.
     ///
     /// # Panics
     /// If the lengths do not fit each other, there are no codes, or a label is not below `classes`.
@@ -61,7 +64,7 @@ impl Probe {
             let parts = variance.iter_mut().zip(code).zip(&mean);
             parts.for_each(|((sum, &z), mean)| *sum += (f64::from(z) - mean).powi(2) / count);
         }
-        // A dimension that does not move says nothing.
+        // A constant dimension carries no information.
         let scale = variance.iter().map(|&v| if v > 1e-12 { v.sqrt().recip() } else { 0.0 }).collect();
         let mut probe = Self { classes, mean, scale, weights: vec![0.0; classes * (latent + 1)] };
         let x = probe.features(codes);
@@ -72,7 +75,7 @@ impl Probe {
     /// The probability of each class for `codes`, N × Z: N × L.
     ///
     /// # Panics
-    /// If the numbers do not come out as whole codes.
+    /// If the numbers are not whole codes.
     pub fn probabilities(&self, codes: &[f32]) -> Vec<f64> {
         let x = self.features(codes);
         let features = self.mean.len() + 1;
@@ -121,7 +124,7 @@ fn loss_and_gradient(
     gradient: &mut [f64],
 ) -> f64 {
     let count = labels.len() as f64;
-    // Parts of the sum over n, added in order: the same bits for any number of threads.
+    // Partial sums over n, added in order: bit-identical for any number of threads.
     let parts: Vec<(f64, Vec<f64>)> = x
         .par_chunks(ROWS * features)
         .zip(labels.par_chunks(ROWS))
@@ -177,7 +180,7 @@ fn minimize(x: &[f64], labels: &[u32], classes: usize, features: usize) -> Vec<f
     weights
 }
 
-/// A bound from above on λ_max(XᵀX), N times: power iteration on the F × F matrix, and a twentieth on top.
+/// An upper bound on λ_max(XᵀX), times N: power iteration on the F × F matrix, plus a twentieth.
 fn largest_eigenvalue(x: &[f64], features: usize) -> f64 {
     let mut square = vec![0.0; features * features];
     for row in x.chunks_exact(features) {

@@ -1,16 +1,17 @@
-//! How near pictures are to the originals: mean squared error, PSNR and SSIM, for values in [0, 1].
+//! The similarity of pictures and originals: mean squared error, PSNR and SSIM, for values in [0, 1].
 //!
 //! ```text
 //! MSE  = mean of (x − y)²                                      0 is equal
 //! PSNR = 10·log₁₀(1 / MSE) dB                                   of the MSE over all images and pixels
-//! SSIM = mean over windows of (2·m_x·m_y + C₁)(2·s_xy + C₂) / ((m_x² + m_y² + C₁)(s_x² + s_y² + C₂))       1 is equal
+//! SSIM = mean over windows of (2·m_x·m_y + C₁)(2·s_xy + C₂) / ((m_x² + m_y² + C₁)(s_x² + s_y² + C₂))
+//!                                                              1 is equal
 //! ```
 //!
-//! **SSIM** (Wang, Bovik, Sheikh & Simoncelli 2004) compares means m, variances s² and the covariance s_xy within a
-//! window that moves over the image pixel by pixel. As in that paper: a window of 11×11 weights, a Gaussian of σ = 1.5
-//! that sums to 1; C₁ = 0.01², C₂ = 0.03² for values that span 1; only windows that lie wholly inside the image. An
-//! image with a side below 11 has the largest odd window that fits. Channels are compared one by one, and all windows
-//! of all channels averaged.
+//! **SSIM** (Wang, Bovik, Sheikh & Simoncelli 2004) compares means m, variances s² and the covariance s_xy
+//! within a window that moves over the image pixel by pixel. As in that paper, the window has 11×11 weights,
+//! a Gaussian of σ = 1.5 that sums to 1; C₁ = 0.01² and C₂ = 0.03² for values that span 1; and only windows
+//! wholly inside the image count. An image with a side below 11 uses the largest odd window that fits.
+//! Channels are compared one by one, and the result is the mean over all windows of all channels.
 
 use rayon::prelude::*;
 
@@ -20,18 +21,18 @@ const SIGMA: f64 = 1.5;
 const C1: f64 = 0.01 * 0.01;
 const C2: f64 = 0.03 * 0.03;
 
-/// How near some pictures are to their originals.
+/// The similarity of some pictures to their originals.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Quality {
     /// The mean squared error.
     pub mse: f64,
-    /// Its peak signal-to-noise ratio in dB; `None` where the pictures are equal.
+    /// Its peak signal-to-noise ratio in dB; `None` if the pictures are equal.
     pub psnr: Option<f64>,
     /// Mean SSIM.
     pub ssim: f64,
 }
 
-/// Sums over pictures that come in batches.
+/// Sums over pictures, added batch by batch.
 ///
 /// ```
 /// use elbo::evaluate::quality::QualitySums;
@@ -53,7 +54,7 @@ impl QualitySums {
     /// For pictures of (H, W, C).
     ///
     /// # Panics
-    /// Where one of the sizes is 0.
+    /// If one of the sizes is 0.
     pub fn new(size: (usize, usize, usize)) -> Self {
         assert!(size.0.min(size.1).min(size.2) > 0, "pictures of {size:?}");
         let side = size.0.min(size.1).min(WINDOW);
@@ -63,7 +64,7 @@ impl QualitySums {
     /// Adds pictures and their originals, B × H·W·C each.
     ///
     /// # Panics
-    /// Where the numbers do not come out as as many whole pictures.
+    /// If the numbers are not the same number of whole pictures.
     pub fn add(&mut self, originals: &[f32], pictures: &[f32]) {
         let len = self.size.0 * self.size.1 * self.size.2;
         assert_eq!(originals.len(), pictures.len(), "as many pictures as originals");
@@ -72,7 +73,7 @@ impl QualitySums {
             let square = |(&x, &y): (&f32, &f32)| (f64::from(x) - f64::from(y)).powi(2);
             (x.iter().zip(y).map(square).sum::<f64>(), ssim(x, y, self.size, &self.weights))
         };
-        // Collected, then added in order: the same bits for any number of threads.
+        // Collected, then added in order: bit-identical for any number of threads.
         let pairs: Vec<(f64, f64)> =
             originals.par_chunks_exact(len).zip(pictures.par_chunks_exact(len)).map(of_pair).collect();
         for (squares, ssim) in pairs {
@@ -105,7 +106,7 @@ fn ssim(x: &[f32], y: &[f32], (height, width, channels): (usize, usize, usize), 
     let mut across = vec![[0.0; 5]; height * columns];
     let mut sum = 0.0;
     for channel in 0..channels {
-        // The window is a product of its axes: first weighted sums along rows, of x, y, x², y² and xy.
+        // The window is a product of its axes. First come weighted sums along rows, of x, y, x², y² and xy.
         for (row, line) in across.chunks_exact_mut(columns).enumerate() {
             for (column, sums) in line.iter_mut().enumerate() {
                 *sums = [0.0; 5];

@@ -1,13 +1,13 @@
 // The network in plain JavaScript: unpacks the weights, and runs encoder and decoder for one image.
 //
-// Numbers lie as in elbo: images are H x W x C with channels last, a convolution's weight is [filters][rows][columns][channels]. Every step of the
-// network names a function of OPERATIONS; it is called once with the step's sizes and parameters, and returns a function from input to output. So
-// weights are rearranged and buffers are made once.
+// The layouts are elbo's: images are H x W x C with channels last, a convolution's weight is [filters][rows][columns][channels]. Every step of the network
+// names a function of OPERATIONS. It is called once with the step's sizes and parameters, and returns a function from input to output. So weights are
+// rearranged and buffers are allocated only once.
 "use strict";
 
 // ---------------------------------------------------------------------------------------------- weights
 
-/** The bytes of the page's text: two of 91 letters are 13 bits, the highest first. The letters are what ASCII prints without `<`, `&` and the backslash. */
+/** The bytes of the page's text: two of 91 letters are 13 bits, the highest first. The letters are printable ASCII without `<`, `&` and the backslash. */
 function fromText(text) {
   const values = new Uint8Array(128);
   let count = 0;
@@ -25,7 +25,7 @@ function fromText(text) {
   return bytes;
 }
 
-/** The number that 16 bits of half precision stand for (IEEE 754 binary16). */
+/** The value of 16 bits in half precision (IEEE 754 binary16). */
 function halfToNumber(bits) {
   const sign = bits & 0x8000 ? -1 : 1, exponent = (bits >> 10) & 31, fraction = bits & 1023;
   if (exponent === 0) return sign * fraction * 2 ** -24;
@@ -42,7 +42,7 @@ function readHalves(bytes, at, count) {
 
 /**
  * The parameters, one after the other. With 16 bits a parameter is half-precision numbers. With fewer it is a table of 2^bits half-precision numbers,
- * then for each number its place in the table, the highest bit first.
+ * then for each number its index in the table, the highest bit first.
  */
 function unpackParameters(bytes, parameters) {
   let at = 0;
@@ -109,12 +109,12 @@ function arrange(filters, rows, rowLength, weight) {
 }
 
 /**
- * A convolution without padding: every place of the kernel sees `rows` runs of `rowLength` numbers that lie side by side in `x`, one run each
- * `width * channels` numbers; they are multiplied by the arranged weights. Two places and four filters are summed at a time, so that each number
- * that is read is used several times.
+ * A convolution without padding. Every position of the kernel reads `rows` runs of `rowLength` contiguous numbers of `x`, one run each
+ * `width * channels` numbers; they are multiplied by the arranged weights. Two positions and four filters are summed at a time, so that each
+ * number that is read is used several times.
  *
- * `from(row, column)` is where the first run of a place begins in x, `to(row, column)` where its filters go in y; both are linear, given by their value
- * at (0, 0) and the steps to the next row and column.
+ * `from(row, column)` is the start in x of the first run of a position, `to(row, column)` the start in y of its filters. Both are linear, given by
+ * their value at (0, 0) and the steps to the next row and column.
  */
 function convolve(x, y, weights, bias, sizes) {
   const { placeRows, placeColumns, rows, rowLength, pitch, filters, from, fromRow, fromColumn, to, toRow, toColumn } = sizes;
@@ -154,7 +154,7 @@ function convolve(x, y, weights, bias, sizes) {
   }
 }
 
-/** Copies an image into the middle of a larger one, of which the margin stays 0. */
+/** Copies an image into the middle of a larger one, whose margin stays 0. */
 function intoMargins(x, padded, height, width, channels, top, left, paddedWidth) {
   for (let row = 0; row < height; row++) {
     padded.set(x.subarray(row * width * channels, (row + 1) * width * channels), ((row + top) * paddedWidth + left) * channels);
@@ -196,21 +196,21 @@ const OPERATIONS = {
   },
 
   /**
-   * The transpose of a convolution, from its small side to its large side. The output pixels o with the same remainder of o divided by the stride are
-   * seen through the same taps: k = (o + padding) mod stride, and every stride-th after it. So each of these phases is a convolution of the small
-   * image with a part of the kernel, in which the taps stand in reverse order.
+   * The transpose of a convolution, from its small side to its large side. The output pixels o with the same remainder of o divided by the stride use
+   * the same taps: k = (o + padding) mod stride, and every stride-th after it. So each of these phases is a convolution of the small image with a
+   * part of the kernel, with the taps in reverse order.
    */
   conv_transpose2d(s, [weight, bias]) {
     const { height, width, channels, stride, small_channels: inputs } = s;
     if (s.small_height * s.small_width === 1 && s.padding === 0) {
-      // One pixel stamps one patch: a linear layer.
+      // One pixel produces one patch: a linear layer.
       const len = height * width * channels, biases = new Float32Array(len);
       for (let i = 0; i < len; i++) biases[i] = bias[i % channels];
       return OPERATIONS.linear({ inputs, outputs: len, transposed: 1 }, [weight, biases]);
     }
     const phases = (kernel, size) => Array.from({ length: stride }, (_, remainder) => {
       const first = (remainder + s.padding) % stride, taps = first < kernel ? Math.ceil((kernel - first) / stride) : 0;
-      // Output pixel remainder + stride * t sees the small pixels from t + begin to t + begin + taps - 1.
+      // Output pixel remainder + stride * t uses the small pixels from t + begin to t + begin + taps - 1.
       const begin = (remainder + s.padding - first) / stride - Math.max(taps - 1, 0);
       const places = size > remainder ? Math.ceil((size - remainder) / stride) : 0;
       return { remainder, first, taps, begin, places };
@@ -242,7 +242,7 @@ const OPERATIONS = {
     };
   },
 
-  /** The largest number of each window; rows and columns that do not fill one are left out. */
+  /** The largest number of each window; rows and columns that do not fill a window are left out. */
   max_pool2d({ height, width, channels, window }) {
     const rows = Math.floor(height / window), columns = Math.floor(width / window);
     const y = new Float32Array(rows * columns * channels);
@@ -297,7 +297,7 @@ const OPERATIONS = {
     };
   },
 
-  /** Every pixel becomes a square of 2 x 2 of itself; the last row or column may be missing. */
+  /** Every pixel becomes a square of 2 x 2 copies; the last row or column may be missing. */
   upsample({ width, channels, to_height, to_width }) {
     const y = new Float32Array(to_height * to_width * channels);
     return (x) => {
@@ -323,7 +323,7 @@ const OPERATIONS = {
     };
   },
 
-  /** The begin of a residual block: its input is kept. */
+  /** The start of a residual block: its input is saved. */
   keep({ len }) {
     const copy = new Float32Array(len);
     return (x, run) => {
@@ -333,7 +333,7 @@ const OPERATIONS = {
     };
   },
 
-  /** The end of a residual block: the input that was kept is added. */
+  /** The end of a residual block: the saved input is added. */
   add_kept({ len }) {
     const y = new Float32Array(len);
     return (x, run) => {
@@ -421,7 +421,7 @@ function makeModel(description, weights) {
     encode(picture, label) {
       setLabel(label);
       const features = encoder(Float32Array.from(picture, (value) => (symmetric ? 2 * value - 1 : value)), condition);
-      // A layer may give its own buffer back as output, so both are copied.
+      // A layer may return its own buffer as output, so both are copied.
       const [mu, logVariance] = heads.map((head) => Float32Array.from(head(features, condition)));
       return { mu, logVariance: logVariance.map((s) => Math.min(Math.max(s, -20), 20)) };
     },

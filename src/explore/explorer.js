@@ -1,11 +1,11 @@
-// The page: it asks the worker for pictures, and shows them. The parts follow each other as on the page.
+// The page: it requests pictures from the worker, and shows them. The parts have the order of the page.
 "use strict";
 
 const element = (id) => document.getElementById(id);
 const data = JSON.parse(element("data").textContent);
 const { model } = data.network, { images } = data;
 const IMAGE = { height: model.height, width: model.width, channels: model.channels };
-/** A picture with a number of channels that are no colours is drawn as grey tiles, one for each channel. */
+/** A picture whose channels are not colours is drawn as grey tiles, one for each channel. */
 const TILES = [1, 3, 4].includes(model.channels) ? 1 : model.channels;
 
 function halves(text) {
@@ -23,7 +23,7 @@ function halfOf(bits) {
   return bits & 0x8000 ? -size : size;
 }
 
-// ---------------------------------------------------------------------------------------------- what is missing
+// ---------------------------------------------------------------------------------------------- missing features
 
 function missing(text) {
   const box = element("missing");
@@ -34,7 +34,7 @@ function missing(text) {
 // ---------------------------------------------------------------------------------------------- the engine
 
 /**
- * Asks the worker, one request at a time. Of the requests with the same urgent name only the newest is kept, so a drag never lags behind; all others wait
+ * Asks the worker, one request at a time. Of the requests with the same urgent name only the newest is kept, so that a drag never lags; all others wait
  * until nothing urgent is left.
  */
 class Engine {
@@ -61,11 +61,11 @@ class Engine {
     this.load();
   }
 
-  /** Without a worker the page itself decodes. */
+  /** Decodes in the page itself if there is no worker. */
   fallBack(source) {
     if (!this.worker && this.local) return;
     this.worker = null;
-    missing("This browser does not start a worker for this page, so pictures are decoded in the page itself, which may stutter.");
+    missing("This browser does not start a worker for this page, so pictures are decoded in the page itself, which may be slow.");
     const script = document.createElement("script");
     script.textContent = `${source}\nwindow.elboAnswer = answer;`;
     document.head.append(script);
@@ -120,14 +120,14 @@ class Engine {
     if (task) this.send(task);
   }
 
-  /** An urgent request; `name` is what it is for. */
+  /** An urgent request; `name` is its purpose. */
   soon(name, request, done) {
     this.urgent.delete(name);
     this.urgent.set(name, { request, done });
     this.next();
   }
 
-  /** A request that can wait. Those of a group can be dropped together. */
+  /** A request that can wait. The requests of a group can be dropped together. */
   later(group, request, done) {
     this.waiting.push({ group, request, done });
     this.next();
@@ -160,7 +160,7 @@ function paint(canvas, picture) {
   pen.putImageData(pixels, 0, 0);
 }
 
-/** The picture that was painted, as the colours of its pixels: for drawing. */
+/** The painted picture as the colours of its pixels, for drawing. */
 const copies = new WeakMap();
 
 function show(canvas, picture) {
@@ -188,23 +188,23 @@ sheet.src = images.thumbnails.sheet;
 
 const codes = halves(images.codes);
 const codeOf = (at) => codes.slice(at * model.latent, (at + 1) * model.latent);
-/** The middle of the prior. */
+/** The mean of the prior. */
 const zero = new Float32Array(model.latent);
 
-const state = { code: zero, label: 0, what: "the middle of the prior" };
+const state = { code: zero, label: 0, what: "the mean of the prior" };
 const map = new CodeMap(element("map"), images.plane, codes, model.latent, {
   labels: images.labels, count: images.names ? images.names.length : 1,
 });
 
-/** What an image is called. */
+/** The name of an image. */
 function nameOf(at) {
   const label = images.labels ? `, label ${images.names[images.labels[at]]}` : "";
   return `image ${at}${label}`;
 }
 
 /**
- * Makes a code the current one: it is decoded, and map and sliders follow. `image` is the image that the code is of, if it is one's; `from` is the part of
- * the page that it comes from, which does not follow.
+ * Makes a code the current one: it is decoded, and map and sliders are updated. `image` is the image of the code, if there is one; `from` is the part of the page
+ * that chose it, which is not updated.
  */
 function choose(code, what, { image = -1, from = "" } = {}) {
   Object.assign(state, { code, what, image });
@@ -248,7 +248,7 @@ function redraw() {
 
 let settling = 0;
 
-/** What takes longer follows when the code has not moved for a moment. */
+/** Slower updates, once the code has not changed for a moment. */
 function settle() {
   clearTimeout(settling);
   engine.drop("strips");
@@ -282,11 +282,11 @@ function moveTo(place) {
 }
 
 function chooseImage(at) {
-  choose(codeOf(at), `${nameOf(at)}: what the decoder makes of its code`, { image: at });
+  choose(codeOf(at), `${nameOf(at)}: decoded from its code`, { image: at });
 }
 
 canvas.addEventListener("pointermove", (event) => {
-  // The last of the moves since the last frame is enough.
+  // Only the last of the moves since the last frame counts.
   if (event.pointerType === "mouse" || event.buttons) hover(event);
 });
 canvas.addEventListener("pointerdown", (event) => {
@@ -339,7 +339,7 @@ element("zoom-reset").onclick = () => {
 window.addEventListener("resize", redraw);
 window.matchMedia?.("(prefers-color-scheme: dark)").addEventListener?.("change", redraw);
 
-/** Pictures of a grid of places, behind the points. */
+/** Pictures of a grid of positions, behind the points. */
 const TILES_ON_A_SIDE = 16;
 
 function fillBehind() {
@@ -390,7 +390,7 @@ function describeMap() {
   const [across, up] = images.plane.names;
   const axes = up ? `To the right: ${across}. Upwards: ${up}.` : `To the right: ${across}.`;
   const points = images.count ? ` The points are ${images.count} ${images.what}.` : "";
-  element("map-note").textContent = `${axes}${points} The grey rings are one and two standard deviations of the prior. Move over the map to decode, click a point to choose its image; with the keyboard: arrows, Enter, + and −.`;
+  element("map-note").textContent = `${axes}${points} The grey rings are one and two standard deviations of the prior. Move over the map to decode; click a point to choose its image. Keyboard: arrows, Enter, + and −.`;
 }
 
 // ---------------------------------------------------------------------------------------------- label, saving
@@ -421,7 +421,7 @@ function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
 
-/** An array of 1 x Z numbers as NumPy writes it (format 1.0): what `elbo decode` reads. */
+/** An array of 1 x Z numbers in NumPy's format 1.0, for `elbo decode`. */
 function npy(code) {
   let header = `{'descr': '<f4', 'fortran_order': False, 'shape': (1, ${code.length}), }`;
   header += " ".repeat(63 - ((10 + header.length) % 64)) + "\n";
@@ -477,7 +477,7 @@ function moveSliders() {
   }
 }
 
-/** What each dimension does to the current picture. */
+/** The effect of each dimension on the current picture. */
 function fillStrips() {
   engine.drop("strips");
   for (const { dimension, strip } of sliders) {
@@ -494,7 +494,7 @@ function fillStrips() {
   }
 }
 
-element("zero").onclick = () => choose(zero, "the middle of the prior");
+element("zero").onclick = () => choose(zero, "the mean of the prior");
 element("more").onclick = () => {
   addSliders();
   settle();
@@ -555,12 +555,12 @@ function goTo(t, done = () => {}) {
   element("way").value = String(t);
   engine.soon("way", decodeRequest(between(t)), ({ picture }) => {
     show(element("way-now"), picture);
-    element("way-what").textContent = `${Math.round(100 * t)} % of the way`;
+    element("way-what").textContent = `${Math.round(100 * t)} % of the path`;
     done();
   });
 }
 
-/** There and back in four seconds each, as fast as pictures come. */
+/** To the end and back in four seconds each, as fast as pictures are decoded. */
 function play(before) {
   requestAnimationFrame((now) => {
     if (!way.playing) return;
@@ -626,7 +626,7 @@ function stamp([x, y]) {
     for (let column = Math.max(0, Math.floor(x - radius - 1)); column <= Math.min(width - 1, x + radius + 1); column++) {
       const distance = Math.hypot(column + 0.5 - x, row + 0.5 - y), cover = Math.min(Math.max(radius + 0.5 - distance, 0), 1);
       const at = row * width + column, value = drawing.values[at];
-      // Ink never takes ink away.
+      // A dot only adds ink: it never moves a pixel back towards the paper.
       const blended = value + (ink - value) * cover;
       drawing.values[at] = ink > drawing.paper ? Math.max(value, blended) : ink < drawing.paper ? Math.min(value, blended) : blended;
     }
@@ -642,7 +642,7 @@ function stroke(event) {
   encodeDrawing();
 }
 
-/** Encodes what is drawn, shows its Gaussian on the map, and decodes its mean. */
+/** Encodes the drawing, shows its Gaussian on the map, and decodes its mean. */
 function encodeDrawing() {
   if (element("draw-section").hidden) return;
   paint(element("drawing"), drawing.values);
@@ -650,7 +650,7 @@ function encodeDrawing() {
     engine.urgent.delete("encode");
     map.gaussian = null;
     paint(element("redrawn"), drawing.values);
-    element("redrawn-what").textContent = "what comes back";
+    element("redrawn-what").textContent = "reconstruction";
     return redraw();
   }
   const picture = Float32Array.from(drawing.values);
@@ -660,7 +660,7 @@ function encodeDrawing() {
     const mean = logVariance.reduce((sum, s) => sum + Math.exp(0.5 * s), 0) / logVariance.length;
     engine.soon("redrawn", decodeRequest(mu), ({ picture: again }) => {
       show(element("redrawn"), again);
-      element("redrawn-what").textContent = `what comes back; standard deviations ${mean.toFixed(2)} on average (the prior's is 1)`;
+      element("redrawn-what").textContent = `reconstruction; standard deviations ${mean.toFixed(2)} on average (the prior's is 1)`;
       drawing.code = mu;
     });
   });
@@ -678,8 +678,8 @@ function makeDrawing() {
   });
   paper.addEventListener("pointermove", (event) => event.buttons && stroke(event));
   paper.addEventListener("pointerup", () => {
-    // The current code becomes that of the drawing.
-    setTimeout(() => drawing.code && choose(drawing.code, "the code of what you drew"), 150);
+    // The drawing's code becomes the current one.
+    setTimeout(() => drawing.code && choose(drawing.code, "the code of your drawing"), 150);
   });
   element("clear").onclick = clearDrawing;
   element("copy").onclick = () => {
@@ -694,9 +694,9 @@ function makeDrawing() {
 // ---------------------------------------------------------------------------------------------- the start
 
 function start() {
-  element("sliders-note").textContent = `A slider moves one number of the code, and the strip shows the picture with this number from −3 to 3. The dimensions stand in the order of their KL, which is how much they tell about an image, over ${images.measured_on} images. One that is not active does nothing.`;
+  element("sliders-note").textContent = `A slider moves one number of the code, and the strip shows the picture with this number from −3 to 3. The dimensions are sorted by their KL, which is their information about an image, over ${images.measured_on} images. An inactive one has no effect.`;
   element("facts").textContent = `Weights: ${data.precision}.`;
-  if (!window.PointerEvent) missing("This browser has no pointer events, so map and drawing do not follow mouse or finger; sliders, draws and keys work.");
+  if (!window.PointerEvent) missing("This browser has no pointer events, so map and drawing do not react to mouse or finger; sliders, draws and keys work.");
   makeLabels();
   makeLegend();
   describeMap();
@@ -705,7 +705,7 @@ function start() {
   makeWay();
   // First the current picture, then all others.
   if (images.count > 0 && images.codes) chooseImage(0);
-  else choose(zero, "the middle of the prior");
+  else choose(zero, "the mean of the prior");
   fillWay();
   fillDraws();
   element("behind").checked = model.latent <= 2;

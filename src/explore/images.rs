@@ -1,4 +1,5 @@
-//! The images of the map: their codes, labels and thumbnails, the plane that they are drawn in, and the mixture that their codes follow.
+//! The images of the map: their codes, labels and thumbnails, the plane on which they are drawn, and the
+//! mixture fitted to their codes.
 
 use serde_json::{Value, json};
 
@@ -12,13 +13,13 @@ use crate::report::Picture;
 use crate::report::html::{base64, png_uri};
 use crate::report::sheet::to_byte;
 
-/// Thumbnails are reduced by a whole factor to at most so many pixels on a side.
+/// Thumbnails are reduced by a whole factor to at most this many pixels on a side.
 const LARGEST_SIDE: usize = 40;
 
-/// The bytes of all thumbnails, before they are compressed, if nothing else is asked for.
+/// The default limit on the bytes of all thumbnails, before compression.
 const THUMBNAIL_BYTES: usize = 300 << 10;
 
-/// The most and the fewest images if nothing else is asked for.
+/// The default limits on the number of images.
 const MOST: usize = 300;
 const FEWEST: usize = 40;
 
@@ -28,11 +29,11 @@ const GAUSSIANS: usize = 10;
 /// Images with their codes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Images {
-    /// What they are: "test images".
+    /// Their description: "test images".
     pub what: String,
     /// Their values in [0, 1], count × H·W·C.
     pub pictures: Vec<f32>,
-    /// The codes of these images, and of others after them; what is measured over codes is measured over all.
+    /// The codes of these images, and then of others; statistics of the codes use all of them.
     pub codes: Codes,
     /// The labels of these images, if they are known.
     pub labels: Option<Labels>,
@@ -41,7 +42,7 @@ pub struct Images {
 }
 
 impl Images {
-    /// How many images a page has if nothing else is asked for: as many as keep it small.
+    /// The default number of images of a page: as many as keep it small.
     pub fn default_count(config: &ModelConfig) -> usize {
         let (height, width) = thumbnail_size(config);
         (THUMBNAIL_BYTES / (height * width * config.channels)).clamp(FEWEST, MOST)
@@ -94,7 +95,7 @@ impl Images {
             for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
                 for channel in 0..channels {
                     let (tile, color) = (channel / colors, channel % colors);
-                    // The mean of the pixels that become one.
+                    // The mean of the pixels that are merged.
                     let rows = y * factor..((y + 1) * factor).min(config.height);
                     let pixels = rows.flat_map(|row| {
                         let columns = x * factor..((x + 1) * factor).min(config.width);
@@ -111,7 +112,7 @@ impl Images {
     }
 }
 
-/// The whole factor by which thumbnails are smaller.
+/// The factor by which thumbnails are reduced.
 fn factor(config: &ModelConfig) -> usize {
     config.height.max(config.width).div_ceil(LARGEST_SIDE)
 }
@@ -120,13 +121,13 @@ fn thumbnail_size(config: &ModelConfig) -> (usize, usize) {
     (config.height.div_ceil(factor(config)), config.width.div_ceil(factor(config)))
 }
 
-/// The grey tiles, side by side, that a picture with a number of channels that are no colours is drawn as; else 1.
+/// The number of grey tiles, side by side, for a picture whose channels are not colours; else 1.
 fn tiles(channels: usize) -> usize {
     if matches!(channels, 1 | 3 | 4) { 1 } else { channels }
 }
 
-/// The plane of the map: a point (x, y) is the code origin + x·across + y·up. The two dimensions if there are two, else two principal components; a
-/// model with one dimension has a line.
+/// The plane of the map: a point (x, y) is the code origin + x·across + y·up. It uses the two dimensions if
+/// there are two, else two principal components; a model with one dimension has a line.
 fn plane(mu: &[f32], latent: usize) -> Value {
     let unit = |index: usize| (0..latent).map(|i| f64::from(u8::from(i == index))).collect::<Vec<f64>>();
     match latent {
@@ -152,19 +153,19 @@ fn plane(mu: &[f32], latent: usize) -> Value {
     }
 }
 
-/// Five decimals: more than a map shows.
+/// Rounded to five decimals, more than a map shows.
 fn rounded(value: f64) -> f64 {
     (value * 1e5).round() / 1e5
 }
 
-/// The mixture that the codes follow; none if there are too few codes.
+/// The mixture fitted to the codes; `None` if there are too few codes.
 fn mixture(codes: &Codes, latent: usize) -> Option<Mixture> {
     let images = codes.mu.len() / latent;
     let components = Mixture::default_components(images).min(GAUSSIANS);
     Mixture::fit(codes, latent, components, 0).ok().map(|(mixture, _)| mixture)
 }
 
-/// Weights, means, and the roots of the covariances: of a full one the lower triangle, row by row.
+/// Weights, means, and the roots of the covariances; of a full one the lower triangle, row by row.
 fn mixture_json(mixture: &Mixture, halves: &dyn Fn(&[f32]) -> String) -> Value {
     let latent = mixture.latent;
     let single = |values: &[f64]| values.iter().map(|&v| v as f32).collect::<Vec<f32>>();
@@ -194,7 +195,7 @@ mod tests {
 
     #[test]
     fn thumbnails_are_means_and_lie_side_by_side() {
-        // 80×80 pixels become 40×40: every second pixel 1 gives a half.
+        // 80×80 pixels become 40×40: if every second pixel is 1, the mean is a half.
         let config = ModelConfig::new(Preset::Mlp, (80, 80, 1));
         let pictures: Vec<f32> = (0..2 * 6400).map(|i| if i < 6400 { (i % 2) as f32 } else { 1.0 }).collect();
         let images = Images { pictures, ..Images::default() };

@@ -1,7 +1,7 @@
-// The map of codes: a plane through the latent space, with the images as points. It draws on a canvas and turns places into codes.
+// The map of codes: a plane through the latent space, with the images as points. It draws on a canvas and converts positions to codes.
 "use strict";
 
-/** Ten colours that people tell apart; more labels go round the wheel of hues. */
+/** Ten distinguishable colours; more labels get evenly spaced hues. */
 const COLORS = ["#4269d0", "#e8781e", "#d0393a", "#28a197", "#3f9a2f", "#b8a000", "#d765b6", "#8d5bd0", "#8a5a3c", "#6b7480"];
 
 function colorOf(label, count) {
@@ -26,7 +26,7 @@ class CodeMap {
     this.reset();
   }
 
-  /** Where a code lies on the map: the coordinates along both directions. */
+  /** The position of a code on the map: the coordinates along both directions. */
   project(code) {
     const { origin, across, up } = this.plane;
     let x = 0, y = 0;
@@ -37,13 +37,13 @@ class CodeMap {
     return [x, y];
   }
 
-  /** The code at a place of the map. */
+  /** The code at a position on the map. */
   codeAt([x, y]) {
     const { origin, across, up } = this.plane;
     return Float32Array.from({ length: this.latent }, (_, i) => origin[i] + x * across[i] + y * up[i]);
   }
 
-  /** Shows nearly all points, and the middle of the prior. */
+  /** Shows nearly all points, and the mean of the prior. */
   reset() {
     const reach = (axis) => {
       const sizes = this.points.map((point) => Math.abs(point[axis])).sort((a, b) => a - b);
@@ -59,7 +59,7 @@ class CodeMap {
     if (this.reach > 1.5 * Math.max(...this.points.map(([x, y]) => Math.max(Math.abs(x), Math.abs(y))), 3)) this.reset();
   }
 
-  /** The pixel of a place, and the place of a pixel. */
+  /** The pixel of a position, and the position of a pixel. */
   toPixel([x, y]) {
     const half = this.canvas.width / 2;
     return [half + ((x - this.center[0]) / this.reach) * half, half - ((y - this.center[1]) / this.reach) * half];
@@ -70,14 +70,14 @@ class CodeMap {
     return [this.center[0] + ((left - half) / half) * this.reach, this.center[1] - ((top - half) / half) * this.reach];
   }
 
-  /** The place under a pointer. A model with one dimension has a line. */
+  /** The position under a pointer. A model with one dimension has a line. */
   placeOf(event) {
     const box = this.canvas.getBoundingClientRect(), scale = this.canvas.width / box.width;
     const place = this.toPlace([(event.clientX - box.left) * scale, (event.clientY - box.top) * scale]);
     return this.latent === 1 ? [place[0], 0] : place;
   }
 
-  /** The image whose point is nearest to a place, if it is within so many pixels of the screen. */
+  /** The image whose point is nearest to a position, if it is within this many pixels of the screen. */
   nearest(place, within) {
     const [left, top] = this.toPixel(place), limit = within * (window.devicePixelRatio || 1);
     let best = -1, least = limit * limit;
@@ -88,7 +88,7 @@ class CodeMap {
     return best;
   }
 
-  /** Fits the canvas to its place on the page. */
+  /** Fits the canvas to its size on the page. */
   resize() {
     const side = Math.max(1, Math.round(this.canvas.clientWidth * (window.devicePixelRatio || 1)));
     if (this.canvas.width !== side) this.canvas.width = this.canvas.height = side;
@@ -155,13 +155,13 @@ class CodeMap {
     pen.stroke();
   }
 
-  /** How far the plane's origin lies along a direction from the middle of the prior. */
+  /** The distance of the plane's origin along a direction from the mean of the prior. */
   dot(axis) {
     const direction = axis ? this.plane.up : this.plane.across;
     return this.plane.origin.reduce((sum, value, i) => sum + value * direction[i], 0);
   }
 
-  /** The image of the unit circle under the matrix [a b; c d], around a place. */
+  /** The image of the unit circle under the matrix [a b; c d], around a position. */
   ellipse(center, [a, b, c, d]) {
     this.context.beginPath();
     for (let i = 0; i <= 64; i++) {

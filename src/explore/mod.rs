@@ -1,4 +1,4 @@
-//! A page to explore a latent space with: one file without outside references, which decodes in the browser.
+//! A page for exploring a latent space: one self-contained file, which decodes in the browser.
 //!
 //! ```text
 //! weights.rs     the parameters in half precision, or in fewer bits if that keeps the page small
@@ -12,9 +12,10 @@
 //! explorer.js    the page: sliders, draws, interpolation, drawing
 //! ```
 //!
-//! The scripts are included as they are: there is no build step and no package. A layer describes itself as steps
-//! ([`Describe::steps`](crate::layers::Describe::steps)), a likelihood names the rule of its means
-//! ([`Likelihood::mean_rule`](crate::loss::Likelihood::mean_rule)), and engine.js has a function for each of both.
+//! The scripts are included unchanged: there is no build step and no package. A layer describes itself as
+//! steps ([`Describe::steps`](crate::layers::Describe::steps)), a likelihood names the rule of its means
+//! ([`Likelihood::mean_rule`](crate::loss::Likelihood::mean_rule)), and engine.js has a function for each
+//! step and each rule.
 
 mod images;
 mod network;

@@ -9,7 +9,7 @@ use crate::layers::{Describe, Step, Steps};
 use crate::model::Vae;
 use crate::model::parameters::Parameter;
 
-/// How many bits the large parameters of both halves have.
+/// The bits of the large parameters of encoder and decoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Precision {
     pub encoder: u32,
@@ -17,7 +17,8 @@ pub(super) struct Precision {
 }
 
 impl Precision {
-    /// From the finest on. A wrong digit of a code moves the picture a little; one in the decoder is seen at once, so it has more bits.
+    /// From the finest to the coarsest. An error in a code changes the picture a little; an error in the
+    /// decoder is visible at once, so the decoder has more bits.
     pub const ALL: [Self; 5] = [
         Self { encoder: 16, decoder: 16 },
         Self { encoder: 12, decoder: 12 },
@@ -29,7 +30,7 @@ impl Precision {
     /// The bits of a parameter.
     fn of(self, model: &Vae<f32>, parameter: &Parameter) -> u32 {
         let a = model.architecture();
-        // A tied weight is the decoder's too.
+        // A tied weight counts as the decoder's.
         let is_decoders = a.decoder_slots.iter().any(|slot| slot.range == parameter.range);
         bits_of(parameter.range.len(), if is_decoders { self.decoder } else { self.encoder })
     }
@@ -40,7 +41,7 @@ impl Precision {
         parameters.map(|p| bytes_of(p.range.len(), self.of(model, p))).sum()
     }
 
-    /// In words.
+    /// A description.
     pub fn name(self) -> String {
         if self == Self::ALL[0] {
             return "half precision".into();
@@ -94,7 +95,7 @@ pub(super) fn describe(model: &Vae<f32>, precision: Precision) -> Value {
     })
 }
 
-/// A step, with the parameters' places in the table instead of their names.
+/// A step, with the parameters' indices in the table instead of their names.
 fn to_json(model: &Vae<f32>, step: &Step) -> Value {
     let parameters = &model.architecture().table.parameters;
     let place = |name: &String| {
@@ -139,7 +140,7 @@ mod tests {
                 }
             }
         }
-        // What no preset has would be missed here: each layer's source names its operation.
+        // Operations outside all presets would be missed here: each layer's source names its operation.
         for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/layers")).unwrap() {
             let source = std::fs::read_to_string(entry.unwrap().path()).unwrap();
             for call in ["steps.push(\"", "steps.push_weighted(\""] {

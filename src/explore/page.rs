@@ -1,4 +1,4 @@
-//! page.html, filled.
+//! Fills in page.html.
 
 use serde_json::json;
 
@@ -11,7 +11,8 @@ use crate::report::grouped;
 use crate::report::html::escape;
 use crate::report::page::STYLE;
 
-/// The page is kept below this, in bytes, if fewer bits for the large parameters are enough for that. A larger model has half precision.
+/// The page is kept below this, in bytes, if fewer bits for the large parameters are enough. A larger model
+/// has half precision.
 pub const LONGEST: usize = 3_000_000;
 
 /// The largest side of grey images that a person can draw.
@@ -19,11 +20,11 @@ const DRAWN: usize = 64;
 
 const TEMPLATE: &str = include_str!("page.html");
 const EXPLORER_STYLE: &str = include_str!("explorer.css");
-/// What runs in the worker, and what runs in the page.
+/// The scripts of the worker, and those of the page.
 const WORKER: [&str; 2] = [include_str!("engine.js"), include_str!("worker.js")];
 const SCRIPTS: [&str; 3] = [include_str!("random.js"), include_str!("map.js"), include_str!("explorer.js")];
 
-/// What a page shows.
+/// The contents of a page.
 #[derive(Clone, Debug)]
 pub struct Exploration<'a> {
     /// The name of the run or model.
@@ -37,15 +38,16 @@ pub struct Exploration<'a> {
 }
 
 impl Exploration<'_> {
-    /// The page, and how precise its weights are, in words.
+    /// The page, and a description of its weights' precision.
     ///
     /// # Errors
-    /// If a parameter is beyond half precision, or the model has a context network, which the page does not compute.
+    /// If a parameter is outside half precision, or the model has a context network, which the page does not
+    /// compute.
     pub fn to_html(&self) -> Result<(String, String)> {
         let c = self.model.config();
         if c.context.is_some() {
             return Err(Error::config(
-                "a model with --context computes a picture pixel by pixel, which the page does not; explore takes models without",
+                "a model with --context computes a picture pixel by pixel, which the page does not; explore takes models without it",
             ));
         }
         let images = self.images.describe(c);
@@ -92,7 +94,7 @@ impl Exploration<'_> {
             ("SCRIPTS", &scripts),
         ];
         let mut page = String::new();
-        // Once through the template, so that nothing that fills a gap is taken for one.
+        // One pass over the template, so that no inserted text is taken for a placeholder.
         let mut parts = TEMPLATE.split('@');
         page.push_str(parts.next().unwrap_or_default());
         while let (Some(name), Some(text)) = (parts.next(), parts.next()) {
@@ -104,7 +106,8 @@ impl Exploration<'_> {
     }
 }
 
-/// JSON inside of a `script`: no `<`, which could end it, and no line break that older scripts do not allow in a text.
+/// JSON inside a `script`: without `<`, which could end it, and without line breaks that older scripts do not
+/// allow in a string.
 fn in_script(json: &str) -> String {
     json.replace('<', "\\u003c").replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029")
 }
@@ -144,7 +147,7 @@ mod tests {
         let data: serde_json::Value = serde_json::from_str(data).unwrap();
         assert_eq!(data["conditions"][0], bad);
         assert_eq!(data["images"]["names"][0], bad);
-        // Each script that begins ends.
+        // Each opened script is closed.
         assert_eq!(page.matches("<script").count(), page.matches("</script>").count());
     }
 

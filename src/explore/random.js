@@ -1,4 +1,4 @@
-// Random codes with a seed. The same seed gives the same codes in every browser; they are not those of `elbo sample`.
+// Random codes from a seed. The same seed returns the same codes in every browser; they differ from those of `elbo sample`.
 "use strict";
 
 /** Uniform numbers in [0, 1) from a seed: mulberry32, a 32-bit generator by Tommy Ettinger (public domain). */

@@ -1,8 +1,9 @@
 //! Parameters for the page: half precision (IEEE 754 binary16), or fewer bits with a table.
 //!
-//! With b < 16 bits a parameter has a table of 2ᵇ half-precision numbers, and each of its numbers is a place in it. The table is made for the
-//! parameter: for a small squared error the levels have the density of the numbers to the power of 1/3 (Panter & Dite 1951), and some rounds of
-//! Lloyd's method (1982) move each level to the mean of the numbers that are nearest to it.
+//! With b < 16 bits a parameter has a table of 2ᵇ half-precision numbers, and each of its numbers is an index
+//! into it. The table is made for the parameter. For a small squared error, the levels have the density of
+//! the numbers to the power of 1/3 (Panter & Dite 1951). Then some rounds of Lloyd's method (1982) move each
+//! level to the mean of the numbers nearest to it.
 //!
 //! `engine.js` reads the result: see its `unpackParameters`.
 
@@ -17,10 +18,10 @@ const LARGEST: f32 = 65504.0;
 /// Rounds of Lloyd's method.
 const ROUNDS: usize = 6;
 
-/// Numbers for each place of a table below which the table is not worth it.
+/// A table needs at least this many numbers for each of its entries to be worth it.
 const NUMBERS_PER_LEVEL: usize = 16;
 
-/// Half precision, rounded to the nearest, of two equally near to the even one. Numbers beyond its range become infinite.
+/// Half precision, rounded to nearest, ties to even. Numbers outside its range become infinite.
 pub(super) fn half(value: f32) -> u16 {
     let bits = value.to_bits();
     let (sign, magnitude) = ((bits >> 16) as u16 & 0x8000, bits & 0x7fff_ffff);
@@ -46,7 +47,8 @@ fn value(half: u16) -> f32 {
     if half & 0x8000 == 0 { magnitude } else { -magnitude }
 }
 
-/// The bits that a parameter of `len` numbers is stored with, if so many are wanted: a table must be worth its place.
+/// The bits of each number of a parameter with `len` numbers, if `wanted` are requested: a table must be
+/// worth its size.
 pub(super) fn bits_of(len: usize, wanted: u32) -> u32 {
     if wanted < HALF && len >= NUMBERS_PER_LEVEL << wanted { wanted } else { HALF }
 }
@@ -90,7 +92,7 @@ pub(super) fn pack(name: &str, numbers: &[f32], bits: u32, bytes: &mut Vec<u8>) 
     Ok(())
 }
 
-/// The letters of [`to_text`]: what ASCII prints, without the three that mean something in pages and scripts.
+/// The letters of [`to_text`]: printable ASCII without the three that have a meaning in pages and scripts.
 fn letters() -> Vec<char> {
     (b'!'..=b'~').map(char::from).filter(|letter| !"<&\\".contains(*letter)).collect()
 }
@@ -103,8 +105,8 @@ pub(super) fn text_len(bytes: usize) -> usize {
     2 * (8 * bytes).div_ceil(PAIR_BITS)
 }
 
-/// Bytes as text that a `script` can hold: 13 bits are two of 91 letters, so it is 23 % longer than the bytes, where base64 is 33 % longer.
-/// The highest bit comes first, and the last pair is filled up with zeros.
+/// Bytes as text that a `script` can hold: 13 bits are two of 91 letters, so it is 23 % longer than the
+/// bytes, whereas base64 is 33 % longer. The highest bit comes first, and the last pair is padded with zeros.
 pub(super) fn to_text(bytes: &[u8]) -> String {
     let letters = letters();
     let mut text = String::with_capacity(text_len(bytes.len()));
@@ -124,12 +126,12 @@ pub(super) fn to_text(bytes: &[u8]) -> String {
     text
 }
 
-/// The middles between neighbouring levels.
+/// The midpoints between neighbouring levels.
 fn bounds(levels: &[f32]) -> Vec<f32> {
     levels.windows(2).map(|pair| 0.5 * (pair[0] + pair[1])).collect()
 }
 
-/// The place of the level that is nearest to a number.
+/// The index of the level nearest to a number.
 fn place(bounds: &[f32], number: f32) -> usize {
     bounds.partition_point(|&bound| bound < number)
 }
@@ -139,7 +141,7 @@ fn levels(numbers: &[f32], count: usize) -> Vec<f32> {
     let mut sorted = numbers.to_vec();
     sorted.sort_by(f32::total_cmp);
     let (low, high) = (f64::from(sorted[0]), f64::from(sorted[sorted.len() - 1]));
-    // A histogram, and its running sum of densities^(1/3).
+    // A histogram, and its cumulative sum of densities^(1/3).
     let mut histogram = vec![0.0_f64; 4 * count];
     let scale = histogram.len() as f64 / (high - low).max(f64::MIN_POSITIVE);
     for &number in &sorted {
@@ -204,7 +206,7 @@ mod tests {
         }
     }
 
-    /// As `unpackParameters` of engine.js does.
+    /// The inverse, like `unpackParameters` of engine.js.
     fn unpack(bytes: &[u8], len: usize, bits: u32) -> Vec<f32> {
         let table: Vec<f32> =
             bytes[..2 << bits].chunks(2).map(|b| value(u16::from_le_bytes([b[0], b[1]]))).collect();
@@ -260,7 +262,8 @@ mod tests {
             let mut bytes = Vec::new();
             pack("w", &numbers, 8, &mut bytes).unwrap();
             let again = unpack(&bytes, numbers.len(), 8);
-            // Half of the distance between 256 levels, and half of that between halves above 4,096.
+            // Half of the distance between 256 levels, and half of that between half-precision numbers above
+            // 4,096.
             assert!(
                 numbers.iter().zip(&again).all(|(a, b)| (a - b).abs() <= 10.0 + 2.0 + 1.0),
                 "{:?}",

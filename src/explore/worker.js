@@ -1,4 +1,4 @@
-// The engine in a worker: answers requests one by one, so that the page never waits.
+// The engine in a worker: answers requests one by one, so that the page never blocks.
 
 let loaded = null;
 

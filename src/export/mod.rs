@@ -1,4 +1,4 @@
-//! A trained model taken to PyTorch: [`package`] writes the folder, `python` writes its Python file.
+//! Export of a trained model to PyTorch: [`package`] writes the folder, `python` writes its Python file.
 
 pub mod package;
 mod python;

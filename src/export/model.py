@@ -1,8 +1,8 @@
 """@TITLE@
 
-Made by elbo. This file rebuilds the network in PyTorch and needs nothing else; the weights lie beside it.
+Made by elbo. This file rebuilds the network in PyTorch and needs nothing else; the weights are beside it.
 
-    python model.py        load the weights and compare with what elbo computed (check.safetensors)
+    python model.py        load the weights and compare with elbo's results (check.safetensors)
 
     from model import load
     vae = load()                               # Vae, in evaluation mode
@@ -44,7 +44,7 @@ TOLERANCE = 1e-4
 @DECODE@
 
     def mean(self, output):
-        """The image that a decoder's output stands for, in the network's range."""
+        """The mean image of a decoder's output, in the network's range."""
         return @MEAN@
 
     def forward(self, x@C@):
@@ -58,7 +58,7 @@ TOLERANCE = 1e-4
         return @TO_SPAN@
 
     def to_unit(self, x):
-        """The way back: values in [0, 1]."""
+        """The inverse: values in [0, 1]."""
         return @TO_UNIT@
 
 @SAMPLE@
@@ -87,7 +87,7 @@ def load(path=HERE / "model.safetensors"):
 
 @torch.inference_mode()
 def check():
-    """Compares with what elbo computed for some images and codes. True if all is equal to within the tolerance."""
+    """Compares with elbo's results for some images and codes. True if all are equal to within the tolerance."""
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     vae, expected = load(), read_tensors(HERE / "check.safetensors")
     mu, log_variance = vae.encode(expected["images"]@EXPECTED_C@)

@@ -1,4 +1,4 @@
-//! A model taken to PyTorch: a folder with the weights and a Python file that needs nothing but them and `torch`.
+//! Export to PyTorch: a folder with the weights and a Python file that needs only them and `torch`.
 //!
 //! ```text
 //! DIR/
@@ -7,8 +7,8 @@
 //!   check.safetensors    some images and codes, and what this engine makes of them
 //! ```
 //!
-//! `python model.py` compares with the stored results, so whoever gets the folder can see that the two engines agree, with no
-//! need of this one.
+//! `python model.py` compares with the stored results, so anyone who gets the folder can check that the two
+//! engines agree, without elbo.
 
 use std::path::Path;
 
@@ -24,23 +24,23 @@ use crate::storage::atomic::{create_folder, refuse_existing, write_new};
 use crate::storage::system::system;
 use crate::storage::tensor_file::{NamedTensor, TensorFile};
 
-/// Images of noise, and as many that the model drew.
+/// Images of noise, and the same number of samples of the model.
 const CHECKED: usize = 2;
 
-/// Writes the folder, which must not be there yet. A classifier from few labels is left out.
+/// Writes the folder, which must not exist yet. A classifier from few labels is left out.
 ///
 /// # Errors
-/// Where it is, a parameter is not finite, or the system refuses.
+/// If it exists, a parameter is not finite, or the system refuses.
 pub fn export(model: &Vae<f32>, folder: &Path) -> Result<()> {
     if model.config().context.is_some() {
         return Err(Error::config(
-            "a model with --context gives pixels one after the other, which the PyTorch module does not; export takes models without",
+            "a model with --context decodes pixels one by one, which the PyTorch module cannot; export takes models without it",
         ));
     }
     let fs = system();
     refuse_existing(folder)?;
     let model = &model.without_classifier();
-    // Everything is made before anything is written.
+    // Everything is built before anything is written.
     let weights = TensorFile {
         description: description("model", model.config()),
         tensors: to_tensors(&model.architecture().table, &model.parameters, ""),
@@ -71,8 +71,8 @@ pub fn python_source(model: &Vae<f32>) -> String {
     super::python::write(model)
 }
 
-/// Inputs and what becomes of them: images (noise, then draws of the model's own) with μ, ln σ² and reconstructions; codes with
-/// their pictures; with labels, the condition of each. Images are N×C×H×W in the network's range.
+/// Inputs and their results. Images (noise, then samples of the model) with μ, ln σ² and reconstructions;
+/// codes with their pictures; with labels, the condition of each. Images are N×C×H×W in the network's range.
 fn check(model: &Vae<f32>) -> TensorFile<'static> {
     let c = model.config();
     let (count, pixels) = (2 * CHECKED, c.pixels());

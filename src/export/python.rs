@@ -1,8 +1,8 @@
-//! The network as Python text. Each layer spells itself ([`Describe::torch`]); here the modules become groups with the names of the model file,
-//! and the lines the bodies of `encode` and `decode`.
+//! The network as Python text. Each layer writes its own code ([`Describe::torch`]). Here the modules become
+//! groups with the names of the model file, and the lines become the bodies of `encode` and `decode`.
 //!
-//! A decoder layer that uses an encoder's weight has a bias only, as in the model file, and calls the function
-//! (`F.linear`, `F.conv_transpose2d`) with that weight.
+//! A decoder layer that shares an encoder's weight has only a bias, as in the model file, and calls the
+//! function (`F.linear`, `F.conv_transpose2d`) with that weight.
 
 use std::fmt::Write;
 
@@ -11,10 +11,10 @@ use crate::layers::{Describe, Torch};
 use crate::model::Vae;
 use crate::model::config::ModelConfig;
 
-/// The file with its gaps.
+/// The file with placeholders.
 const TEMPLATE: &str = include_str!("model.py");
 
-/// The layer of a bias alone.
+/// A layer with only a bias.
 const BIAS: &str = "class Bias(nn.Module):
     \"\"\"A layer of which only the bias is its own; its weight is another layer's.\"\"\"
 
@@ -25,7 +25,7 @@ const BIAS: &str = "class Bias(nn.Module):
 
 ";
 
-/// How the class is used, without labels and with them.
+/// Usage of the class, without labels and with them.
 const USE: &str = "    pictures = vae.sample(16)                  # N x C x H x W, values in [0, 1]
     mu, log_variance = vae.encode(vae.to_span(pictures))
     again = vae.to_unit(vae.mean(vae.decode(mu)))";
@@ -93,18 +93,18 @@ pub(super) fn write(model: &Vae<f32>) -> String {
         ("@SPAN@", pick(symmetric, "[-1, 1]", "[0, 1]")),
         ("@TO_SPAN@", pick(symmetric, "2 * pictures - 1", "pictures")),
         ("@TO_UNIT@", pick(symmetric, "(x + 1) / 2", "x")),
-        // The last one: a label may be called like a gap.
+        // Replaced last: a label may have the name of a placeholder.
         ("@NAMES@", names(&c.labels)),
     ];
     gaps.iter().fold(TEMPLATE.to_owned(), |text, (gap, value)| text.replace(gap, value))
 }
 
-/// The tuple of the labels' names; nothing without labels.
+/// The tuple of the labels' names; empty without labels.
 fn names(labels: &[String]) -> String {
     if labels.is_empty() {
         return String::new();
     }
-    // A JSON string is a Python string too.
+    // A JSON string is also a Python string.
     let names: Vec<String> =
         labels.iter().map(|name| serde_json::Value::from(name.as_str()).to_string()).collect();
     format!("    labels = ({})\n", names.join(", "))
@@ -121,12 +121,12 @@ fn title(c: &ModelConfig) -> String {
     )
 }
 
-/// The lines that make the modules: a dictionary for each group of dotted names, within each other as the names are.
+/// The lines that create the modules: a dictionary for each group of dotted names, nested like the names.
 fn groups(modules: &[(String, String)]) -> String {
     let mut text = String::new();
     let mut open: Vec<&str> = Vec::new();
     let pad = |depth: usize| " ".repeat(8 + 4 * depth);
-    // Groups in the order in which they first come; those of `shared` may come in two parts.
+    // Groups in the order of their first member; those of `shared` may come in two parts.
     let mut sorted: Vec<&(String, String)> = modules.iter().collect();
     let group = |name: &str| name.split('.').next().map_or(0, |first| first.len());
     let rank = |name: &str| {

@@ -2,16 +2,17 @@
 //!
 //! ```text
 //! a = mean of μ over examples with it − mean of μ over examples without it
-//! x′ = decode(μ(x) + s·a),   s the strength: 0 the plain reconstruction, 1 the whole difference, negative the opposite
+//! x′ = decode(μ(x) + s·a)      s, the strength: 0 is the plain reconstruction, 1 the whole difference,
+//!                                a negative s the opposite
 //! ```
 //!
-//! The difference of means as an attribute is from Larsen et al. 2016 ("Autoencoding beyond pixels using a learned similarity
-//! metric"), who add glasses and beards to faces with it.
+//! The difference of means as an attribute is from Larsen et al. 2016 ("Autoencoding beyond pixels using a
+//! learned similarity metric"), who add glasses and beards to faces with it.
 
 use crate::data::Labels;
 use crate::error::{Error, Result};
 
-/// The mean of some codes (N × Z); `None` where there are none.
+/// The mean of some codes (N × Z); `None` if there are none.
 pub fn mean_code(codes: &[f32], latent: usize) -> Option<Vec<f64>> {
     let count = codes.len() / latent;
     let mut mean = vec![0.0; latent];
@@ -32,7 +33,7 @@ pub fn mean_code(codes: &[f32], latent: usize) -> Option<Vec<f64>> {
 /// ```
 ///
 /// # Errors
-/// Where one side has no examples.
+/// If one side has no examples.
 pub fn attribute(without: &[f32], with: &[f32], latent: usize) -> Result<Vec<f32>> {
     let none =
         || Error::config("an attribute is a difference of two groups of examples, and one of them is empty");
@@ -44,7 +45,7 @@ pub fn attribute(without: &[f32], with: &[f32], latent: usize) -> Result<Vec<f32
 /// Each code with each strength of the attribute added: codes × strengths × Z.
 ///
 /// # Panics
-/// Where the attribute is empty.
+/// If the attribute is empty.
 pub fn apply(codes: &[f32], attribute: &[f32], strengths: &[f32]) -> Vec<f32> {
     let mut edited = Vec::with_capacity(codes.len() * strengths.len());
     for code in codes.chunks_exact(attribute.len()) {
@@ -58,7 +59,7 @@ pub fn apply(codes: &[f32], attribute: &[f32], strengths: &[f32]) -> Vec<f32> {
 /// The images of one class, by its name: positions in `labels.ids`.
 ///
 /// # Errors
-/// Where there is no such class, no image of it, or no two classes to tell apart.
+/// If there is no such class, no image of it, or only one class.
 pub fn of_class(labels: &Labels, name: &str) -> Result<Vec<usize>> {
     if labels.classes() < 2 {
         return Err(Error::config(

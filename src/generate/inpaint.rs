@@ -1,15 +1,16 @@
-//! Filling in pixels that are not known.
+//! Inpainting: filling in the missing pixels of an image.
 //!
-//! The known pixels x_o stay; the missing ones x_m start as noise, and then, again and again,
+//! The known pixels x_o stay; the missing ones x_m start as noise. Then these two steps are repeated:
 //!
 //! ```text
 //! z ~ q(z | x_o, x_m)        encode the picture as it stands, and draw a code
 //! x_m ← E[x_m | z]           decode, and take the missing pixels from there
 //! ```
 //!
-//! This is the Markov chain of Rezende, Mohamed & Wierstra 2014 (appendix F), whose steady state is near p(x_m | x_o) if the
-//! posterior is good; they draw x_m from p(x_m | z), here its mean is taken, so that pictures come without pixel noise. With
-//! [`Inpaint::draw`] off the chain follows z = μ, forgets its noise, and comes to rest.
+//! This is the Markov chain of Rezende, Mohamed & Wierstra 2014 (appendix F). Its stationary distribution is
+//! near p(x_m | x_o) if the posterior is good. They draw x_m from p(x_m | z); here its mean is taken, so that
+//! the result has no pixel noise. With [`Inpaint::draw`] off the chain uses z = μ and converges to a fixed
+//! point that no longer depends on the noise.
 
 use crate::data::{Filler, Images, Pixels, Range};
 use crate::error::{Error, Result};
@@ -19,7 +20,7 @@ use crate::random::{Stream, fill_normal, stream};
 use crate::text::names::named;
 use rand::RngExt;
 
-/// Which pixels of a picture are missing: true where they are, H·W, all channels alike.
+/// Which pixels of a picture are missing (true): H·W, the same for all channels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mask {
     missing: Vec<bool>,
@@ -42,10 +43,10 @@ pub enum Half {
 named!(Half, "half", Left => "left", Right => "right", Top => "top", Bottom => "bottom");
 
 impl Mask {
-    /// Pixels that are missing, row by row.
+    /// A mask from one boolean per pixel, row by row; true: missing.
     ///
     /// # Errors
-    /// Where all are missing, or none.
+    /// If all are missing, or none.
     pub fn new(missing: Vec<bool>) -> Result<Self> {
         let count = missing.iter().filter(|&&missing| missing).count();
         if count == 0 {
@@ -64,14 +65,14 @@ impl Mask {
     /// A rectangle whose upper left pixel is (`y`, `x`).
     ///
     /// # Errors
-    /// Where it does not lie inside the picture, or covers all of it.
+    /// If it does not lie inside the picture, or covers all of it.
     pub fn from_box((height, width): (usize, usize), [y, x, rows, columns]: [usize; 4]) -> Result<Self> {
         let inside = |start: usize, len: usize, side: usize| {
             len > 0 && start.checked_add(len).is_some_and(|end| end <= side)
         };
         if !inside(y, rows, height) || !inside(x, columns, width) {
             return Err(Error::config(format!(
-                "the box {y},{x},{rows},{columns} (y, x, height, width) does not lie inside of a picture of {height}×{width}"
+                "the box {y},{x},{rows},{columns} (y, x, height, width) does not lie inside a picture of {height}×{width}"
             )));
         }
         let (rows, columns) = (y..y + rows, x..x + columns);
@@ -97,10 +98,10 @@ impl Mask {
         Self::from_box((height, width), rectangle)
     }
 
-    /// The first of these images: pixels lighter than half of its lightest one are missing.
+    /// A mask from the first of these images: its pixels above half of its largest value are missing.
     ///
     /// # Errors
-    /// Where it is of another size, or all black, or all white.
+    /// If it has another size, or is all black or all white.
     pub fn from_images(images: &Images, (height, width): (usize, usize)) -> Result<Self> {
         if (images.height, images.width) != (height, width) || images.count == 0 {
             return Err(Error::config(format!(
@@ -109,7 +110,7 @@ impl Mask {
             )));
         }
         let bytes = images.to_bytes(0);
-        // Masks of 0 and 1 are as usual as masks of 0 and 255.
+        // Masks of 0 and 1 are as common as masks of 0 and 255.
         let half = bytes.iter().max().map_or(0, |largest| largest / 2);
         Self::new(bytes.chunks_exact(images.channels).map(|pixel| pixel[0] > half).collect())
     }
@@ -119,7 +120,7 @@ impl Mask {
         self.missing[at]
     }
 
-    /// Pictures (N × H·W·C) with `fill` in place of what is missing.
+    /// Pictures (N × H·W·C) with the missing pixels set to `fill`.
     pub fn cover(&self, pictures: &[f32], channels: usize, fill: f32) -> Vec<f32> {
         let pixels = self.missing.len();
         let known =
@@ -135,25 +136,25 @@ pub struct Given<'a> {
     pub values: &'a [f32],
     /// The label of each picture for a conditional model; none for other models.
     pub labels: &'a [u32],
-    /// The number of each picture among its data, which decides by which draws it is binarized.
+    /// The index of each picture in its data set, which seeds the draws that binarize it.
     pub indices: &'a [usize],
-    /// How the model got its pictures in training: one of grey pixels alone is not what it knows.
+    /// How the model got its pictures in training, such as binarized.
     pub filler: &'a Filler,
 }
 
-/// How a picture is filled in.
+/// The settings of inpainting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inpaint {
     /// Rounds of encoding and decoding.
     pub steps: usize,
     /// Draw z from the posterior; otherwise take its mean.
     pub draw: bool,
-    /// Where the first noise and all draws come from.
+    /// The seed of the first noise and of all draws.
     pub seed: u64,
 }
 
 impl Inpaint {
-    /// The rounds that are worth looking at: powers of two, and the last.
+    /// The rounds that are returned: powers of two, and the last.
     pub fn stages(&self) -> Vec<usize> {
         let mut stages: Vec<usize> = std::iter::successors(Some(1), |n: &usize| n.checked_mul(2))
             .take_while(|&n| n < self.steps)
@@ -162,10 +163,11 @@ impl Inpaint {
         stages
     }
 
-    /// Fills in pictures and returns them as they stand after each of the [`stages`](Self::stages). Known pixels are left as they are.
+    /// Fills in pictures and returns them after each of the [`stages`](Self::stages). Known pixels are
+    /// unchanged.
     ///
     /// # Errors
-    /// Where there are no steps.
+    /// If there are no steps.
     ///
     /// # Panics
     /// If pictures or mask are of another size than the model's, or a conditional model gets no labels.
@@ -177,7 +179,7 @@ impl Inpaint {
         let (size, len, latent) = ((c.height, c.width, c.channels), c.pixels(), c.latent);
         assert_eq!(mask.missing.len(), size.0 * size.1, "a mask of the model's size");
         let missing: Vec<usize> = (0..len).filter(|at| mask.missing[at / size.2]).collect();
-        // Each picture has a generator of its own, so what it becomes does not depend on the others.
+        // Each picture has its own generator, so its result does not depend on the others.
         let count = given.values.len() / len;
         let mut generators: Vec<_> =
             (0..count as u64).map(|i| stream(self.seed, Stream::Corruption, i)).collect();
@@ -248,7 +250,7 @@ mod tests {
             }
         }
         assert_eq!(stages, inpaint.run(&mut codec, &given, &mask).unwrap());
-        // A picture becomes the same in whatever company.
+        // A picture's result does not depend on the others.
         let first = Given { values: &pictures[..216], indices: &[0], ..given };
         let alone = inpaint.run(&mut codec, &first, &mask).unwrap();
         let near = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5);
@@ -268,7 +270,7 @@ mod tests {
             // As images 3 and 7 of the run.
             let given = Given { values: &pictures, labels: &[], indices: &[3, 7], filler: &filler };
             let found = inpaint.run(&mut codec, &given, &mask).unwrap();
-            // The same by hand: noise, black and white by the draws of these images, their code, its picture.
+            // The same by hand: noise, binarized by the draws of these images, encoded and decoded.
             let mut noisy = pictures.clone();
             for (at, picture) in noisy.chunks_exact_mut(64).enumerate() {
                 let mut rng = stream(4, Stream::Corruption, at as u64);

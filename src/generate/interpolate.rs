@@ -1,18 +1,19 @@
-//! Walks from one code to another, whose pictures turn one image into another.
+//! Interpolation: paths from one code to another, whose decoded pictures turn one image into another.
 //!
 //! ```text
 //! straight    z(t) = (1−t)·a + t·b
 //! spherical   z(t) = sin((1−t)Ω)/sin Ω · a + sin(tΩ)/sin Ω · b,     Ω the angle between a and b
 //! ```
 //!
-//! The spherical path is Shoemake's (1985, "Animating rotation with quaternion curves"), applied to latent codes as White 2016
-//! ("Sampling generative networks") does: in many dimensions nearly all of the prior lies at a distance of about √Z from the
-//! origin, and the middle of a straight path between two such codes is nearer to it than any image of the data.
+//! The spherical path is Shoemake's (1985, "Animating rotation with quaternion curves"), applied to latent
+//! codes as White 2016 ("Sampling generative networks") does. In many dimensions nearly all of the prior lies
+//! at a distance of about √Z from the origin; the middle of a straight path between two such codes is nearer
+//! to the origin than any image's code.
 
 use crate::error::{Error, Result};
 use crate::text::names::named;
 
-/// The way from one code to another.
+/// The path from one code to another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Walk {
@@ -39,7 +40,7 @@ impl Walk {
     /// ```
     ///
     /// # Panics
-    /// Where the codes are of different lengths.
+    /// If the codes have different lengths.
     pub fn between(self, a: &[f32], b: &[f32], t: f64) -> Vec<f32> {
         assert_eq!(a.len(), b.len(), "two codes of the same model");
         let (from, to) = match self {
@@ -54,7 +55,7 @@ impl Walk {
     /// `steps` codes from `a` to `b`, both included: steps × Z.
     ///
     /// # Errors
-    /// Where there are fewer than two steps.
+    /// If there are fewer than two steps.
     pub fn strip(self, a: &[f32], b: &[f32], steps: usize) -> Result<Vec<f32>> {
         if steps < 2 {
             return Err(Error::config(format!("a path of {steps} steps; there must be at least 2")));
@@ -64,7 +65,7 @@ impl Walk {
     }
 }
 
-/// The weights of both ends; none where there is no angle between them.
+/// The weights of both ends; `None` if there is no angle between them.
 fn arc(a: &[f32], b: &[f32], t: f64) -> Option<(f64, f64)> {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
     let norms = (dot(a, a) * dot(b, b)).sqrt();

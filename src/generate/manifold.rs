@@ -1,21 +1,22 @@
-//! Maps of the latent space: a grid of pictures over the prior, and codes of images as points on paper.
+//! Maps of the latent space: a grid of pictures over the prior, and a scatter plot of images' codes.
 //!
-//! The grid has the same share of the prior between any two neighbours: its coordinates are quantiles,
+//! Between any two neighbours of the grid lies the same share of the prior: its coordinates are quantiles,
 //!
 //! ```text
 //! z_i = Φ⁻¹((i + ½)/n),   i = 0 … n−1
 //! ```
 //!
-//! as in figure 4 of Kingma & Welling 2014. With two latent dimensions it shows everything a model can draw; with more, a plane
-//! through the origin.
+//! as in figure 4 of Kingma & Welling 2014. With two latent dimensions the grid covers the whole latent
+//! space; with more, a plane through the origin.
 
 use super::principal::Components;
 use super::quantile::inverse_normal;
 use crate::error::{Error, Result};
 use crate::model::codec::Codec;
 
-/// The codes of a grid of `side × side` pictures over two axes of the latent space; all other dimensions are 0. The first axis
-/// grows to the right, the second upwards: rows from the top, side² × Z. A model with one dimension has one row.
+/// The codes of a grid of `side × side` pictures over two axes of the latent space; all other dimensions are
+/// 0. The first axis grows to the right, the second upwards: rows from the top, side² × Z. A model with one
+/// dimension has one row.
 ///
 /// ```
 /// let codes = elbo::generate::manifold::grid(2, (0, 1), 2)?;
@@ -25,11 +26,11 @@ use crate::model::codec::Codec;
 /// ```
 ///
 /// # Errors
-/// Where an axis is no dimension of the model, or the side is 0.
+/// If an axis is not a dimension of the model, or the side is 0.
 pub fn grid(latent: usize, axes: (usize, usize), side: usize) -> Result<Vec<f32>> {
     if side == 0 || side > 1000 {
         return Err(Error::config(format!(
-            "a grid of {side}×{side} pictures; 1 to 1000 a side are possible"
+            "a grid of {side}×{side} pictures; a side must be from 1 to 1000"
         )));
     }
     let quantile = |i: usize| inverse_normal((i as f64 + 0.5) / side as f64) as f32;
@@ -48,7 +49,8 @@ pub fn grid(latent: usize, axes: (usize, usize), side: usize) -> Result<Vec<f32>
     Ok(codes)
 }
 
-/// [`grid`], drawn: the pictures' values in [0, 1], row by row; with a conditional model those of a label, or of its first one.
+/// [`grid`], decoded: the pictures' values in [0, 1], row by row. A conditional model draws the given label,
+/// or its first one.
 ///
 /// # Errors
 /// As [`grid`].
@@ -63,7 +65,7 @@ pub fn draw_grid(
     Ok(codec.decode_as(&codes, &config.same_label(label.unwrap_or(0), codes.len() / config.latent)))
 }
 
-/// How codes of Z dimensions come onto paper.
+/// How codes of Z dimensions are projected onto two.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Projection {
     /// Two of their dimensions.
@@ -72,7 +74,7 @@ pub enum Projection {
     Principal,
 }
 
-/// Points on paper, with what their axes are.
+/// Points in the plane, with the names of their axes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Map {
     /// One point per code.
@@ -84,7 +86,7 @@ pub struct Map {
 /// Codes (N × Z) as points.
 ///
 /// # Errors
-/// Where an axis is no dimension of the codes, or they have only one.
+/// If an axis is not a dimension of the codes, or they have only one.
 pub fn project(codes: &[f32], latent: usize, projection: &Projection) -> Result<Map> {
     if latent < 2 {
         return Err(Error::config(

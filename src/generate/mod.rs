@@ -1,9 +1,10 @@
-//! What a trained model makes: new images, walks through the latent space, and changed images.
+//! Generation with a trained model: new images, walks through the latent space, and edited images.
 //!
-//! Reading order: `sample` (new images), [`prior`] (where the codes of samples come from), on `symmetric` matrices; then the walks,
-//! [`interpolate`](mod@interpolate), [`traverse`], [`manifold`] with [`principal`] (components) and [`quantile`] (of the normal
-//! distribution); then [`edit`] and [`inpaint`](mod@inpaint), which change images. All of it works on codes: a
-//! [`Codec`](crate::model::Codec) turns images into them and back.
+//! Reading order: `sample` (new images), [`prior`] (the distribution of their codes), based on `symmetric`
+//! matrices. Then the walks, [`interpolate`](mod@interpolate), [`traverse`], and [`manifold`] with
+//! [`principal`] (components) and [`quantile`] (of the normal distribution). Then [`edit`] and
+//! [`inpaint`](mod@inpaint), which change images. All of it works on codes: a [`Codec`](crate::model::Codec)
+//! encodes images and decodes codes.
 
 pub mod edit;
 pub mod inpaint;

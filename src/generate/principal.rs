@@ -1,24 +1,24 @@
-//! Principal components: the directions in which codes vary most (Pearson 1901; Hotelling 1933), to look at Z dimensions on
-//! paper.
+//! Principal components: the directions in which codes vary most (Pearson 1901; Hotelling 1933), to plot Z
+//! dimensions in two.
 //!
 //! ```text
 //! C = 1/N · Σ (μ_n − m)(μ_n − m)ᵀ     the covariance, Z×Z
-//! C = V·diag(λ)·Vᵀ                     its eigenvectors are the components, its eigenvalues the variances along them
+//! C = V·diag(λ)·Vᵀ                     eigenvectors: the components; eigenvalues: the variances along them
 //! ```
 //!
 //! The eigenvectors are found by Jacobi's method (`symmetric`).
 
 use super::symmetric::jacobi;
 
-/// The components of some codes, those of the largest variance first.
+/// The components of some codes, in descending order of variance.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Components {
     /// The mean of the codes, Z numbers.
     pub mean: Vec<f64>,
     /// The variance along each component, descending.
     pub variances: Vec<f64>,
-    /// The components, unit vectors of Z numbers. The largest entry of each is positive, since a direction has no sign of its
-    /// own.
+    /// The components, unit vectors of Z numbers. The largest entry of each is positive, since the sign of an
+    /// eigenvector is arbitrary.
     pub directions: Vec<Vec<f64>>,
 }
 
@@ -33,7 +33,7 @@ impl Components {
     /// ```
     ///
     /// # Panics
-    /// Where there are no whole rows.
+    /// If `values` is not a whole number of rows.
     pub fn of(values: &[f32], columns: usize) -> Self {
         assert!(columns > 0 && values.len().is_multiple_of(columns), "rows of {columns} numbers");
         let count = (values.len() / columns).max(1) as f64;

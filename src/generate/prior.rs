@@ -1,37 +1,38 @@
-//! Where the codes of samples come from: the standard normal, or a Gaussian mixture that is fitted to the codes of the
-//! training images.
+//! The distribution of the codes of samples: the standard normal, or a Gaussian mixture that is fitted to the
+//! codes of the training images.
 //!
-//! A decoder has learnt to draw the codes that the encoder gives. Those of all training images together follow the
+//! A decoder is trained on the codes that the encoder returns. Over all training images these follow the
 //! **aggregate posterior**
 //!
 //! ```text
 //! q(z) = 1/N Σ_n q(z|x_n) = 1/N Σ_n N(z; μ_n, diag σ_n²)
 //! ```
 //!
-//! which is only roughly the prior N(0, I): between the classes it has holes, and a code from a hole becomes a picture
-//! of nothing. So after training a mixture Σ_k π_k·N(z; m_k, S_k) is fitted to q(z) (as in Ghosh et al. 2020, who fit
-//! ten Gaussians to the codes of autoencoders), and samples are drawn from that.
+//! which is only roughly the prior N(0, I): it has holes between the classes, and a code from a hole decodes
+//! to a meaningless picture. So after training a mixture Σ_k π_k·N(z; m_k, S_k) is fitted to q(z), and
+//! samples are drawn from that. (Ghosh et al. 2020 fit ten Gaussians to the codes of autoencoders.)
 //!
 //! # Fitting to posteriors, not to points
 //!
-//! Fitted to the μ_n alone, the mixture would be too narrow: the decoder has seen σ_n around each. What is to be raised
-//! is the mean of E_{q(z|x_n)}[ln Σ_k π_k·N(z; m_k, S_k)], and with one set of responsibilities r_nk for all of
-//! q(z|x_n), Jensen's inequality gives a lower bound for which EM's two steps (Dempster, Laird & Rubin 1977) have a
-//! closed form:
+//! Fitted to the μ_n alone, the mixture would be too narrow, since the decoder was trained with σ_n around
+//! each. The quantity to maximize is the mean of E_{q(z|x_n)}[ln Σ_k π_k·N(z; m_k, S_k)]. With one set of
+//! responsibilities r_nk for all of q(z|x_n), Jensen's inequality yields a lower bound for which both steps
+//! of EM (Dempster, Laird & Rubin 1977) have a closed form:
 //!
 //! ```text
 //! E   r_nk ∝ π_k·exp E_{q(z|x_n)}[ln N(z; m_k, S_k)]
-//! M   R_k = Σ_n r_nk,   π_k = R_k/N,   m_k = Σ_n r_nk·μ_n / R_k,   S_k = Σ_n r_nk·[(μ_n − m_k)(μ_n − m_k)ᵀ + diag σ_n²] / R_k
+//! M   R_k = Σ_n r_nk,   π_k = R_k/N,   m_k = Σ_n r_nk·μ_n / R_k,
+//!     S_k = Σ_n r_nk·[(μ_n − m_k)(μ_n − m_k)ᵀ + diag σ_n²] / R_k
 //! ```
 //!
-//! Both are matrix products. With the features φ(z) = (1, z, z·zᵀ) of a code, ln N(z; m_k, S_k) is linear in φ, so only
-//! E\[φ\] under the posterior is needed, (1, μ, μ·μᵀ + diag σ²): the E step is Φ·Θᵀ for a matrix Φ of images × features
-//! and one Θ of components × features, the M step Rᵀ·Φ.
+//! Both are matrix products. With the features φ(z) = (1, z, z·zᵀ) of a code, ln N(z; m_k, S_k) is linear in
+//! φ. So only E\[φ\] under the posterior is needed, (1, μ, μ·μᵀ + diag σ²). The E step is Φ·Θᵀ for a matrix Φ
+//! of images × features and a matrix Θ of components × features; the M step is Rᵀ·Φ.
 //!
-//! Each component gets one imaginary image's worth of the mean features on top (a prior on its parameters, so EM
-//! becomes MAP-EM): none can shrink to a point or lose its last image. With more than [`FULL_UP_TO`] dimensions S_k is
-//! diagonal, or features would be too many. It all starts from k-means++ (Arthur & Vassilvitskii 2007), seeded; the fit
-//! is the same for any number of threads.
+//! Each component gets the mean features of one imaginary image added (a prior on its parameters, so EM
+//! becomes MAP-EM). So no component can shrink to a point or lose its last image. With more than
+//! [`FULL_UP_TO`] dimensions S_k is diagonal, since there would be too many features. EM starts from
+//! k-means++ (Arthur & Vassilvitskii 2007), seeded. The fit is the same for any number of threads.
 
 use rand::rngs::ChaCha8Rng;
 use rayon::prelude::*;
@@ -51,19 +52,19 @@ pub use file::{FILE_NAME, fingerprint};
 
 /// The most latent dimensions for which covariances are full.
 pub const FULL_UP_TO: usize = 64;
-/// Components where nothing else was asked for and the images suffice.
+/// The default number of components, if there are enough images.
 pub const COMPONENTS: usize = 50;
-/// Images per component below which there are fewer components than that.
+/// The least number of images per component; with fewer images there are fewer components.
 const IMAGES_PER_COMPONENT: usize = 100;
-/// EM ends where a step gains less than this, in nats per image, and at the latest after so many steps.
+/// EM ends when a step gains less than this, in nats per image, and at the latest after so many steps.
 const TOLERANCE: f64 = 1e-3;
 const STEPS: usize = 100;
-/// Blocks of images that are worked on at the same time, and kept apart until they are added in order.
+/// Blocks of images that are processed in parallel; their sums are kept apart and then added in order.
 const BLOCKS: usize = 64;
 /// The smallest block.
 const SMALLEST_BLOCK: usize = 256;
 
-/// What codes are drawn from.
+/// The distribution that codes are drawn from.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Prior {
     /// N(0, I), the prior that the model was trained with.
@@ -73,12 +74,12 @@ pub enum Prior {
 }
 
 impl Prior {
-    /// The names, as options have them.
+    /// The names, as in the options.
     pub const NAMES: [&'static str; 2] = ["normal", "gmm"];
 
-    /// `count` codes of `latent` numbers. `temperature` scales their distance from the mean (of their component): below
-    /// 1 samples are more typical and less varied. Each code has its own random stream, so the first ones do not depend
-    /// on how many follow.
+    /// `count` codes of `latent` numbers. `temperature` scales their distance from the mean (of their
+    /// component): below 1 samples are more typical and less varied. Each code has its own random stream, so
+    /// the first ones do not depend on `count`.
     ///
     /// ```
     /// use elbo::generate::prior::Prior;
@@ -110,23 +111,23 @@ pub struct Mixture {
     pub weights: Vec<f64>,
     /// m, K × Z.
     pub means: Vec<f64>,
-    /// L with S = L·Lᵀ, lower triangular, K × Z × Z; or where covariances are diagonal their roots, K × Z.
+    /// L with S = L·Lᵀ, lower triangular, K × Z × Z; or, for diagonal covariances, their square roots, K × Z.
     pub scales: Vec<f64>,
 }
 
-/// How a fit went.
+/// The result of a fit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FitReport {
     /// EM steps.
     pub steps: usize,
     /// The mean over the images of a lower bound on E_{q(z|x)}[ln mixture(z)], in nats.
     pub bound: f64,
-    /// The mean of E_{q(z|x)}[ln N(z; 0, I)]: what the plain prior has in its place, exactly.
+    /// The mean of E_{q(z|x)}[ln N(z; 0, I)]: the exact value of the same quantity for the plain prior.
     pub normal: f64,
 }
 
 impl Mixture {
-    /// Components for so many images where no number was asked for.
+    /// The default number of components for so many images.
     pub fn default_components(images: usize) -> usize {
         (images / IMAGES_PER_COMPONENT).clamp(1, COMPONENTS)
     }
@@ -134,17 +135,17 @@ impl Mixture {
     /// Fits `components` Gaussians to the posteriors of the training images.
     ///
     /// # Errors
-    /// Where there are fewer images than components, or no components, or posteriors that are no numbers.
+    /// If there are fewer images than components, no components, or posteriors that are not finite.
     pub fn fit(codes: &Codes, latent: usize, components: usize, seed: u64) -> Result<(Self, FitReport)> {
         let images = codes.mu.len() / latent;
         if components == 0 || components > images {
             return Err(Error::config(format!(
-                "a mixture of {components} components for {images} images; it must have at least 1, and at most as many as images"
+                "a mixture of {components} components for {images} images; it must have at least 1, and at most as many as there are images"
             )));
         }
         if !codes.mu.iter().chain(&codes.log_variance).all(|x| x.is_finite()) {
             return Err(Error::Training(
-                "the model's codes are no finite numbers, so no prior can be fitted to them".into(),
+                "the model's codes are not finite numbers, so no prior can be fitted to them".into(),
             ));
         }
         let features = Features::new(latent);
@@ -172,7 +173,8 @@ impl Mixture {
         unreachable!("the last step returns")
     }
 
-    /// The mixture in the precision of its file, f32: it draws the same codes before it is saved and after it is read.
+    /// The mixture rounded to the precision of its file, f32, so that it draws the same codes before saving
+    /// and after loading.
     fn rounded(mut self) -> Self {
         for values in [&mut self.weights, &mut self.means, &mut self.scales] {
             values.iter_mut().for_each(|value| *value = f64::from(*value as f32));
@@ -190,7 +192,7 @@ impl Mixture {
         Features::new(self.latent).full
     }
 
-    /// A component by its weight, then z = m + temperature·L·ε.
+    /// Draws a component by its weight, then z = m + temperature·L·ε.
     fn draw(&self, rng: &mut ChaCha8Rng, temperature: f64, z: &mut [f32]) {
         let latent = self.latent;
         let mut left = start::uniform(rng);
@@ -220,7 +222,7 @@ impl Mixture {
     }
 }
 
-/// The features of a code: 1, z, and z_i·z_j with i ≤ j, or only z_i² where covariances are diagonal.
+/// The features of a code: 1, z, and z_i·z_j with i ≤ j, or only z_i² for diagonal covariances.
 #[derive(Clone, Copy, Debug)]
 struct Features {
     latent: usize,
@@ -267,7 +269,8 @@ impl Features {
             / codes.mu.len() as f64
     }
 
-    /// Rᵀ·Φ, K × features, where `respond(first image, Φ, R)` fills a block's responsibilities; and the sum of what it returns.
+    /// Rᵀ·Φ, K × features, and the sum of what `respond` returns; `respond(first image, Φ, R)` fills a
+    /// block's responsibilities.
     fn responsible_sums(
         &self,
         codes: &Codes,
@@ -307,7 +310,8 @@ impl Features {
         total
     }
 
-    /// The E step, and at once the sums that the M step needs; the second number is the bound's sum over the images.
+    /// The E step, together with the sums that the M step needs; the second number is the bound's sum over
+    /// the images.
     fn expect(&self, mixture: &Mixture, codes: &Codes) -> (Vec<f64>, f64) {
         let components = mixture.components();
         let theta = self.theta(mixture);

@@ -1,8 +1,9 @@
-//! The quantiles of the standard normal distribution: Φ⁻¹(p), the z below which a draw falls with probability p.
+//! The quantiles of the standard normal distribution: Φ⁻¹(p), the z below which a draw falls with probability
+//! p.
 //!
-//! There is no closed form. This is algorithm AS 241 (PPND16) of Wichura 1988, "The percentage points of the normal
-//! distribution", Applied Statistics 37(3): quotients of two polynomials of degree 7, one for the centre, two for the tails.
-//! Its relative error is about 10⁻¹⁶, so in double precision nothing is left to improve.
+//! There is no closed form. This is algorithm AS 241 (PPND16) of Wichura 1988, "The percentage points of the
+//! normal distribution", Applied Statistics 37(3): quotients of two polynomials of degree 7, one for the
+//! centre, two for the tails. Its relative error is about 10⁻¹⁶, the precision of f64.
 
 /// Two polynomials, highest power first.
 struct Quotient {
@@ -11,7 +12,7 @@ struct Quotient {
 }
 
 impl Quotient {
-    /// Horner's scheme, twice.
+    /// The value at r, by Horner's scheme for both.
     fn at(&self, r: f64) -> f64 {
         let polynomial = |c: &[f64; 8]| c.iter().fold(0.0, |sum, &c| sum * r + c);
         polynomial(&self.numerator) / polynomial(&self.denominator)
@@ -64,7 +65,7 @@ const MIDDLE: Quotient = Quotient {
         1.0,
     ],
 };
-/// For r beyond, in r − 5.
+/// For larger r, in r − 5.
 const TAIL: Quotient = Quotient {
     numerator: [
         2.0103343992922881e-07,

@@ -4,9 +4,9 @@ use super::prior::Prior;
 use crate::model::{Codec, Vae};
 
 impl Vae<f32> {
-    /// `count` new images, count × H·W·C with values in [0, 1]: the means of p(x|z) for draws z from N(0, I). The same seed gives the same
-    /// images, and the first ones do not depend on how many follow. [`Prior`] can also be fitted to the codes of images.
-    /// A conditional model draws its labels in turn.
+    /// `count` new images, count × H·W·C with values in [0, 1]: the means of p(x|z) for draws z from N(0, I).
+    /// The same seed returns the same images, and the first ones do not depend on `count`. A [`Prior`] can
+    /// also be fitted to the codes of images. A conditional model uses its labels in turn.
     ///
     /// ```
     /// use elbo::model::{ModelConfig, Preset, Vae};

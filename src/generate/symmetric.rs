@@ -5,11 +5,12 @@
 //! jacobi      A = V·diag(λ)·Vᵀ, V orthogonal                   any symmetric A
 //! ```
 //!
-//! The eigenvalues come from Jacobi's method (Golub & Van Loan, "Matrix Computations", section 8.5): rotate two rows and columns so that
-//! their common entry becomes 0, again and again over all pairs. It is slower than others by a small factor and as exact
-//! as any, and can be read in a minute. A matrix is `n × n` numbers, row by row.
+//! The eigenvalues are found by Jacobi's method (Golub & Van Loan, "Matrix Computations", section 8.5):
+//! rotate two rows and columns so that their common entry becomes 0, and repeat this over all pairs. It is
+//! slower than other methods by a small factor, as exact as any, and short. A matrix is `n × n` numbers, row
+//! by row.
 
-/// L with A = L·Lᵀ, zeros above its diagonal; `None` where A is not positive definite.
+/// L with A = L·Lᵀ, zeros above its diagonal; `None` if A is not positive definite.
 pub fn cholesky(a: &[f64], n: usize) -> Option<Vec<f64>> {
     let mut l = vec![0.0; n * n];
     for i in 0..n {
@@ -48,7 +49,7 @@ pub fn jacobi(a: &[f64], n: usize) -> (Vec<f64>, Vec<f64>) {
     let mut a = a.to_vec();
     let mut v: Vec<f64> = (0..n * n).map(|i| if i / n == i % n { 1.0 } else { 0.0 }).collect();
     let size: f64 = a.iter().map(|x| x * x).sum();
-    // Convergence is quadratic: five to ten sweeps reach rounding. The bound is for numbers that are none.
+    // Convergence is quadratic: five to ten sweeps reach rounding. The limit is for matrices with NaN.
     for _ in 0..60 {
         let off: f64 =
             (0..n).flat_map(|i| (0..i).map(move |j| (i, j))).map(|(i, j)| a[i * n + j].powi(2)).sum();
@@ -71,7 +72,7 @@ fn rotate(a: &mut [f64], v: &mut [f64], n: usize, p: usize, q: usize) {
         return;
     }
     let theta = (a[q * n + q] - a[p * n + p]) / (2.0 * apq);
-    // The smaller of the two angles that do.
+    // The smaller of the two possible angles.
     let t = theta.signum() / (theta.abs() + (1.0 + theta * theta).sqrt());
     let t = if theta == 0.0 { 1.0 } else { t };
     let c = 1.0 / (1.0 + t * t).sqrt();

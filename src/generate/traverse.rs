@@ -1,11 +1,12 @@
-//! What each latent dimension does: one number of a code is moved, all others stay, and the pictures show what changes.
+//! Latent traversals: one number of a code varies, the others stay, and the pictures show what that dimension
+//! does.
 //!
-//! Most dimensions of a large code may do nothing: a dimension that does not pay for its KL is switched off (its posterior is
-//! the prior whatever the image). So the dimensions are shown in the order of their activity over some images, which has two
-//! usual measures:
+//! Many dimensions of a large code may do nothing: a dimension that does not pay for its KL is switched off
+//! (its posterior is the prior for every image). So the dimensions are shown in the order of their activity
+//! over some images, which has two usual measures:
 //!
 //! ```text
-//! variance   Var over images of μ_j                  (Burda, Grosse & Salakhutdinov 2016: above 0.01 a dimension is active)
+//! variance   Var over images of μ_j; above 0.01 a dimension is active (Burda, Grosse & Salakhutdinov 2016)
 //! KL         mean over images of ½(μ_j² + σ_j² − 1 − ln σ_j²), in nats
 //! ```
 
@@ -37,10 +38,10 @@ pub enum Measure {
 
 named!(Measure, "by", Kl => "kl", Variance => "variance");
 
-/// The activity of all dimensions over the codes of some images, the most active first (of equal ones, the first first).
+/// The activity of all dimensions over the codes of some images, in descending order (stable).
 ///
 /// # Panics
-/// Where the numbers do not come out as whole codes.
+/// If the numbers are not whole codes.
 pub fn activity(codes: &Codes, latent: usize, measure: Measure) -> Vec<Activity> {
     assert!(codes.mu.len().is_multiple_of(latent), "{} numbers for codes of {latent}", codes.mu.len());
     let count = (codes.mu.len() / latent).max(1) as f64;
@@ -62,21 +63,22 @@ pub fn activity(codes: &Codes, latent: usize, measure: Measure) -> Vec<Activity>
     all
 }
 
-/// `steps` values from −range to range, the same distance apart; 0 is the middle one where `steps` is odd.
+/// `steps` evenly spaced values from −range to range; if `steps` is odd, the middle one is 0.
 ///
 /// # Errors
-/// Where there are fewer than two steps, or the range is no positive number.
+/// If there are fewer than two steps, or the range is not a positive number.
 pub fn values(range: f64, steps: usize) -> Result<Vec<f32>> {
     if steps < 2 {
         return Err(Error::config(format!("a row of {steps} steps; there must be at least 2")));
     }
     if !(range.is_finite() && range > 0.0) {
-        return Err(Error::config(format!("a reach of {range}; it must be a positive number")));
+        return Err(Error::config(format!("the range is {range}; it must be a positive number")));
     }
     Ok((0..steps).map(|i| (range * (2.0 * i as f64 / (steps - 1) as f64 - 1.0)) as f32).collect())
 }
 
-/// One row of codes per dimension: `start` with that dimension set to each of the values. dimensions × values × Z.
+/// One row of codes per dimension: `start` with that dimension set to each of the values. dimensions × values
+/// × Z.
 ///
 /// ```
 /// let codes = elbo::generate::traverse::rows(&[0.5, 0.5], &[1, 0], &[-1.0, 1.0]);
@@ -84,7 +86,7 @@ pub fn values(range: f64, steps: usize) -> Result<Vec<f32>> {
 /// ```
 ///
 /// # Panics
-/// Where a dimension is none of the code's.
+/// If a dimension is not one of the code's.
 pub fn rows(start: &[f32], dimensions: &[usize], values: &[f32]) -> Vec<f32> {
     let mut codes = Vec::with_capacity(dimensions.len() * values.len() * start.len());
     for &dimension in dimensions {

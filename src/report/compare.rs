@@ -1,7 +1,7 @@
-//! Several runs beside each other: a page, a table for the terminal, and JSON.
+//! A comparison of several runs: a page, a table for the terminal, and JSON.
 //!
-//! Losses are only comparable on the same images. So runs are put into groups by what they learned from, each group has its own curves and
-//! its own table, and notes say what else stands in the way.
+//! Losses are only comparable on the same images. So runs are grouped by their training data, each group has
+//! its own curves and its own table, and notes name other obstacles to a comparison.
 
 use std::fmt::Write;
 
@@ -13,18 +13,18 @@ use crate::loss::Likelihood;
 
 mod page;
 
-/// The most runs: as many as there are colours that people tell apart.
+/// The most runs: as many as there are distinguishable colours.
 pub const MOST: usize = 8;
 
 /// The classes that give the curves their colours.
 const CLASSES: [&str; MOST] = ["run0", "run1", "run2", "run3", "run4", "run5", "run6", "run7"];
 
-/// What is known about a run. Texts are plain.
+/// The known facts about a run. Texts are plain.
 #[derive(Clone, Debug)]
 pub struct ComparedRun {
     /// Its name: that of the folder.
     pub name: String,
-    /// The folder as it was named.
+    /// The folder as it was given.
     pub folder: String,
     /// The preset's name.
     pub preset: String,
@@ -40,18 +40,19 @@ pub struct ComparedRun {
     pub metrics: Metrics,
     /// config.toml, key by key.
     pub options: Vec<(String, String)>,
-    /// What it learned from, as config.toml names it.
+    /// Its training data, as config.toml names it.
     pub data: String,
-    /// What identifies the images that it learned from.
+    /// The fingerprint of the images that it was trained on.
     pub fingerprint: String,
     /// A sheet of samples.
     pub samples: Option<Vec<u8>>,
-    /// A sheet of images and what the model makes of them.
+    /// A sheet of images and their reconstructions.
     pub reconstructions: Option<Vec<u8>>,
 }
 
 impl ComparedRun {
-    /// The row that it is judged by, with losses of validation images if there are some: the best, else the last.
+    /// The row that it is judged by, with losses of validation images if there are any: the best, else the
+    /// last.
     fn judged(&self) -> Option<(&EpochMetrics, &Losses)> {
         self.metrics
             .best()
@@ -62,7 +63,7 @@ impl ComparedRun {
         self.metrics.rows.iter().map(|row| row.seconds).sum()
     }
 
-    /// What its −ELBO is made of; only those of one kind can be compared.
+    /// The kind of its −ELBO; only those of one kind can be compared.
     fn kind(&self) -> &'static str {
         if self.likelihood.is_exact_for_bytes() {
             "probabilities of bytes"
@@ -79,7 +80,7 @@ impl ComparedRun {
 pub struct Comparison {
     /// The runs, at most [`MOST`].
     pub runs: Vec<ComparedRun>,
-    /// What a person should know besides [`notes`](Self::notes).
+    /// Notes for the user besides [`notes`](Self::notes).
     pub further_notes: Vec<String>,
 }
 
@@ -116,7 +117,7 @@ impl Comparison {
         char::from(b'A' + run as u8)
     }
 
-    /// The runs that learned from the same images, group by group, in the order in which they were named.
+    /// The runs that were trained on the same images, group by group, in the order in which they were given.
     fn groups(&self) -> Vec<Vec<usize>> {
         let mut groups: Vec<Vec<usize>> = Vec::new();
         for (at, run) in self.runs.iter().enumerate() {
@@ -128,7 +129,7 @@ impl Comparison {
         groups
     }
 
-    /// What stands in the way of comparing.
+    /// The obstacles to a comparison.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         let groups = self.groups();
@@ -141,7 +142,7 @@ impl Comparison {
                 .map(|group| format!("{} from {}", letters(group), self.runs[group[0]].data))
                 .collect();
             notes.push(format!(
-                "these runs learned from different images ({}): their losses say nothing about each other, so each data set has its own \
+                "these runs were trained on different images ({}): their losses cannot be compared, so each data set has its own \
                  table.",
                 parts.join("; ")
             ));
@@ -184,7 +185,7 @@ impl Comparison {
             .collect()
     }
 
-    /// The cells of a group's table, with the headings, and how the runs are called in the first column.
+    /// The cells of a group's table, with the headings; the first column names the runs.
     fn table(&self, group: &[usize]) -> Vec<Vec<String>> {
         let mut rows =
             vec![std::iter::once("run".into()).chain(COLUMNS.map(|(name, _)| name.to_owned())).collect()];
@@ -261,7 +262,7 @@ impl Comparison {
     }
 }
 
-/// Rows with their cells below each other; the first column to the left, the others to the right.
+/// Rows with aligned cells; the first column to the left, the others to the right.
 fn aligned(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let len = |cell: &String| cell.chars().count();
@@ -349,7 +350,7 @@ mod tests {
             "{notes:?}"
         );
         let page = all.to_html();
-        assert_eq!(page.matches("<h2>How they learned on").count(), 2);
+        assert_eq!(page.matches("<h2>Learning curves on").count(), 2);
         // Two data sets with three figures each.
         assert_eq!(page.matches("<svg").count(), 6);
         assert_eq!(all.to_json()["same_data"], json!(false));

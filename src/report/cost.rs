@@ -1,4 +1,4 @@
-//! What each layer costs, as SVG: a bar for its operations, and its parameters beside it.
+//! The cost of each layer, as SVG: a bar for its operations, and its parameters beside it.
 
 use std::fmt::Write;
 
@@ -16,7 +16,7 @@ pub struct LayerCost {
     pub parameters: usize,
 }
 
-/// More layers than this are not drawn; those with the fewest operations are left out.
+/// The most layers that are drawn; those with the fewest operations are left out.
 pub const MOST: usize = 40;
 
 const WIDTH: f64 = 800.0;

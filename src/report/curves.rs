@@ -1,8 +1,8 @@
 //! Curves over epochs, as SVG.
 //!
-//! Drawn here because a report needs one kind of diagram and no package: two axes with round ticks, lines and dots. Colours are
-//! classes, which the page's style gives a value for light and for dark. Every dot has a `title`, which a browser shows when it is
-//! pointed at.
+//! Drawn here because a report needs one kind of diagram and no package: two axes with round ticks, lines and
+//! dots. Colours are classes, to which the page's style assigns a value for light and for dark. Every dot has
+//! a `title`, which a browser shows under the pointer.
 
 use std::fmt::Write;
 
@@ -11,9 +11,9 @@ use super::html::escape;
 /// One line of a diagram.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Curve {
-    /// What it is, for the legend.
+    /// Its name, for the legend.
     pub name: String,
-    /// The class that gives it its colour.
+    /// The class that determines its colour.
     pub class: &'static str,
     /// (x, y), from left to right; a point that is not finite is left out.
     pub points: Vec<(f64, f64)>,
@@ -31,13 +31,13 @@ pub struct Ticks {
 impl Ticks {
     /// About `count` ticks; the first is at or below `low`, the last at or above `high`.
     pub fn over(low: f64, high: f64, count: usize) -> Self {
-        // One value, or values that hardly differ, still get an axis whose labels fit into the margin.
+        // A single value, or values that hardly differ, still get an axis whose labels fit into the margin.
         let span = (high - low).max(1e-3 * low.abs().max(high.abs())).max(1e-9);
         let rough = span / count.max(1) as f64;
         let power = 10_f64.powf(rough.log10().floor());
         let step = [1.0, 2.0, 5.0].map(|m| m * power).into_iter().find(|s| *s >= 0.999 * rough);
         let step = step.unwrap_or(10.0 * power);
-        // Counted in whole steps, so that nothing adds up.
+        // Counted in whole steps, so that rounding errors do not accumulate.
         let (first, mut last) = ((low / step + 1e-9).floor(), (high / step - 1e-9).ceil());
         if last <= first {
             last = first + 1.0;
@@ -60,7 +60,7 @@ impl Ticks {
     }
 }
 
-// The diagram and the margins in which its labels stand, in units that are pixels on a wide screen.
+// The diagram and the margins of its labels, in units that are pixels on a wide screen.
 const WIDTH: f64 = 400.0;
 const HEIGHT: f64 = 240.0;
 const LEFT: f64 = 46.0;
@@ -68,11 +68,11 @@ const RIGHT: f64 = 388.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 202.0;
 
-/// Dots are drawn where there are at most so many to a curve; more would run together.
+/// Dots are drawn if a curve has at most this many; more would overlap.
 const MOST_DOTS: usize = 60;
 
-/// A diagram of `curves` over epochs, as a `figure` with its title, a legend with each curve's last value, and a dashed line at the
-/// epoch `mark`. Empty where there is no point to draw.
+/// A diagram of `curves` over epochs, as a `figure` with its title, a legend with each curve's last value,
+/// and a dashed line at the epoch `mark`. Empty if there is no point to draw.
 pub fn figure(title: &str, curves: &[Curve], mark: Option<f64>) -> String {
     let finite = |curve: &Curve| {
         curve.points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite()).collect::<Vec<_>>()
@@ -90,7 +90,8 @@ pub fn figure(title: &str, curves: &[Curve], mark: Option<f64>) -> String {
     let (low, high) =
         all().map(|p| p.1).fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), y| (a.min(y), b.max(y)));
     let (xs, ys) = (epoch_ticks(last_x), Ticks::over(low, high, 5));
-    // The axis ends where the values do, with a little air, or half of it would often be empty.
+    // The axis ends at the values plus a small margin; at the next tick, half of the diagram would often be
+    // empty.
     let air = 0.06 * (high - low);
     let (y_low, y_high) = if air > 0.0 { (low - air, high + air) } else { ys.range() };
     let x_at = |x: f64| LEFT + (RIGHT - LEFT) * x / last_x.max(1.0);
@@ -142,7 +143,7 @@ pub fn figure(title: &str, curves: &[Curve], mark: Option<f64>) -> String {
     )
 }
 
-/// Ticks from 0 to the last epoch, at whole epochs where there is more than one.
+/// Ticks from 0 to the last epoch, at whole epochs if there is more than one.
 fn epoch_ticks(last: f64) -> Ticks {
     let mut ticks = Ticks::over(0.0, last.max(1.0), 5);
     ticks.values.retain(|x| *x <= last.max(1.0) * (1.0 + 1e-9) && (last < 1.0 || x.fract() == 0.0));
@@ -152,7 +153,7 @@ fn epoch_ticks(last: f64) -> Ticks {
     ticks
 }
 
-/// An epoch's number, with its fraction where training ended inside of it.
+/// An epoch's number, with its fraction if training ended within it.
 fn epoch_label(epoch: f64) -> String {
     if epoch.fract() == 0.0 { format!("{epoch}") } else { format!("{epoch:.2}") }
 }

@@ -13,7 +13,7 @@ const GLYPHS: [u16; 36] = [
 const DOT: usize = 2;
 const ADVANCE: usize = 4 * DOT;
 
-/// Writes a text in ASCII letters and digits; other characters leave a gap. Letters are written large.
+/// Writes a text of ASCII letters and digits; other characters leave a gap. Letters are written as capitals.
 fn write(picture: &mut Picture, text: &str, (top, left): (usize, usize), shade: u8) {
     for (at, character) in text.chars().enumerate() {
         let glyph = match character.to_ascii_uppercase() {
@@ -40,8 +40,8 @@ fn white(height: usize, width: usize) -> Picture {
     Picture { bytes: vec![255; height * width], height, width, channels: 1 }
 }
 
-/// A confusion matrix, L × L counts: a row for each true class, a column for each guess. A cell is the darker the larger its share of the
-/// row, and has its count written in; names that do not fit are cut.
+/// A confusion matrix, L × L counts: a row for each true class, a column for each guess. A cell is the darker
+/// the larger its share of the row, and contains its count; names that do not fit are cut.
 ///
 /// # Panics
 /// If there are not L × L counts for L names.
@@ -80,7 +80,7 @@ pub fn confusion(counts: &[u64], names: &[String]) -> Picture {
     picture
 }
 
-/// A ROC curve: its points are (false-alarm rate, hit rate), from (0, 0) to (1, 1); the diagonal is what chance gives.
+/// A ROC curve: its points are (false-alarm rate, hit rate), from (0, 0) to (1, 1); the diagonal is chance.
 pub fn roc(points: &[(f64, f64)]) -> Picture {
     const SIDE: usize = 400;
     const EDGE: usize = 30;

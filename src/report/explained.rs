@@ -1,10 +1,11 @@
-//! What each part of a report says, from the guide: docs/figures.md is the only source of these texts.
+//! The explanation of each part of a report, from the guide: docs/figures.md is the only source of these
+//! texts.
 
 use super::html::escape;
 
 const FIGURES: &str = include_str!("../../docs/figures.md");
 
-/// The section called `title`, to unfold.
+/// The section called `title`, as a foldable element.
 ///
 /// # Panics
 /// If docs/figures.md has no such section.

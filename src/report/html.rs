@@ -1,6 +1,7 @@
-//! The little of HTML that a page without any outside reference needs: escaped text and pictures inside the page.
+//! The HTML helpers of a self-contained page: escaped text and embedded pictures.
 
-/// Text that stands for itself between tags and inside quoted attributes. Characters that no page may have become U+FFFD.
+/// Text with its markup characters escaped, for use between tags and inside quoted attributes. Characters
+/// that are not allowed in a page become U+FFFD.
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -18,7 +19,7 @@ pub fn escape(text: &str) -> String {
     escaped
 }
 
-/// The address of a PNG that is its own content (RFC 2397), for an `img`.
+/// A data URI with the content of a PNG (RFC 2397), for an `img`.
 pub fn png_uri(png: &[u8]) -> String {
     format!("data:image/png;base64,{}", base64(png))
 }
@@ -40,7 +41,7 @@ pub fn base64(bytes: &[u8]) -> String {
     text
 }
 
-/// An argument as a shell takes it: quoted where it has anything but letters, digits and `/._-+:=@`.
+/// An argument quoted for a shell if it has anything but letters, digits and `/._-+:=@`.
 pub fn shell_word(text: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+:=@".contains(c);
     if !text.is_empty() && text.chars().all(is_plain) {

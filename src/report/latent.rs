@@ -1,34 +1,37 @@
-//! What each latent dimension is used for, as SVG: bars of its KL, sorted, and below each bar the variance of its μ.
+//! The use of each latent dimension, as SVG: bars of its KL, sorted, and below each bar the variance of its
+//! μ.
 //!
-//! A dimension that the decoder ignores has a posterior that is the prior for every image: no bar, and a dot far below the line. The
-//! variances are drawn on a logarithmic axis, because what matters is on which side of the line they are, and by how much.
+//! The posterior of a dimension that the decoder ignores is the prior for every image: no bar, and a dot far
+//! below the line. The variances are drawn on a logarithmic axis, because it matters on which side of the
+//! line they are, and by how much.
 
 use std::fmt::Write;
 
 use super::curves::Ticks;
 
-/// More dimensions than this are not drawn; those with the least KL are left out.
+/// The most dimensions that are drawn; those with the least KL are left out.
 pub const MOST: usize = 256;
 
 const WIDTH: f64 = 800.0;
 const LEFT: f64 = 52.0;
 const RIGHT: f64 = 790.0;
-// The bars' panel, and the dots' below it.
+// The panel of the bars, and that of the dots below it.
 const BARS: (f64, f64) = (12.0, 172.0);
 const DOTS: (f64, f64) = (196.0, 282.0);
 const HEIGHT: f64 = 320.0;
 
-/// The lowest variance on the axis; what is below is drawn at it.
+/// The lowest variance on the axis; lower ones are drawn at this value.
 const LOWEST: f64 = 1e-5;
 
-/// The dimensions from the one with the largest KL down.
+/// The dimensions in descending order of KL.
 pub fn by_kl(kl: &[f64]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..kl.len()).collect();
     order.sort_by(|&a, &b| kl[b].total_cmp(&kl[a]));
     order
 }
 
-/// The diagram. `kl` is in nats and `variance` Var(μ), one each per dimension; a dimension above `threshold` is active.
+/// The diagram. `kl` is in nats and `variance` is Var(μ), one each per dimension; a dimension above
+/// `threshold` is active.
 pub fn figure(kl: &[f64], variance: &[f64], threshold: f64) -> String {
     let order = by_kl(kl);
     let shown = &order[..order.len().min(MOST)];
@@ -54,7 +57,7 @@ pub fn figure(kl: &[f64], variance: &[f64], threshold: f64) -> String {
         axis_line(&mut svg, "grid", dot_y(10_f64.powi(power)), &label);
     }
     axis_line(&mut svg, "mark", dot_y(threshold), "");
-    // Numbers under the bars, all of them where there is room.
+    // Numbers under the bars; all of them if there is room.
     let every = (18.0 / place).ceil() as usize;
     for (at, &dimension) in shown.iter().enumerate() {
         let middle = LEFT + (at as f64 + 0.5) * place;

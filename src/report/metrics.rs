@@ -1,11 +1,12 @@
-//! metrics.csv: what a row says about an epoch, how it is written, and how it is read back.
+//! metrics.csv: the contents of a row, and how the table is written and read.
 //!
-//! A run appends an [`EpochMetrics`] after each epoch; the report and `elbo info` read the table as [`Metrics`]. The columns' names and
-//! order are here and nowhere else.
+//! A run appends an [`EpochMetrics`] after each epoch; the report and `elbo info` read the table as
+//! [`Metrics`]. The columns' names and order are defined only here.
 
 use crate::loss::LossValues;
 
-/// The columns of metrics.csv. `seconds` and `images_per_second` are the only ones that differ when a run is repeated.
+/// The columns of metrics.csv. `seconds` and `images_per_second` are the only ones that differ when a run is
+/// repeated.
 pub const COLUMNS: [&str; 19] = [
     "step",
     "epoch",
@@ -31,11 +32,11 @@ pub const COLUMNS: [&str; 19] = [
 /// Losses in nats per image, means over a set of images.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Losses {
-    /// What training lowers.
+    /// The objective that training minimizes.
     pub loss: f64,
     /// The standard −ELBO.
     pub negative_elbo: f64,
-    /// −ln p(x|z), as the loss has it.
+    /// −ln p(x|z), as in the loss.
     pub reconstruction: f64,
     /// The chosen divergence, before β, free bits and capacity.
     pub divergence: f64,
@@ -59,14 +60,14 @@ impl From<LossValues> for Losses {
     }
 }
 
-/// A row: a run after an epoch, or at an end within one.
+/// A row: the state of a run after an epoch, or at an end within one.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct EpochMetrics {
     /// Steps so far.
     pub step: u64,
     /// The epoch, from 1.
     pub epoch: u64,
-    /// Means over the epoch's batches, as they were trained on.
+    /// Means over the epoch's batches, during training.
     pub train: Losses,
     /// Means over the validation images; `None` if none are held out.
     pub valid: Option<Losses>,
@@ -87,7 +88,7 @@ pub struct EpochMetrics {
 }
 
 impl EpochMetrics {
-    /// The cells of the row, in the order of [`COLUMNS`]. Losses that are not known are empty.
+    /// The cells of the row, in the order of [`COLUMNS`]. Unknown losses are empty.
     pub fn cells(&self) -> [String; 19] {
         let train = self.train.to_array().map(|value| value.to_string());
         let valid = self.valid.map_or_else(Default::default, |v| v.to_array().map(|value| value.to_string()));
@@ -116,7 +117,8 @@ impl EpochMetrics {
         ]
     }
 
-    /// A row from its cells, in the order of [`COLUMNS`]; `None` if a cell is not a number of its column's kind.
+    /// A row from its cells, in the order of [`COLUMNS`]; `None` if a cell is not a number of its column's
+    /// kind.
     fn from_cells(cells: [&str; 19]) -> Option<Self> {
         let number = |at: usize| cells[at].parse::<f64>().ok();
         let whole = |at: usize| cells[at].parse::<u64>().ok();
@@ -149,8 +151,8 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Reads the table. Columns are found by their names and further ones ignored; a row that is cut off or has a cell that cannot be
-    /// read is left out, and so are all rows of a table that lacks a column.
+    /// Reads the table. Columns are found by their names and unknown ones are ignored. A row that is cut off
+    /// or has an unreadable cell is left out; so are all rows of a table that lacks a column.
     ///
     /// ```
     /// use elbo::report::metrics::{COLUMNS, EpochMetrics, Metrics};
@@ -183,11 +185,11 @@ impl Metrics {
         self.rows.iter().rev().find(|row| row.epoch == epoch)
     }
 
-    /// The whole epoch with the lowest validation loss. A row of an end within an epoch, whose steps are fewer than the others' for each
-    /// epoch, does not compete.
+    /// The whole epoch with the lowest validation loss. A row of an end within an epoch, which has fewer
+    /// steps per epoch than the others, is not considered.
     pub fn best(&self) -> Option<(&EpochMetrics, &Losses)> {
         let whole = |row: &&EpochMetrics| {
-            // step / epoch is the largest of all rows, in whole numbers.
+            // step / epoch is the largest of all rows, compared in integers.
             let product = |a: u64, b: u64| u128::from(a) * u128::from(b);
             self.rows.iter().all(|other| product(row.step, other.epoch) >= product(other.step, row.epoch))
         };
@@ -225,7 +227,7 @@ mod tests {
     fn a_table_is_read_as_it_was_written() {
         let rows = [row(10, 1, 0.1 + 0.2), EpochMetrics { valid: None, ..row(20, 2, 0.0) }];
         assert_eq!(Metrics::parse(&table(&rows)).rows, rows);
-        // Each cell is under its own name: another order of the columns is read to the same.
+        // Each cell is under its own name: another order of the columns is read as the same rows.
         let reversed = |line: &str| line.split(',').rev().collect::<Vec<_>>().join(",");
         let text = table(&rows).lines().map(reversed).collect::<Vec<_>>().join("\n");
         assert_eq!(Metrics::parse(&text).rows, rows);

@@ -1,16 +1,17 @@
-//! The sheets of a run's epochs, cut so that one sees them side by side.
+//! The sheets of a run's epochs, cut for comparison.
 //!
-//! Samples are always made from the same noise, and reconstructions always of the same images. So the first row of every sheet, one
-//! below the other, shows what the same code or image became as training went on. The newest sheet is shown whole.
+//! Samples always use the same noise, and reconstructions the same images. So the first rows of all sheets,
+//! one below the other, show how the same code or image changed during training. The newest sheet is shown
+//! whole.
 //!
-//! A report has at most [`MOST`] rows, and of a sheet that is very large only its first rows, so that its size does not grow
-//! with the run.
+//! A report has at most [`MOST`] rows, and only the first rows of a very large sheet, so that its size does
+//! not grow with the run.
 
 use std::path::{Path, PathBuf};
 
 use super::Picture;
 
-/// The most epochs that are shown beside each other.
+/// The most epochs that are shown together.
 pub const MOST: usize = 10;
 
 /// The longest PNG inside the page, in bytes.
@@ -19,7 +20,7 @@ const LONGEST: usize = 3 << 20;
 /// A picture in a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shown {
-    /// Which sheet it is from: "epoch 3", "step 200".
+    /// The sheet that it is from: "epoch 3", "step 200".
     pub label: String,
     /// The PNG.
     pub png: Vec<u8>,
@@ -35,8 +36,9 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Reads the sheets `epoch-….png` and `step-….png` of a folder, up to the step `now`. `image` is height and width of the pictures on
-    /// them. A file that is missing or no sheet is left out: a report is no reason to stop training.
+    /// Reads the sheets `epoch-….png` and `step-….png` of a folder, up to the step `now`. `image` is height
+    /// and width of the pictures on them. A file that is missing or not a sheet is left out: a report must
+    /// not stop training.
     pub fn read(folder: &Path, image: (usize, usize), steps_per_epoch: u64, now: u64) -> Self {
         let sheets = choose(sheets(folder, steps_per_epoch, now), MOST);
         let pictures: Vec<(String, Picture)> =
@@ -57,8 +59,8 @@ impl Progress {
     }
 }
 
-/// The sheets that belong to the run's past, in order. One from the middle of an epoch counts only as the newest: when training
-/// goes on, it is a moment like any other.
+/// The sheets of the run's past, in order. One from the middle of an epoch counts only as the newest: once
+/// training continues, it is an ordinary intermediate state.
 fn sheets(folder: &Path, steps_per_epoch: u64, now: u64) -> Vec<(String, PathBuf)> {
     let mut found: Vec<(u64, bool, String, PathBuf)> = Vec::new();
     for entry in folder.read_dir().into_iter().flatten().flatten() {
@@ -92,9 +94,9 @@ fn choose<T>(all: Vec<T>, most: usize) -> Vec<T> {
     all.into_iter().enumerate().filter(|(at, _)| wanted.contains(at)).map(|(_, one)| one).collect()
 }
 
-/// A picture of ours from its file; `None` where it is something else.
+/// A picture written by this program from its file; `None` if it is something else.
 fn read_picture(path: &Path) -> Option<Picture> {
-    // As large as a sheet of 64 pictures of 1024×1024 in colour, and no larger.
+    // The size of a sheet of 64 pictures of 1024×1024 in colour.
     const MOST_BYTES: usize = 256 << 20;
     let file = std::io::BufReader::new(std::fs::File::open(path).ok()?);
     let decoder = png::Decoder::new_with_limits(file, png::Limits { bytes: MOST_BYTES });

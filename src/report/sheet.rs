@@ -11,7 +11,7 @@ use crate::tensor::ImageShape;
 
 /// Pixels between pictures, and around them.
 const GAP: usize = 2;
-/// Pictures smaller than this on a sheet are enlarged by a whole factor, so that a person can see them.
+/// Pictures smaller than this are enlarged on a sheet by a whole factor, to be legible.
 const LEGIBLE: usize = 48;
 /// The grey between pictures.
 const BACKGROUND: u8 = 40;
@@ -40,11 +40,11 @@ fn zoom(height: usize, width: usize) -> usize {
 }
 
 impl Picture {
-    /// A sheet of pictures with values in [0, 1], `count × H·W·C`, in rows of `columns`. Pictures with a number of channels that has no
-    /// colours (not 1, 3 or 4) are drawn as one grey tile per channel, side by side.
+    /// A sheet of pictures with values in [0, 1], `count × H·W·C`, in rows of `columns`. Pictures whose
+    /// channels are not colours (not 1, 3 or 4) are drawn as one grey tile per channel, side by side.
     ///
     /// # Panics
-    /// Where the numbers do not come out as whole pictures.
+    /// If the numbers are not whole pictures.
     pub fn sheet(values: &[f32], image: ImageShape, columns: usize) -> Self {
         let (ImageShape { height, width, channels }, len) = (image, image.len());
         assert!(values.len().is_multiple_of(len), "{} numbers for pictures of {len}", values.len());
@@ -96,7 +96,7 @@ impl Picture {
     /// Originals and reconstructions, each pair side by side.
     ///
     /// # Panics
-    /// Where there are not as many of each.
+    /// If the numbers of originals and reconstructions differ.
     pub fn pairs(originals: &[f32], others: &[f32], image: ImageShape, pairs_per_row: usize) -> Self {
         assert_eq!(originals.len(), others.len(), "as many reconstructions as originals");
         let len = image.len();
@@ -105,7 +105,7 @@ impl Picture {
         Self::sheet(&values, image, 2 * pairs_per_row)
     }
 
-    /// An even background, opaque.
+    /// A uniform background, opaque.
     pub fn blank(height: usize, width: usize, channels: usize) -> Self {
         let mut bytes = vec![BACKGROUND; height * width * channels];
         if channels == 4 {
@@ -125,7 +125,7 @@ impl Picture {
         png
     }
 
-    /// Writes a PNG, replacing a file of that name only when the new one is safe.
+    /// Writes a PNG, atomically replacing a file of that name.
     ///
     /// # Errors
     /// If the system refuses.
@@ -133,15 +133,15 @@ impl Picture {
         self.save_in(system(), path.as_ref())
     }
 
-    /// [`save`](Self::save) in a file system that tests can make fail.
+    /// [`save`](Self::save) in a given file system, which tests can make fail.
     pub(crate) fn save_in(&self, fs: &dyn FileSystem, path: &Path) -> Result<()> {
         write_atomically(fs, path, |out| write_png(out, &self.bytes, self.height, self.width, self.channels))
     }
 
-    /// Writes a PNG under a name that is free: what a person named is never replaced.
+    /// Writes a PNG under a new name: a file that a person named is never replaced.
     ///
     /// # Errors
-    /// Where something has that name already, or the system refuses.
+    /// If something with that name exists, or the system refuses.
     pub fn save_new(&self, path: &Path) -> Result<()> {
         write_new(system(), path, |out| write_png(out, &self.bytes, self.height, self.width, self.channels))
     }

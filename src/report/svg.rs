@@ -1,7 +1,7 @@
 //! A scatter of points as SVG: one self-contained file, readable by any browser, with axes and a legend.
 //!
-//! All points of a class are one path of strokes without length, whose round ends are the dots: ten bytes a point, so that the
-//! 10,000 test images of MNIST make a file of 120 kB.
+//! All points of a class are one path of strokes of length 0, whose round ends are the dots. That takes ten
+//! bytes a point, so that the 10,000 test images of MNIST make a file of 120 kB.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -13,25 +13,25 @@ use crate::storage::system::system;
 /// Points with their classes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scatter<'a> {
-    /// What is shown.
+    /// The title.
     pub title: &'a str,
     /// The names of the two axes.
     pub axes: (&'a str, &'a str),
     /// The points; those that are not finite are left out.
     pub points: &'a [(f64, f64)],
-    /// The class of each point, an index into `names`. Empty where there are none.
+    /// The class of each point, an index into `names`; empty without classes.
     pub classes: &'a [u32],
     /// The names of the classes.
     pub names: &'a [String],
 }
 
-/// The plot's sides, and what is left around it, in pixels.
+/// The plot's side, and the margins around it, in pixels.
 const PLOT: f64 = 640.0;
 const LEFT: f64 = 70.0;
 const TOP: f64 = 50.0;
 const BOTTOM: f64 = 60.0;
 const LEGEND: f64 = 170.0;
-/// Classes with a line in the legend; the others are counted in its last line.
+/// Classes with their own line in the legend; the others are counted in its last line.
 const NAMED: usize = 30;
 
 impl Scatter<'_> {
@@ -100,7 +100,7 @@ impl Scatter<'_> {
             counts[class] += 1;
         }
         let used: Vec<usize> = (0..classes).filter(|&class| counts[class] > 0).collect();
-        // Few points are drawn large, many small.
+        // A few points are drawn large, many small.
         let dot = (14.0 - 2.2 * (self.points.len().max(1) as f64).ln()).clamp(3.5, 8.0);
         line(format!(
             "<g fill=\"none\" stroke-width=\"{dot:.1}\" stroke-linecap=\"round\" stroke-opacity=\"0.65\">"
@@ -134,10 +134,10 @@ impl Scatter<'_> {
         svg
     }
 
-    /// Writes the file, which must not be there yet.
+    /// Writes the file, which must not exist yet.
     ///
     /// # Errors
-    /// Where it is, or the system refuses.
+    /// If it exists, or the system refuses.
     pub fn save_new(&self, path: &Path) -> Result<()> {
         let text = self.to_svg();
         write_new(system(), path, |out| out.write_all(text.as_bytes()))
@@ -185,7 +185,7 @@ impl Axis {
     }
 }
 
-/// Ten colours that people tell apart; more classes than that go round the wheel of hues.
+/// Ten distinguishable colours; more classes get evenly spaced hues.
 fn color(rank: usize, classes: usize) -> String {
     const TEN: [&str; 10] = [
         "#4269d0", "#e8781e", "#d0393a", "#28a197", "#3f9a2f", "#b8a000", "#d765b6", "#8d5bd0", "#8a5a3c",
@@ -203,7 +203,7 @@ fn shorten(name: &str) -> String {
     if name.chars().count() <= 14 { name.into() } else { name.chars().take(13).chain(['…']).collect() }
 }
 
-/// Text for XML: no markup, and none of the control characters that XML does not have.
+/// Text escaped for XML, without the control characters that XML does not allow.
 fn escape(text: &str) -> String {
     let mut escaped = String::new();
     for character in text.chars().filter(|c| !c.is_control()) {

@@ -1,21 +1,22 @@
 //! Which weights a run judges and saves: those of the last step, or with `--weight-average` their
 //! [average](crate::optim::average).
 //!
-//! Training itself always has the weights of the last step, and a checkpoint has both. So judging swaps the average in and out again.
+//! Training itself always uses the weights of the last step, and a checkpoint has both. So the average is
+//! swapped in for judging, and out again.
 
 use super::run::Run;
 use super::trainer::Trainer;
 use crate::optim::average;
 
 impl Trainer {
-    /// Takes the weights into their average, after a step of Adam's.
+    /// Adds the weights to their average, after a step of Adam's.
     pub(super) fn update_average(&mut self) {
         if let Some(decay) = self.config.weight_average {
             average::update(&mut self.average, &self.model.parameters, decay, self.adam[0].steps);
         }
     }
 
-    /// Swaps weights and average, if there is one: before the first step there is not.
+    /// Swaps weights and average, if there is one: there is none before the first step.
     fn swap_average(&mut self) {
         if self.config.weight_average.is_some() && self.adam[0].steps > 0 {
             std::mem::swap(&mut self.model.parameters, &mut self.average);
@@ -24,8 +25,8 @@ impl Trainer {
 }
 
 impl Run {
-    /// Does some work with the weights that are judged and saved as the model's.
-    /// In an adversarial stage, which begins with the average, these are the weights themselves.
+    /// Runs `work` with the weights that are judged and saved as the model's. In an adversarial stage, which begins with the average, these are
+    /// the weights themselves.
     pub(super) fn with_saved_weights<R>(&mut self, work: impl FnOnce(&mut Self) -> R) -> R {
         if self.adversarial().is_some() {
             return work(self);

@@ -1,4 +1,4 @@
-//! What the options about images mean: where the images are and how they are read, for every command that takes them.
+//! The options about images: where the images are and how they are read, for every command that takes them.
 
 use std::path::PathBuf;
 
@@ -8,17 +8,15 @@ use crate::error::{Error, Result};
 use crate::text::values;
 
 impl DataOptions {
-    /// Where the images are: as asked for, else the bundled MNIST.
+    /// Where the images are: the given path, else the bundled MNIST.
     ///
     /// # Errors
-    /// Where nothing was asked for and the bundled files are not found.
+    /// If no path was given and the bundled files are not found.
     pub fn path(&self) -> Result<PathBuf> {
         match &self.data {
             Some(path) => Ok(path.clone()),
             None => crate::data::find_bundled().ok_or_else(|| {
-                Error::config(
-                    "the bundled data/mnist is not found from here; --data PATH names the images to use",
-                )
+                Error::config("the bundled data/mnist was not found; --data PATH names the images to use")
             }),
         }
     }
@@ -26,7 +24,7 @@ impl DataOptions {
     /// How the images are read.
     ///
     /// # Errors
-    /// Where an option cannot be understood.
+    /// If an option is invalid.
     pub fn load_options(&self) -> Result<LoadOptions> {
         let defaults = LoadOptions::default();
         let color = match (self.grey.unwrap_or(false), self.rgb.unwrap_or(false)) {
@@ -51,18 +49,18 @@ impl DataOptions {
         })
     }
 
-    /// Whether pixels become 0 or 1.
+    /// Whether and how pixels are binarized.
     ///
     /// # Errors
-    /// Where the name is none.
+    /// If the name is unknown.
     pub fn binarize(&self) -> Result<Option<Binarize>> {
         read(&self.binarize, str::parse)
     }
 
-    /// What is done to training images by chance.
+    /// The random augmentation of training images.
     ///
     /// # Errors
-    /// If a name is none of the augmentations.
+    /// If a name is not an augmentation.
     pub fn augment(&self) -> Result<Augment> {
         Ok(read(&self.augment, str::parse)?.unwrap_or_default())
     }

@@ -1,14 +1,17 @@
-//! Few labels: which images have one, and what [`M2`](crate::model::m2) learns beside the model in every step.
+//! Few labels: which images have one, and the training of [`M2`](crate::model::m2) beside the model in every
+//! step.
 //!
 //! ```text
 //! each step:  the model's own step on a batch, which gives codes of its images
 //!             some of the labelled images are drawn, and encoded
-//!             x = μ + ½σ·ε, halfway between μ and the draw z: at μ densities have no bound, and whole draws mix the classes
+//!             x = μ + ½σ·ε, halfway between μ and the draw z: at μ densities are unbounded,
+//!             and whole draws mix the classes
 //!             M2's gradient, with the batch as images without labels and those drawn as images with
 //! ```
 //!
-//! M2 takes the codes as given, so the model learns as it would without it. To remove few labels from the project: this file,
-//! `src/model/m2.rs`, `src/data/label_file.rs`, and what no longer compiles.
+//! M2 takes the codes as given, so the model learns as it would without M2. To remove few labels from the
+//! project, delete this file, `src/model/m2.rs`, `src/data/label_file.rs`, and everything that no longer
+//! compiles.
 
 use rand::RngExt;
 
@@ -26,7 +29,7 @@ use crate::text::printable;
 /// The most labelled images in a step.
 const STEP: usize = 50;
 
-/// The images with labels that a configuration asks for; `None` if it asks for none.
+/// The images with labels that a configuration selects; `None` if it selects none.
 ///
 /// # Errors
 /// If the file of labels does not fit the images, or there are too few labels to choose from.
@@ -41,7 +44,7 @@ pub(super) fn known(config: &Config, data: &Dataset) -> Result<Option<SomeLabels
     }
 }
 
-/// `count` images of each class, drawn by the seed; the error is a sentence.
+/// Draws `count` images of each class by the seed; the error is a sentence.
 fn choose(all: &Labels, count: usize, seed: u64) -> std::result::Result<SomeLabels, String> {
     let mut chosen = Vec::new();
     for (class, name) in (0..).zip(&all.names) {
@@ -49,7 +52,7 @@ fn choose(all: &Labels, count: usize, seed: u64) -> std::result::Result<SomeLabe
             all.ids.iter().enumerate().filter(|(_, id)| **id == class).map(|(image, _)| image).collect();
         if images.len() < count {
             return Err(format!(
-                "the class {} has {} images, and --labelled {count} takes {count} of each; it must be at most what every class has",
+                "the class {} has {} images, and --labelled {count} takes {count} of each; every class must have that many",
                 printable(name.as_str()),
                 images.len()
             ));
@@ -67,7 +70,7 @@ fn choose(all: &Labels, count: usize, seed: u64) -> std::result::Result<SomeLabe
     Ok(SomeLabels { images, labels: Labels { ids, names: all.names.clone() } })
 }
 
-/// 64 bits that change if another image is labelled, or one otherwise: a checkpoint has them.
+/// 64 bits that change if another image is labelled or a label changes; stored in the checkpoint.
 pub(super) fn fingerprint(known: &SomeLabels) -> u64 {
     let mut hash = Fingerprint::new();
     known.images.iter().zip(&known.labels.ids).for_each(|(&image, &id)| {
@@ -105,7 +108,7 @@ pub(super) fn memory(known: &SomeLabels, model: &Vae<f32>, batch: usize) -> usiz
 #[derive(Debug)]
 pub(super) struct FewLabels {
     known: SomeLabels,
-    /// What this is for: a checkpoint's notice of other labels.
+    /// The fingerprint of the labels: a checkpoint detects other labels by it.
     pub fingerprint: u64,
     workspace: Workspace<f32>,
     space: M2Space<f32>,
@@ -138,8 +141,9 @@ impl FewLabels {
         })
     }
 
-    /// M2's gradient in its own part of `workspace.gradient()`, for the `batch` images that `workspace` has encoded: the team's share of
-    /// them. The team encodes the labelled images together too; M2 itself is small, and each rank has its gradient of all codes.
+    /// M2's gradient in its own part of `workspace.gradient()`, for the team's share of the `batch` images
+    /// that `workspace` has encoded. The labelled images are also encoded by the team together. M2 itself is
+    /// small, and each rank computes its gradient for all codes.
     #[allow(clippy::too_many_arguments)]
     pub fn gradients(
         &mut self,
@@ -156,7 +160,7 @@ impl FewLabels {
         let mut rng = stream(filler.seed, Stream::LabelledBatch, step);
         let all = self.known.images.len();
         for (place, (index, label)) in self.indices.iter_mut().zip(&mut self.labels).enumerate() {
-            // All of few, or some by chance, which may come twice.
+            // All of them if they are few, else random ones, which may repeat.
             let at = if labelled == all { place } else { rng.random_range(0..all as u64) as usize };
             (*index, *label) = (self.known.images[at], self.known.labels.ids[at]);
         }

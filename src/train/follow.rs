@@ -1,14 +1,14 @@
-//! The ranks beside the one that writes: how they come into a run, and their loop.
+//! The ranks that do not write: how they join a run, and their loop.
 //!
 //! ```text
 //! rank 0   options, images, run folder    broadcasts the configuration, or nothing if it could not begin
 //! others                                  read the images that it names, and make a trainer
 //! all      compare the images; take over rank 0's parameters, moments and progress
-//!          each step: share, sum, agree whether to stop; at the end of an epoch take over what rank 0 has judged
+//!          each step: share, sum, agree whether to stop; after an epoch, take over rank 0's judgement
 //! ```
 //!
-//! So a run begins and resumes in the same way, with any number of ranks, and only rank 0 needs its folder and the model of
-//! `--start-from`. The images (and the file of `--labels`) have to be under the same path everywhere.
+//! So a run begins and resumes in the same way with any number of ranks, and only rank 0 needs its folder and
+//! the model of `--start-from`. The images (and the file of `--labels`) must have the same path everywhere.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -78,11 +78,11 @@ impl Drop for Leader {
     }
 }
 
-/// Takes part in the run that rank 0 leads, to its end. `load` reads the images that the configuration names. `None` if rank 0 ends it with an
-/// error, which it tells.
+/// Takes part in the run that rank 0 leads, to its end. `load` reads the images that the configuration names.
+/// `None` if rank 0 ends it with an error, which rank 0 reports.
 ///
 /// # Errors
-/// What only this rank knows of: it cannot read the images, or they are not those of rank 0.
+/// Errors of this rank alone: it cannot read the images, or they differ from rank 0's.
 pub fn follow(
     ranks: Arc<dyn Ranks>,
     stop: &AtomicBool,
@@ -111,7 +111,7 @@ pub fn follow(
     with_threads(threads, work).inspect_err(fails)?
 }
 
-/// All steps beside rank 0. What ends them early is known to rank 0 too.
+/// All steps of a rank other than 0. Rank 0 also knows of anything that ends them early.
 fn take_part(trainer: &mut Trainer, stop: &AtomicBool) -> Option<Outcome> {
     while !trainer.is_done() {
         trainer.step().ok()?;

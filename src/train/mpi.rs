@@ -1,7 +1,7 @@
-//! [`Ranks`] by MPI: what the processes that `mpirun` started say to each other.
+//! [`Ranks`] by MPI: the communication between the processes that `mpirun` started.
 //!
-//! Everything is a collective operation of MPI on all processes. None of them adds: sums are made in [`ranks`](super::ranks), in an order that
-//! MPI does not promise.
+//! Every method is a collective operation of MPI on all processes. None of them adds: [`ranks`](super::ranks)
+//! computes sums, in a fixed order, which MPI does not promise.
 
 use std::sync::Arc;
 
@@ -14,13 +14,14 @@ use ::mpi::traits::{Communicator, CommunicatorCollectives, Root};
 use super::ranks::Ranks;
 use crate::error::{Error, Result};
 
-/// What the launchers of MPI programs set for each process: Open MPI, MPICH and its kin, Slurm.
+/// The environment variables that the launchers of MPI programs set for each process: Open MPI, MPICH and its
+/// derivatives, Slurm.
 const LAUNCHED: [&str; 4] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS", "PMIX_RANK"];
 
 /// The processes that were started together with this one; `None` for a program that was started alone.
 ///
 /// # Errors
-/// If the MPI library cannot serve a program whose steps run on any thread.
+/// If the MPI library does not support a program whose steps run on any thread.
 pub fn launched() -> Result<Option<Arc<dyn Ranks>>> {
     if !LAUNCHED.iter().any(|name| std::env::var_os(name).is_some()) {
         return Ok(None);
@@ -39,7 +40,7 @@ pub fn launched() -> Result<Option<Arc<dyn Ranks>>> {
     Ok((count > 1).then(|| Arc::new(Mpi { rank, count, _universe: universe }) as Arc<dyn Ranks>))
 }
 
-/// All processes of the run. MPI ends with it.
+/// All processes of the run. MPI is finalized when it is dropped.
 struct Mpi {
     rank: usize,
     count: usize,
@@ -54,14 +55,14 @@ impl std::fmt::Debug for Mpi {
 
 impl Drop for Mpi {
     fn drop(&mut self) {
-        // The others wait for a process that ends by a panic.
+        // The others would wait for a process that ends by a panic.
         if std::thread::panicking() {
             self.abort();
         }
     }
 }
 
-/// A cut of numbers among ranks as MPI has it: how many each has, and from where.
+/// A division of numbers among ranks in MPI's form: the count and offset of each rank.
 fn partition(cuts: &[usize]) -> (Vec<i32>, Vec<i32>) {
     let number = |n: usize| i32::try_from(n).expect("a gradient of fewer than 2³¹ numbers");
     (

@@ -1,23 +1,26 @@
-//! Training on several processes: the seam between a training step and the processes that share it.
+//! Training on several processes: the interface between a training step and the processes that share it.
 //!
-//! Every process, a *rank*, has the whole model, Adam's moments and the images, and takes its share of every batch:
+//! Every process, a *rank*, has the whole model, Adam's moments and the images, and takes its share of every
+//! batch:
 //!
 //! ```text
 //! rank r   images ⌊r·B/N⌋ … ⌊(r+1)·B/N⌋ of the batch, with the noise that these images have on one process
 //!          g_r ← its gradient, a mean over its n_r images
 //! all      g ← Σ_r n_r/B · g_r, added in the order of the ranks; loss values likewise
-//!          clip, judge spikes, Adam: the same numbers on every rank, so the same decisions and the same parameters
+//!          clip, judge spikes, Adam: the same numbers on every rank, so the same decisions and parameters
 //! ```
 //!
-//! The sum is made in two exchanges, as each number is needed by all and added by one: rank k gets the k-th piece of everyone's gradient
-//! and adds them up, then all get all sums. A rank sends and receives 2·(N−1)/N of the gradient's bytes, which is the least there can be
-//! (Patarasuk & Yuan 2009), and unlike MPI's own reductions the order of the additions is fixed.
+//! The sum takes two exchanges, since every rank needs each number and one rank adds it. Rank k gets the k-th
+//! piece of every rank's gradient and adds them up; then all ranks get all sums. A rank sends and receives
+//! 2·(N−1)/N of the gradient's bytes, which is the minimum (Patarasuk & Yuan 2009). Unlike in MPI's own
+//! reductions the order of the additions is fixed.
 //!
-//! The same number of ranks gives the same bits. Another number rounds differently: a linear layer's weight gradient is one chain of fused
-//! multiply-adds over the batch, and a chain cannot be cut without another rounding.
+//! Runs with the same number of ranks are bit-identical. Another number rounds differently: a linear layer's
+//! weight gradient is one chain of fused multiply-adds over the batch, and dividing a chain changes the
+//! rounding.
 //!
-//! Reading order: [`Ranks`] (what the processes need of each other; `mpi` has it by MPI), [`Team`] (what a step makes of it), `follow` (the
-//! loop of the ranks that do not write the run folder).
+//! Reading order: [`Ranks`] (the communication that the processes need; `mpi` implements it by MPI), [`Team`]
+//! (its use in a step), `follow` (the loop of the ranks that do not write the run folder).
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -28,7 +31,8 @@ use rayon::prelude::*;
 use crate::error::{Error, Result};
 use crate::loss::{LossValues, WholeBatch};
 
-/// The processes of a run. All of them call the same methods in the same order; each call ends when all others have made it.
+/// The processes of a run. All of them call the same methods in the same order; each call returns once all
+/// others have made it.
 pub trait Ranks: WholeBatch {
     /// This process, from 0. Rank 0 writes the run folder and prints.
     fn rank(&self) -> usize;
@@ -36,19 +40,19 @@ pub trait Ranks: WholeBatch {
     /// All processes.
     fn count(&self) -> usize;
 
-    /// The numbers of all ranks, one after the other; each gives as many.
+    /// The numbers of all ranks, in their order; each passes the same count.
     fn gather(&self, own: &[f64]) -> Vec<f64>;
 
-    /// Rank r gets the numbers `cuts[r]..cuts[r + 1]` of everyone's `values`, one rank's after the other's, in `pieces`.
+    /// Rank r gets the numbers `cuts[r]..cuts[r + 1]` of every rank's `values`, concatenated in `pieces`.
     fn exchange(&self, values: &[f32], cuts: &[usize], pieces: &mut [f32]);
 
-    /// All get everyone's `own`: that of rank r becomes `values[cuts[r]..cuts[r + 1]]`.
+    /// All get every rank's `own`: that of rank r becomes `values[cuts[r]..cuts[r + 1]]`.
     fn collect(&self, own: &[f32], cuts: &[usize], values: &mut [f32]);
 
     /// All get the bytes of rank 0.
     fn broadcast(&self, bytes: &mut Vec<u8>);
 
-    /// Ends all processes at once, after an error of this one that the others do not know of.
+    /// Ends all processes at once, after an error that only this one knows of.
     fn abort(&self);
 }
 
@@ -66,7 +70,7 @@ impl<R: Ranks> WholeBatch for R {
     }
 }
 
-/// One process alone: nothing is exchanged.
+/// One process alone: there is no communication.
 #[derive(Clone, Copy, Debug)]
 pub struct Alone;
 
@@ -96,13 +100,13 @@ impl Ranks for Alone {
     fn abort(&self) {}
 }
 
-/// What one rank has of a batch.
+/// A rank's share of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Share {
     /// Its images within the batch.
     pub range: Range<usize>,
-    /// The images that it counts as: none for a rank that computes the first image only to take part, where a batch has fewer images than
-    /// there are ranks.
+    /// The number of images that it counts as. It is 0 for a rank that computes the first image only to take
+    /// part, if a batch has fewer images than there are ranks.
     pub weight: usize,
 }
 
@@ -113,7 +117,7 @@ impl Share {
     }
 }
 
-/// Where the part of a rank begins, if `len` things are shared out among `count` ranks.
+/// The start of a rank's part, if `len` things are divided among `count` ranks.
 fn cut(len: usize, rank: usize, count: usize) -> usize {
     len * rank / count
 }
@@ -192,7 +196,7 @@ impl Team {
         self.ranks.collect(&self.own, &self.cuts, gradient);
     }
 
-    /// Completes `values`, `rows` rows of which this rank has computed its share.
+    /// Completes `values`, rows of which this rank has computed its share; there are `rows` of them.
     pub fn complete(&mut self, values: &mut [f32], rows: usize) {
         if self.is_alone() {
             return;
@@ -206,7 +210,7 @@ impl Team {
         self.ranks.collect(&self.own, &self.cuts, values);
     }
 
-    /// Gives all ranks the numbers of rank 0.
+    /// Sends the numbers of rank 0 to all ranks.
     pub fn broadcast(&mut self, numbers: &mut [f32]) {
         if self.is_alone() {
             return;
@@ -218,7 +222,7 @@ impl Team {
         self.ranks.collect(&own, &self.cuts, numbers);
     }
 
-    /// Whether any rank says so; for each of some questions.
+    /// Whether any rank answers yes, for each of some questions.
     pub fn any<const N: usize>(&self, own: [bool; N]) -> [bool; N] {
         if self.is_alone() {
             return own;
@@ -234,11 +238,11 @@ impl Team {
         all.chunks_exact(2).position(|numbers| numbers != &all[..2])
     }
 
-    /// Ends a step together: an error of one rank ends all, and a rank that is to stop stops all. `own` is an error that only this rank
-    /// knows of.
+    /// Ends a step on all ranks: an error of one rank ends all, and a stop of one rank stops all. `own` is an
+    /// error that only this rank knows of.
     ///
     /// # Errors
-    /// The own one, or that another rank has one.
+    /// `own`, or that another rank has an error.
     pub fn agree(&self, stop: bool, own: Result<()>) -> Result<bool> {
         let [stop, failed] = self.any([stop, own.is_err()]);
         own?;
@@ -252,7 +256,7 @@ impl Team {
     }
 }
 
-/// What a rank ends with if another one has failed.
+/// The error of a rank if another one has failed.
 pub(super) fn elsewhere() -> Error {
     Error::Training("another process of this run failed; its message says why".into())
 }

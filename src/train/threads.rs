@@ -1,12 +1,13 @@
-//! How many threads work: a pool for one piece of work, so that a program that uses the library keeps its own.
+//! The number of threads: a pool for one piece of work, so that a program that uses the library keeps its own
+//! pool.
 
 use crate::error::{Error, Result};
 
-/// Does some work on `threads` threads; 0 for the threads of rayon's current pool, which is one for each core unless the caller is in a
-/// pool of its own. The results are the same bits for any number of threads.
+/// Runs `work` on `threads` threads; 0 means the threads of rayon's current pool, which is one for each core
+/// unless the caller is in its own pool. The results are bit-identical for any number of threads.
 ///
 /// # Errors
-/// If the system does not give the threads.
+/// If the system cannot create the threads.
 pub fn with_threads<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> Result<R> {
     if threads == 0 {
         // Inside the pool, so that a step is not handed from thread to thread.

@@ -1,4 +1,4 @@
-//! Where all ranks of a run do the same: entering it, and ending a step.
+//! The operations that all ranks of a run do together: entering it, and ending a step.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,11 +11,11 @@ use crate::error::{Error, Result};
 use crate::loss::Likelihood;
 use crate::optim::SpikeDetector;
 
-/// The end of a step on every rank: whether all stop. `own` is what rank 0 wrote after it; if the epoch is over, the others take over its
-/// judgement.
+/// The end of a step on every rank: whether all stop. `own` is the result of rank 0's writing after it. If
+/// the epoch is over, the others take over its judgement.
 ///
 /// # Errors
-/// If a rank has one, or the ranks' parameters have become different.
+/// If a rank has one, or the ranks' parameters have diverged.
 pub(super) fn end_step(
     trainer: &mut Trainer,
     stop: &AtomicBool,
@@ -38,9 +38,9 @@ pub(super) fn end_step(
     Ok(stopped)
 }
 
-/// Compares the images of all ranks, and gives all of them rank 0's state.
+/// Compares the images of all ranks, and copies rank 0's state to all.
 pub(super) fn enter(trainer: &mut Trainer, joined: Result<()>) -> Result<()> {
-    // A batch too small to be shared is so for all.
+    // A batch that is too small to be shared is too small on all ranks.
     let [failed] = match joined {
         Ok(()) => trainer.team.any([false]),
         Err(error) => return Err(error),
@@ -69,7 +69,7 @@ pub(super) fn enter(trainer: &mut Trainer, joined: Result<()>) -> Result<()> {
     Ok(())
 }
 
-/// Where rank 0 stands, but for parameters and moments.
+/// Rank 0's state, except parameters and moments.
 #[derive(Serialize, Deserialize)]
 struct Standing {
     progress: Progress,
@@ -78,7 +78,7 @@ struct Standing {
     variance: Option<f64>,
 }
 
-/// All ranks take over where rank 0 stands.
+/// All ranks take over rank 0's state.
 fn share_standing(trainer: &mut Trainer) {
     let variance = match trainer.model.config().likelihood {
         Likelihood::OptimalGaussian { variance } => variance,
@@ -97,7 +97,7 @@ fn share_standing(trainer: &mut Trainer) {
         return;
     }
     let found: Standing =
-        serde_json::from_slice(&bytes).expect("what rank 0 has just written, all of it finite");
+        serde_json::from_slice(&bytes).expect("the state that rank 0 has just written, all of it finite");
     trainer.progress = found.progress;
     trainer.spikes = SpikeDetector::from_history(&found.norms);
     trainer.adam.iter_mut().zip(found.adam_steps).for_each(|(state, steps)| state.steps = steps);

@@ -1,5 +1,5 @@
-//! Compressed files as a target. Their seeds are made anew each time by the code under test, like those of `own_formats`; a stored one is
-//! from one processor, and another may rightly refuse it.
+//! Compressed files as a target. Their seeds are made again each time by the code under test, like those of
+//! `own_formats`; a stored one is from one processor, and another may correctly refuse it.
 
 use elbo::Vae;
 use elbo::compress::{CompressOptions, Compressed, Contents, DecompressOptions, compress};

@@ -1,7 +1,8 @@
-//! The mutation engine: from a seed to a damaged file, by the numbers of a generator.
+//! The mutation engine: turns a seed into a damaged file, driven by a random generator.
 //!
-//! Besides blind changes (bits, bytes, cuts, copies) it knows what parsers trust: integers of 1 to 8 bytes in both orders, decimal
-//! numbers in text, brackets, and the checksums of PNG chunks, which would otherwise stop a damaged file at the door.
+//! Besides blind changes (bits, bytes, cuts, copies) it targets what parsers trust: integers of 1 to 8 bytes
+//! in both orders, decimal numbers in text, brackets, and the checksums of PNG chunks, which would otherwise
+//! reject a damaged file at once.
 
 /// SplitMix64: small, fast, and the same everywhere.
 pub struct Numbers(pub u64);
@@ -78,7 +79,7 @@ pub fn mutate(seeds: &[Vec<u8>], numbers: &mut Numbers) -> Vec<u8> {
 }
 
 fn change(file: &mut Vec<u8>, seeds: &[Vec<u8>], numbers: &mut Numbers) {
-    // Headers are where the trouble is: half of all changes go there.
+    // Headers are the most error-prone: half of all changes go there.
     let near = if numbers.below(2) == 0 { file.len().min(64) } else { file.len() };
     let at = numbers.below(near.max(1));
     if file.is_empty() {

@@ -1,7 +1,9 @@
-//! The formats that this program writes itself, as targets: models, checkpoints and config files that a stranger may have touched.
+//! The formats that this program writes itself, as targets: models, checkpoints and config files that may
+//! come from strangers.
 //!
-//! Their seeds are made anew each time by the code under test, so they are always of today's version; those in tests/fuzz/seeds are files
-//! that were written once (`ELBO_FUZZ_WRITE_SEEDS=1` writes them again), with those of an older version good for nothing but to be refused.
+//! Their seeds are made again each time by the code under test, so they always have the current version.
+//! Those in tests/fuzz/seeds are files that were written once (`ELBO_FUZZ_WRITE_SEEDS=1` writes them again);
+//! those of an older version only test the refusal.
 
 use elbo::data::{LoadOptions, load, write_npy_f32, write_npy_u8};
 use elbo::model::Vae;
@@ -31,7 +33,8 @@ pub fn checkpoint(input: &[u8]) -> Option<usize> {
     let (trainer, fingerprint) = &mut *guard;
     let file = TensorFile::decode(input, Path::new(NAME)).ok()?;
     checkpoint::restore_from(trainer, *fingerprint, file, Path::new(NAME)).ok()?;
-    // Whatever was accepted can be continued: a step is taken, or refused with a sentence if a number becomes infinite.
+    // Whatever was accepted can be continued: a step is taken, or refused with a sentence if a number becomes
+    // infinite.
     assert!(!trainer.epoch_is_complete(), "an epoch with all its steps");
     let _ = (trainer.step(), trainer.is_done(), trainer.epoch_means(), trainer.epoch_norm());
     Some(12 * trainer.model.parameters.len())
@@ -51,7 +54,8 @@ pub fn config(input: &[u8]) -> Option<usize> {
     Some(written.len())
 }
 
-/// Writes right sizes and the right checksum into a file of tensors, so that what was changed in it is looked at.
+/// Writes right sizes and the right checksum into a file of tensors, so that what was changed in it is looked
+/// at.
 pub fn repair(file: &mut [u8]) {
     let start = br#"{"__metadata__":{"checksum":""#;
     let digits = 8 + start.len()..16 + start.len();
@@ -113,7 +117,7 @@ pub fn seeds(folder: &str) -> Vec<Vec<u8>> {
     seeds
 }
 
-/// Writes seeds to their folder, if that was asked for.
+/// Writes seeds to their folder, if requested.
 fn write_seeds(folder: &str, file: &str, seeds: &[Vec<u8>]) {
     if std::env::var_os("ELBO_FUZZ_WRITE_SEEDS").is_some() {
         let to = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/seeds").join(folder);

@@ -1,10 +1,10 @@
-//! What the tests of the built program share: starting it, small data sets, and looking at what a run left behind.
+//! Shared by the tests of the built program: starting it, small data sets, and inspecting the files of a run.
 #![allow(dead_code)] // Each test program uses its part.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// The built program with these arguments. No fault is handed down, and nothing is read from the terminal.
+/// The built program with these arguments. No fault is passed on, and nothing is read from the terminal.
 pub fn elbo(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_elbo"));
     command.args(arguments).env_remove("ELBO_FAULT").stdin(Stdio::null());
@@ -28,7 +28,7 @@ pub fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// Runs the program, which must end well; gives what it printed.
+/// Runs the program and checks that it succeeds; returns its output.
 #[track_caller]
 pub fn succeed(arguments: &[&str]) -> String {
     let output = run(arguments);
@@ -36,7 +36,8 @@ pub fn succeed(arguments: &[&str]) -> String {
     stdout(&output)
 }
 
-/// The message of a run that must have failed with exit code 1: one line that begins with `error: `, notes apart.
+/// The message of a run that must have failed with exit code 1: one line that begins with `error: `, notes
+/// apart.
 #[track_caller]
 pub fn message(output: &Output) -> String {
     let text = stderr(output);
@@ -47,13 +48,13 @@ pub fn message(output: &Output) -> String {
     lines[0].to_string()
 }
 
-/// Runs the program, which must refuse; gives its message.
+/// Runs the program and checks that it refuses; returns its message.
 #[track_caller]
 pub fn refused(arguments: &[&str]) -> String {
     message(&run(arguments))
 }
 
-/// A folder for small files that are synced thousands of times: in memory, where there is such a place.
+/// A folder for small files that are synced thousands of times: in memory, if possible.
 pub fn work_folder() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
@@ -165,7 +166,7 @@ pub fn results(run: &Path) -> Vec<(String, Vec<u8>)> {
     results
 }
 
-/// That two runs computed the same, to the bit.
+/// Checks that two runs are bit-identical.
 #[track_caller]
 pub fn assert_same(found: &Path, expected: &Path, what: &str) {
     let (found, expected) = (results(found), results(expected));
@@ -231,7 +232,8 @@ pub fn setting(name: &str, short: u64, long: u64) -> u64 {
         .map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{name}={value} is no number")))
 }
 
-/// A case that this machine cannot run fails, so that nobody takes it for one that passed; with `ELBO_TESTS_MAY_SKIP` set it is left out.
+/// A case that this machine cannot run fails, so that nobody takes it for one that passed; with
+/// `ELBO_TESTS_MAY_SKIP` set it is left out.
 #[track_caller]
 pub fn cannot_run(reason: &str) {
     assert!(
@@ -241,7 +243,8 @@ pub fn cannot_run(reason: &str) {
     println!("left out: {reason}");
 }
 
-/// Whether a process may mount file systems that only it sees, which some cases need for a real full or read-only disk.
+/// Whether a process may mount file systems that only it sees, which some cases need for a real full or
+/// read-only disk.
 pub fn can_mount() -> bool {
     let mount = "mount -t tmpfs -o size=1M elbo /mnt";
     let unshare = Command::new("unshare").args(["--map-root-user", "--mount", "sh", "-c", mount]).output();

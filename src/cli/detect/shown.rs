@@ -1,4 +1,4 @@
-//! What was found, shown: as JSON, as text, as a table and as a sheet.
+//! Presentation of the findings: as JSON, as text, as a table and as a sheet.
 
 use std::io::Write;
 
@@ -15,10 +15,10 @@ use crate::model::codec::Codec;
 use crate::report::sheet::Picture;
 use crate::tensor::ImageShape;
 
-/// Images on the sheet, three tiles each, and how many stand in a row.
+/// Images on the sheet, three tiles each, and the number of images in a row.
 const SHOWN: usize = 24;
 const PER_ROW: usize = 3;
-/// The heat that is shown in full red.
+/// The heat that is drawn in full red.
 const HOT: f64 = 8.0;
 
 impl Detect {
@@ -130,7 +130,8 @@ pub(super) fn table(
     Ok(())
 }
 
-/// The most anomalous images: each with its boxes, its reconstruction, and its heat: black, then red, and yellow from twice [`HOT`] on.
+/// The most anomalous images: each with its boxes, its reconstruction, and its heat: black, then red, and
+/// yellow from twice [`HOT`] on.
 pub(super) fn sheet(
     codec: &mut Codec<'_>,
     opened: &Opened,
@@ -168,7 +169,7 @@ fn in_colour(values: &[f32], channels: usize) -> Vec<f32> {
     values.chunks_exact(channels).flat_map(of).collect()
 }
 
-/// Draws the edge of a box in red, inside of it.
+/// Draws the edge of a box in red, inside the box.
 fn frame(picture: &mut [f32], width: usize, hot: &HotBox) {
     let (bottom, right) = (hot.y + hot.height - 1, hot.x + hot.width - 1);
     for (y, x) in (hot.y..=bottom).flat_map(|y| (hot.x..=right).map(move |x| (y, x))) {

@@ -1,5 +1,5 @@
-//! The bounds against models whose p(x) is known in closed form: p(z) = N(0, I), p(x|z) = N(W·z + b, σ²·I) give
-//! p(x) = N(b, W·Wᵀ + σ²·I).
+//! The bounds against models whose p(x) is known in closed form: with p(z) = N(0, I) and p(x|z) = N(W·z + b,
+//! σ²·I), p(x) = N(b, W·Wᵀ + σ²·I).
 
 use super::*;
 use crate::data::Images;
@@ -83,7 +83,7 @@ fn the_mean_weight_is_p_of_x() {
     let (mean, error) = mean_and_error(&weights);
     let error = error.unwrap();
     assert_within(mean, error, truth.exp(), 3.0);
-    // The test has teeth: it would notice a normalizer that is off by a hundredth.
+    // The tolerance is tight enough to detect a normalizer that is off by a hundredth.
     assert!(error < 0.003 * truth.exp(), "{error}");
 }
 
@@ -130,7 +130,8 @@ fn more_samples_raise_the_bound_towards_ln_p() {
 
 #[test]
 fn the_true_posterior_makes_every_weight_p_of_x() {
-    // One latent dimension whose posterior is known: precision 1 + Σw²/σ², mean Σw(x−b)/σ² over that. The second one is unused.
+    // One latent dimension whose posterior is known: precision 1 + Σw²/σ², mean Σw(x−b)/σ² over that. The
+    // second one is unused.
     let (model, _) = linear();
     let mut model = Linear { w: model.w.chunks(2).flat_map(|row| [row[0], 0.0]).collect(), ..model };
     let precision = 1.0 + model.w.iter().map(|w| w * w).sum::<f64>() / model.variance;
@@ -145,8 +146,8 @@ fn the_true_posterior_makes_every_weight_p_of_x() {
     }
 }
 
-/// A real network that is linear where it is used: a hidden bias so large that no ReLU cuts anything off, and a sigmoid so near its middle
-/// that it is a straight line, sigmoid(a) = ½ + a/4 − a³/48 with |a| < 0.2.
+/// A real network that is linear where it is used: a hidden bias so large that no ReLU cuts anything off, and
+/// a sigmoid so near its middle that it is a straight line, sigmoid(a) = ½ + a/4 − a³/48 with |a| < 0.2.
 #[test]
 fn a_network_that_is_linear_has_the_p_of_x_of_its_formula() {
     let (pixels, latent, sigma) = (64, 2, 0.05);

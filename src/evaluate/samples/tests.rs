@@ -27,7 +27,7 @@ impl Digits {
         kept.flat_map(|(_, picture)| picture).copied().collect()
     }
 
-    /// The mean of 3×3 pixels with the weights 1, 2, 1 of each axis, so many times.
+    /// A blur: the mean of 3×3 pixels with the weights 1, 2, 1 on each axis, repeated.
     fn blurred(&self, times: usize) -> Vec<f32> {
         let mut pixels = self.pixels.clone();
         for _ in 0..times {
@@ -57,7 +57,8 @@ impl Digits {
     }
 }
 
-/// The faults that samples have, made of real digits: each figure sees what it should. `--nocapture` prints the table of docs/guide.md.
+/// Typical faults of samples, made from real digits: each measure detects the faults that it should.
+/// `--nocapture` prints the table of docs/guide.md.
 #[test]
 fn each_fault_shows_in_its_figure() {
     let count = 2000;

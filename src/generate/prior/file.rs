@@ -1,7 +1,8 @@
-//! A fitted prior on disk: `prior.safetensors`, beside the model that it belongs to.
+//! A fitted prior on disk: `prior.safetensors`, beside its model.
 //!
-//! It says which model that is by a [`fingerprint`] of the model's numbers: a mixture fitted to another model's codes,
-//! or to an earlier epoch's, would be codes of nothing, so it is refused, and a command that can fits a new one.
+//! It names its model by a [`fingerprint`] of the model's numbers. A mixture fitted to another model's codes,
+//! or to those of an earlier epoch, would be meaningless. So it is refused, and a command that can fits a new
+//! one.
 
 use std::path::Path;
 
@@ -16,10 +17,10 @@ use crate::storage::tensor_file::{NamedTensor, TensorFile};
 
 /// The name of the file.
 pub const FILE_NAME: &str = "prior.safetensors";
-/// Grows where an older program would misread a newer file.
+/// Increased whenever an older program would misread a newer file.
 const VERSION: u64 = 1;
 
-/// 64 bits that change when a parameter of the model does.
+/// 64 bits that change if a parameter of the model changes.
 pub fn fingerprint(model: &Vae<f32>) -> u64 {
     let mut hash = Fingerprint::new();
     hash.number(model.parameters.len() as u64);
@@ -28,10 +29,10 @@ pub fn fingerprint(model: &Vae<f32>) -> u64 {
 }
 
 impl Mixture {
-    /// Saves the prior of a model, replacing one that is there.
+    /// Saves the prior of a model, replacing an existing file.
     ///
     /// # Errors
-    /// Where the system refuses.
+    /// If the system refuses.
     pub fn save(&self, path: &Path, model: &Vae<f32>) -> Result<()> {
         let (k, z) = (self.components(), self.latent);
         let single = |values: &[f64]| values.iter().map(|&x| x as f32).collect::<Vec<f32>>();
@@ -51,11 +52,11 @@ impl Mixture {
         TensorFile { description, tensors }.save(system(), path)
     }
 
-    /// The prior of `model`, if there is one at `path` and it is this model's; `None` where there is none or it was
-    /// fitted to another model.
+    /// The prior of `model` from the file at `path`; `None` if there is no file or it was fitted to another
+    /// model.
     ///
     /// # Errors
-    /// Where there is a file that is no prior or damaged.
+    /// If the file is not a prior or is damaged.
     pub fn load(path: &Path, model: &Vae<f32>, max_memory: u64) -> Result<Option<Self>> {
         if path.symlink_metadata().is_err() {
             return Ok(None);
@@ -66,13 +67,13 @@ impl Mixture {
     /// [`load`](Self::load) for a file's contents; `path` is for messages.
     ///
     /// # Errors
-    /// Where it is no prior.
+    /// If it is not a prior.
     pub fn from_file(mut file: TensorFile<'_>, path: &Path, model: &Vae<f32>) -> Result<Option<Self>> {
         let wrong = |message: String| Error::data(path, message);
         let d = &file.description;
         if d["kind"] != "prior" {
             return Err(wrong(
-                "is no fitted prior; remove it, and `elbo sample --prior gmm` fits a new one".into(),
+                "is not a fitted prior; remove it, and `elbo sample --prior gmm` fits a new one".into(),
             ));
         }
         if d["version"].as_u64() != Some(VERSION) {
@@ -83,9 +84,9 @@ impl Mixture {
         }
         let (stored, z) = (file.tensors.iter().map(|t| t.data.len()).sum::<usize>(), model.config().latent);
         let k = d["components"].as_u64().and_then(|k| usize::try_from(k).ok());
-        // What the file holds bounds what is believed.
+        // The size of the file limits the number of components that is accepted.
         let Some(k) = k.filter(|&k| k > 0 && k <= stored) else {
-            return Err(wrong(format!("has {} components, which cannot be", d["components"])));
+            return Err(wrong(format!("has an impossible number of components, {}", d["components"])));
         };
         let full = Features::new(z).full;
         let shape = if full { vec![k, z, z] } else { vec![k, z] };
@@ -95,7 +96,7 @@ impl Mixture {
         let scales = double(file.take("scale", &shape, path)?);
         file.expect_empty(path)?;
         if !weights.iter().all(|&weight| weight >= 0.0) || weights.iter().sum::<f64>() <= 0.0 {
-            return Err(wrong("has weights that are no shares".into()));
+            return Err(wrong("has weights that are negative or all 0".into()));
         }
         Ok(Some(Self { latent: z, weights, means, scales }))
     }

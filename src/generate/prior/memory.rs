@@ -1,10 +1,10 @@
-//! What fitting a mixture takes in memory.
+//! The memory needed to fit a mixture.
 
 use super::{BLOCKS, Features, Mixture, SMALLEST_BLOCK};
 
 impl Mixture {
-    /// Bytes of memory that [`fit`](Mixture::fit) takes besides the codes, on `threads` threads: the sums of every block, the features and
-    /// responsibilities of those that are worked on, and what the M step makes of the sums.
+    /// Bytes of memory that [`fit`](Mixture::fit) takes besides the codes, on `threads` threads: the sums of
+    /// every block, the features and responsibilities of the blocks in work, and the M step's results.
     pub fn memory(images: usize, latent: usize, components: usize, threads: usize) -> u64 {
         let features = Features::new(latent).len as u128;
         let [images, components, latent] = [images, components, latent].map(|count| count as u128);

@@ -1,7 +1,8 @@
-//! Where EM begins: k-means++ (Arthur & Vassilvitskii 2007).
+//! The start of EM: k-means++ (Arthur & Vassilvitskii 2007).
 //!
-//! The first centre is a random point; each further one is a point drawn with a probability proportional to its squared distance from the
-//! nearest centre so far. Centres are thus spread over the data, which random points alone would not be.
+//! The first centre is a random point. Each further one is a point drawn with a probability proportional to
+//! its squared distance from the nearest centre so far. Thus centres are spread over the data, which random
+//! points alone would not be.
 
 use rand::Rng;
 

@@ -37,7 +37,7 @@ fn clusters_are_found_with_their_weights_and_widths() {
     assert!(report.bound > report.normal + 1.0, "{report:?}");
 }
 
-/// The posteriors' own widths are part of what is modelled: where all μ are the same, they are all there is.
+/// The posteriors' own widths are modelled too: if all μ are equal, they are the whole variance.
 #[test]
 fn a_single_gaussian_has_the_moments_of_the_aggregate_posterior() {
     let mut codes = points(&[[1.0, 2.0]], 0.3, 5000);
@@ -73,7 +73,7 @@ fn every_step_raises_the_bound_full_and_diagonal() {
             r.chunks_exact_mut(components).zip(first..).for_each(|(row, image)| row[nearest[image]] = 1.0);
             0.0
         });
-        // What rises is the bound plus what the imaginary images say.
+        // The bound plus the log density of the imaginary images increases.
         let mut before = f64::NEG_INFINITY;
         for _ in 0..20 {
             let mixture = features.maximize(&sums.0, images).unwrap();
@@ -119,8 +119,8 @@ fn what_cannot_be_fitted_is_refused() {
     assert!(refused(&codes, 6).contains("6 components for 5 images"));
     assert!(refused(&codes, 0).contains("0 components"));
     let broken = Codes { mu: vec![f32::NAN; 10], ..codes.clone() };
-    assert!(refused(&broken, 2).contains("no finite numbers"));
-    // As many as images is odd, and possible.
+    assert!(refused(&broken, 2).contains("not finite numbers"));
+    // As many components as images is unusual, and allowed.
     assert!(Mixture::fit(&codes, 2, 5, 0).is_ok());
 }
 
@@ -145,5 +145,5 @@ fn a_prior_belongs_to_its_model() {
     model.parameters[5] += 0.1;
     assert_eq!(Mixture::load(&path, &model, memory).unwrap(), None);
     model.save(&path).unwrap();
-    assert!(Mixture::load(&path, &model, memory).unwrap_err().to_string().contains("no fitted prior"));
+    assert!(Mixture::load(&path, &model, memory).unwrap_err().to_string().contains("not a fitted prior"));
 }

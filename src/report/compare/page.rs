@@ -11,7 +11,7 @@ use crate::report::page::STYLE;
 const COMPARE_STYLE: &str = include_str!("page.css");
 
 impl Comparison {
-    /// The page: one file without outside references.
+    /// The page: one file without external references.
     pub fn to_html(&self) -> String {
         let names: Vec<String> = self
             .runs
@@ -23,7 +23,7 @@ impl Comparison {
             "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
              <title>{} · elbo</title>\n<style>\n{STYLE}{COMPARE_STYLE}</style>\n</head>\n<body>\n<main>\n\
-             <header>\n<p class=\"kicker\">elbo · runs beside each other</p>\n<h1>{} runs</h1>\n</header>\n",
+             <header>\n<p class=\"kicker\">elbo · comparison of runs</p>\n<h1>{} runs</h1>\n</header>\n",
             escape(&names.join(", ")),
             self.runs.len()
         );
@@ -34,12 +34,12 @@ impl Comparison {
         for group in &groups {
             let on =
                 if groups.len() > 1 { format!(" on {}", self.runs[group[0]].data) } else { String::new() };
-            let _ = writeln!(page, "<h2>How they learned{}</h2>", escape(&on));
+            let _ = writeln!(page, "<h2>Learning curves{}</h2>", escape(&on));
             self.curves(group, &mut page);
             let _ = writeln!(page, "<div class=\"wide\">{}</div>", html_table(&self.table(group)));
         }
         page.push_str(
-            "<p class=\"note\">Nats per image, of the validation images at the best epoch; of a run without such images those of training \
+            "<p class=\"note\">Nats per image, of the validation images at the best epoch; for a run without such images, of training \
              at its last epoch. </p>\n",
         );
         let options = self.options_table();
@@ -51,7 +51,7 @@ impl Comparison {
         }
         self.pictures(&names, &mut page);
         page.push_str(
-            "<footer>Written by elbo. The file is complete in itself: nothing is loaded from anywhere.</footer>\n\
+            "<footer>Written by elbo. The file is self-contained: nothing is loaded from elsewhere.</footer>\n\
              </main>\n</body>\n</html>\n",
         );
         page
@@ -83,7 +83,7 @@ impl Comparison {
     fn pictures(&self, names: &[String], page: &mut String) {
         type Sheet = fn(&ComparedRun) -> Option<&Vec<u8>>;
         let kinds: [(&str, &str, Sheet); 2] = [
-            ("Reconstructions", "originals, each with what comes back", |run| run.reconstructions.as_ref()),
+            ("Reconstructions", "originals beside their reconstructions", |run| run.reconstructions.as_ref()),
             ("Samples", "decoded from draws of the prior", |run| run.samples.as_ref()),
         ];
         for (title, what, sheet) in kinds {

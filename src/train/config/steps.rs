@@ -1,31 +1,32 @@
-//! How many steps a run has: epochs and batch for a number of images, if they are not given.
+//! The number of steps of a run: epochs and batch for a number of images, if they are not given.
 
 use super::Config;
 use crate::error::{Error, Result};
 
-/// Images per step where nothing else was asked for.
+/// The default number of images per step.
 const DEFAULT_BATCH: usize = 128;
-/// Passes over the data where nothing else was asked for, and there are enough images.
+/// The default number of passes over the data, if there are enough images.
 pub(crate) const DEFAULT_EPOCHS: u64 = 10;
-/// Steps after which a model draws more than the mean image: few images get more epochs than [`DEFAULT_EPOCHS`], until there are as many
-/// steps, but at most [`MOST_EPOCHS`].
+/// The number of steps after which a model draws more than the mean image. Few images get more epochs than
+/// [`DEFAULT_EPOCHS`], until there are this many steps, but at most [`MOST_EPOCHS`].
 const ENOUGH_STEPS: u64 = 1000;
 const MOST_EPOCHS: u64 = 200;
-/// Few images also get smaller batches, down to the smallest, until an epoch has as many steps.
+/// Few images also get smaller batches, down to the smallest, until an epoch has this many steps.
 const STEPS_PER_EPOCH: u64 = 10;
 const SMALLEST_BATCH: usize = 4;
 
 impl Config {
-    /// Passes over the data, ten if nothing else is known.
+    /// Passes over the data; ten by default.
     pub fn epochs(&self) -> u64 {
         self.epochs.unwrap_or(DEFAULT_EPOCHS)
     }
 
-    /// Settles batch and epochs for a training set of this size. If neither epochs nor steps were asked for, they are chosen by the number of
-    /// steps, on which it depends what a model learns: ten epochs of few images are a handful.
+    /// Sets batch and epochs for a training set of this size. If neither epochs nor steps were given, they
+    /// are chosen by the number of steps, which determines what a model can learn: ten epochs of few images
+    /// are only a few steps.
     ///
     /// # Errors
-    /// If more images were asked for than there are, or the values cannot be used together.
+    /// If the batch is larger than the number of images, or the values cannot be used together.
     pub fn settle(&mut self, images: usize) -> Result<()> {
         let mut batch = self.batch_for(images)?;
         let steps = |batch: usize| images.div_ceil(batch) as u64;
@@ -46,13 +47,13 @@ impl Config {
     /// Images per step for a training set of this size.
     ///
     /// # Errors
-    /// Where more were asked for than there are.
+    /// If the batch is larger than the number of images.
     pub fn batch_for(&self, images: usize) -> Result<usize> {
         match self.batch {
             None => Ok(DEFAULT_BATCH.min(images)),
             Some(batch) if batch <= images => Ok(batch),
             Some(batch) => Err(Error::config(format!(
-                "a batch of {batch} images, and there are only {images} to train on; --batch must be at most that"
+                "a batch of {batch} images, but there are only {images} to train on; --batch must be at most that"
             ))),
         }
     }

@@ -8,7 +8,7 @@ use crate::train::run::Outcome;
 use crate::train::tests::pictures;
 use crate::train::{Config, Leader, Run, TrainOptions, Trainer};
 
-/// Where the threads of a test meet.
+/// The barrier at which the threads of a test exchange data.
 #[derive(Debug)]
 struct Meeting {
     barrier: Barrier,
@@ -30,7 +30,7 @@ impl Thread {
         (0..count).map(|rank| Self { rank, count, meeting: meeting.clone() }).collect()
     }
 
-    /// What each thread brings, for all.
+    /// Every thread's bytes, for all.
     fn all(&self, own: Vec<u8>) -> Vec<Vec<u8>> {
         self.meeting.slots.lock().unwrap()[self.rank] = own;
         self.meeting.barrier.wait();
@@ -82,7 +82,7 @@ impl Ranks for Thread {
     }
 }
 
-/// Does some work on each of `count` ranks; what they give, in their order.
+/// Runs `work` on each of `count` ranks; returns the results in order.
 fn on_ranks<R: Send>(count: usize, work: impl Fn(Arc<dyn Ranks>) -> R + Sync) -> Vec<R> {
     let work = &work;
     std::thread::scope(|scope| {
@@ -151,7 +151,7 @@ fn sums_and_means_are_those_of_the_batch() {
     assert!(found.iter().all(|(gradient, ..)| *gradient == found[0].0));
 }
 
-/// What makes a step's gradient: each kind of network, schedule and term that sees more than one image.
+/// Networks, schedules and terms that differ in how a step's gradient is made.
 const VARIANTS: [&str; 9] = [
     "preset = \"conv\"\nchannels = [4, 8]\nhidden = [16]\nlatent = 3",
     "preset = \"mlp\"\nhidden = [24]\nlatent = 2\nfree-bits = 0.05",
@@ -221,7 +221,8 @@ fn more_ranks_than_images_are_refused() {
     assert!(errors[0].to_string().contains("7 processes cannot share batches of 6 images"), "{}", errors[0]);
 }
 
-/// A run on `count` ranks; `resumed` continues the one in the folder. What rank 0 ended with, and the others.
+/// A run on `count` ranks; `resumed` continues the one in the folder. Returns the outcome of rank 0 and those
+/// of the others.
 fn train(
     folder: &std::path::Path,
     count: usize,
@@ -265,7 +266,8 @@ fn a_run_is_stopped_and_resumed_by_all_ranks() {
     outcome(&train(&folder("parts"), 2, Some(config.clone()), 2, true), Outcome::Interrupted);
     outcome(&train(&folder("parts"), 2, None, 2, false), Outcome::Finished);
     assert_eq!(results(&folder("whole")), results(&folder("parts")));
-    // By more ranks and by one: another number rounds differently, and two of the same number do not.
+    // With more ranks and with one: another number rounds differently, and two runs of the same number are
+    // bit-identical.
     for count in [3, 1] {
         for name in ["other", "again"] {
             let name = format!("{name}-{count}");

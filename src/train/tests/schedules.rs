@@ -1,4 +1,4 @@
-//! Where the schedules `joint` and `alternating` must agree, and which numbers a step may touch.
+//! Checks that the schedules `joint` and `alternating` agree, and which numbers a step may change.
 
 use super::{pictures, same_bits, trainer};
 use crate::loss::{Objective, ObjectiveTerms};
@@ -13,7 +13,7 @@ const NETWORKS: [(&str, &str); 3] = [
     ("article", "preset = \"article\"\nlatent = 3\n"),
 ];
 
-/// The images and the noise of the trainer's next step, made as the loop's header says.
+/// The images and the noise of the trainer's next step, made as in the loop's header.
 fn next_batch(trainer: &Trainer) -> (Vec<f32>, Vec<f32>) {
     let p = &trainer.progress;
     let mut order = Vec::new();
@@ -52,7 +52,7 @@ fn the_decoders_gradient_is_that_of_the_joint_schedule_and_knows_no_divergence()
                 t.model.decoder_gradients(batch, &noise, &objective(terms), &mut half);
                 let (untouched, again) = half.gradient().split_at(encoder.len());
                 assert!(same_bits(again, decoder), "{name}, {likelihood}, {divergence}");
-                // But for the article's shared layer, whose way back is the decoder's first layer.
+                // Except the article's shared layer, whose transposed direction is the decoder's first layer.
                 let first = &t.model.architecture().decoder_slots[..2];
                 let touched = |at: usize| first.iter().any(|slot| slot.range.contains(&at));
                 let others = untouched.iter().enumerate().filter(|&(at, _)| !touched(at));
@@ -64,8 +64,8 @@ fn the_decoders_gradient_is_that_of_the_joint_schedule_and_knows_no_divergence()
     }
 }
 
-/// Several steps by the trainer against the same steps written out: what the encoder's step leaves of the decoder, and the other way round,
-/// is bit for bit what it was, because the halves that are written out here cannot reach each other.
+/// Several steps by the trainer against the same steps written out. The encoder's step leaves the decoder
+/// bit-identical, and vice versa, because the halves written out here cannot touch each other.
 #[test]
 fn each_half_moves_by_its_own_gradient_alone() {
     for (name, options) in NETWORKS {

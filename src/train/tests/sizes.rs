@@ -1,10 +1,11 @@
-//! Images of many sizes and channels through every preset: a step, and back at exactly their size.
+//! Images of many sizes and channels through every preset: a step, and a reconstruction of exactly their
+//! size.
 
 use super::{pictures, trainer};
 use crate::layers::Describe;
 use crate::model::{Architecture, Codec, ModelConfig, Preset};
 
-/// Options that keep the tests' linear layers small; the convolutions have their own widths.
+/// Options that keep the tests' linear layers small; the convolutions have fixed widths.
 fn options(preset: &str) -> String {
     let hidden = if preset == "article" { "" } else { "hidden = [32]\n" };
     format!("preset = \"{preset}\"\n{hidden}latent = 4\nbatch = 2\nvalid = 0\n")
@@ -15,7 +16,7 @@ fn one_step(preset: &str, size: (usize, usize, usize)) {
     let before = t.model.parameters.clone();
     let report = t.step().unwrap_or_else(|error| panic!("{preset} {size:?}: {error}"));
     assert!(report.values.loss.is_finite() && report.norm > 0.0, "{preset} {size:?}: {report:?}");
-    // Adam's first step moves whatever has a gradient.
+    // Adam's first step moves every number with a gradient.
     let moved = t.model.parameters.iter().zip(&before).filter(|(a, b)| a != b).count();
     assert!(moved * 4 > before.len(), "{preset} {size:?}: only {moved} of {} moved", before.len());
     let mut codec = Codec::new(&t.model);
@@ -39,8 +40,9 @@ fn conv_and_mlp_take_a_step_at_any_size() {
     one_step("conv", (13, 31, 7));
 }
 
-/// The article's widths are fixed, so its largest layers grow with the image: 54 million parameters at 64×64, which is a step of 0.9 GB,
-/// and 202 million at 128×128, which is built here and no more, since its numbers, gradient and moments would take 3.2 GB.
+/// The article's widths are fixed, so its largest layers grow with the image: 54 million parameters at 64×64,
+/// for which a step takes 0.9 GB. At 128×128 there are 202 million; that network is only built here, since
+/// its numbers, gradient and moments would take 3.2 GB.
 #[test]
 fn article_takes_a_step_at_any_size() {
     for (height, width) in [(8, 8), (9, 8), (28, 28), (33, 47)] {

@@ -5,7 +5,7 @@ use crate::layers::Layer;
 use crate::loss::{Divergence, Objective, ObjectiveTerms};
 use crate::model::{Batch, ModelConfig, Preset, Vae};
 
-/// Where every number of an untied network is in the tied one: a twin's two places are the same.
+/// The position of every number of an untied network in the tied one: a twin's two positions are the same.
 fn twins(tied: &Vae<f64>, untied: &Vae<f64>) -> Vec<usize> {
     let mut places = vec![usize::MAX; untied.parameters.len()];
     let (a, b) = (tied.architecture(), untied.architecture());
@@ -27,7 +27,7 @@ fn twins(tied: &Vae<f64>, untied: &Vae<f64>) -> Vec<usize> {
                 places[to.start + o * inputs + i] = from + i * outputs + o;
             }
         } else {
-            // A transposed convolution's weight lies as that of the convolution that it reverses.
+            // A transposed convolution's weight has the layout of that of the convolution that it reverses.
             (from..).zip(&mut places[to]).for_each(|(at, place)| *place = at);
         }
     }
@@ -106,7 +106,7 @@ fn a_tied_network_trains_as_an_untied_one_whose_twin_gradients_are_added() {
             space.gradient().iter().zip(&sum).for_each(|(&a, &b)| near(a, b, "gradient"));
             adam.step(&mut tied.parameters, space.gradient());
             twin_adam.step(&mut numbers, &sum);
-            // Where a gradient is next to nothing Adam makes a full step of its rounding; none is here.
+            // If a gradient is nearly 0, Adam makes a full step of its rounding; none is here.
             tied.parameters.iter().zip(&numbers).for_each(|(&a, &b)| near(a, b, "parameter"));
         }
         let moved = before.iter().zip(&numbers).filter(|(a, b)| (*a - *b).abs() > 1e-3).count();
