@@ -1,20 +1,21 @@
-//! One error type for the library: what was wrong, where, and what would be right.
+//! One error type for the library: what is wrong, where, and what would be accepted.
 //!
-//! A message is one sentence for a person who did not write the program. The program prints it on standard error
-//! and exits with 1; a wrong command line exits with 2. Kernels do not return errors: a shape that does not fit is a
-//! bug in the caller, and an assertion names both shapes.
+//! A message is one sentence for a reader who did not write the program. The program prints it on standard
+//! error and exits with 1; a wrong command line exits with 2. Kernels do not return errors: a shape mismatch
+//! is a bug in the caller, and an assertion names both shapes.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// What the library's fallible functions return.
+/// The result of the library's fallible functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Everything that can go wrong outside of the program's own bugs.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The operating system refused: `action` says what was tried ("read", "create", "write", "sync", "rename").
+    /// The operating system refused: `action` says what was tried ("read", "create", "write", "sync",
+    /// "rename").
     Io {
         /// What was tried, as a verb.
         action: &'static str,
@@ -23,18 +24,19 @@ pub enum Error {
         /// The system's answer.
         source: std::io::Error,
     },
-    /// A file was read and is not what it should be.
+    /// A file's content is not as required.
     Data {
         /// The file, folder or archive member.
         path: PathBuf,
-        /// What was found and what would be right.
+        /// What was found and what would be accepted.
         message: String,
     },
     /// An option, a configuration key or a combination of them cannot be used.
     Config(String),
     /// A network cannot be built for these sizes.
     Geometry(String),
-    /// Training met a number that is not finite, or another reason to stop, before the step that would have used it.
+    /// Training met a number that is not finite, or another reason to stop, before the step that would have
+    /// used it.
     Training(String),
 }
 
@@ -44,7 +46,7 @@ impl Error {
         Self::Io { action, path: path.as_ref().to_path_buf(), source }
     }
 
-    /// A file that is not what it should be.
+    /// A file whose content is not as required.
     pub fn data(path: impl AsRef<Path>, message: impl Into<String>) -> Self {
         Self::Data { path: path.as_ref().to_path_buf(), message: message.into() }
     }
@@ -60,8 +62,8 @@ impl Error {
     }
 }
 
-/// Leaves a computation that has no room for an error in its results, as the filling of a batch: the stack unwinds, nothing is printed, and
-/// [`caught`] makes a result of it.
+/// Leaves a computation whose results have no room for an error, such as filling a batch: the stack unwinds,
+/// nothing is printed, and [`caught`] turns it into a result.
 pub(crate) fn unwind(error: Error) -> ! {
     std::panic::resume_unwind(Box::new(error))
 }
@@ -69,9 +71,9 @@ pub(crate) fn unwind(error: Error) -> ! {
 /// Does some work. An error that unwound out of it is returned; a panic continues to unwind.
 ///
 /// # Errors
-/// That of the work, or the one that unwound.
+/// The work's error, or the one that unwound.
 pub(crate) fn caught<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
-    // What the work was changing is dropped with it, or is not used after an error.
+    // Values that the work was changing are dropped with it, or are not used after an error.
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)) {
         Ok(result) => result,
         Err(payload) => match payload.downcast::<Error>() {

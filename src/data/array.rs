@@ -1,7 +1,8 @@
-//! Reading the elements of an array, once its header is known.
+//! Reads the elements of an array after its header.
 //!
-//! From the shape follows a stride in the N·H·W·C result for each axis of the file ([`Axes`]). The bytes are read once, front to back,
-//! run by run of the fastest axis, and scattered: there is never a second copy.
+//! The shape determines, for each axis of the file, a stride in the N·H·W·C result ([`Axes`]). The bytes are
+//! read once, front to back, one run of the fastest axis at a time, and scattered: there is never a second
+//! copy.
 
 use super::budget::{Budget, zeros};
 use super::header::{Header, Kind, show};
@@ -9,10 +10,11 @@ use super::layout::Axes;
 use super::stream::Stream;
 use crate::{Error, Result};
 
-/// Reads the next images, of elements of one byte. `first` is the number of the first one, and `out` has room for all.
+/// Reads the next images, of one-byte elements. `first` is the index of the first one, and `out` has room for
+/// all.
 ///
 /// # Errors
-/// If they are cut off, or a bool is neither 0 nor 1.
+/// If the data end too early, or a bool is neither 0 nor 1.
 pub(crate) fn read_bytes(
     stream: &mut Stream<'_>,
     header: &Header,
@@ -33,10 +35,11 @@ pub(crate) fn read_bytes(
     Ok(())
 }
 
-/// Reads the next images, of elements of any kind, as floats. `first` is the number of the first one, and `out` has room for all.
+/// Reads the next images, of elements of any type, as floats. `first` is the index of the first one, and
+/// `out` has room for all.
 ///
 /// # Errors
-/// If they are cut off, or one is not finite.
+/// If the data end too early, or a value is not finite.
 pub(crate) fn read_floats(
     stream: &mut Stream<'_>,
     header: &Header,
@@ -54,7 +57,7 @@ pub(crate) fn read_floats(
                 let index = first + (at + i * stride) / image;
                 return Err(Error::data(
                     path,
-                    format!("image {index} has a value that is {value}, which is no number"),
+                    format!("image {index} has the value {value}; all must be finite"),
                 ));
             }
             out[at + i * stride] = value;
@@ -63,15 +66,15 @@ pub(crate) fn read_floats(
     })
 }
 
-/// Reads an array whose axes, slowest first, are (length, stride in the result), and hands it on in runs along the fastest axis:
-/// `run(start, stride, bytes)`.
+/// Reads an array whose axes, slowest first, are (length, stride in the result), and passes it on in runs
+/// along the fastest axis: `run(start, stride, bytes)`.
 fn scatter(
     stream: &mut Stream<'_>,
     bytes_each: usize,
     axes: &[(usize, usize)],
     mut run: impl FnMut(usize, usize, &[u8]) -> Result<()>,
 ) -> Result<()> {
-    // Axes that are contiguous in the result are one: a run can then be a whole file.
+    // Axes that are contiguous in the result are merged: a run can then be a whole file.
     let mut joined: Vec<(usize, usize)> = Vec::new();
     for &(len, stride) in axes.iter().filter(|axis| axis.0 != 1) {
         match joined.last_mut() {
@@ -93,7 +96,7 @@ fn scatter(
             run(start + done * fast_stride, fast_stride, bytes)?;
             done += take;
         }
-        // Counts the slower axes up, like an odometer.
+        // Advances the slower axes, like an odometer.
         let mut axis = joined.len();
         loop {
             if axis == 0 {
@@ -156,12 +159,12 @@ pub(crate) fn read_labels(mut stream: Stream<'_>, header: &Header, budget: &mut 
     Ok(labels)
 }
 
-/// Is this an array of N or N×1 numbers?
+/// Whether this is an array of N or N×1 numbers.
 pub(crate) fn is_flat(header: &Header) -> bool {
     matches!(header.shape[..], [_] | [_, 1])
 }
 
-/// Is this an array of N or N×1 integers?
+/// Whether this is an array of N or N×1 integers.
 pub(crate) fn is_labels(header: &Header) -> bool {
     is_flat(header) && !header.kind.is_float()
 }

@@ -1,4 +1,4 @@
-//! A file with one array, or the files of MNIST, whose names say what they are for.
+//! A file with one array, or the MNIST files, whose names tell their roles.
 
 use super::array_source::{Array, ArrayPart, ArraySource, wanted};
 use super::find::{Found, Kind, mnist_name};
@@ -6,10 +6,10 @@ use super::options::Part;
 use super::parts::{Parts, Role};
 use crate::{Error, Result};
 
-/// Decides what the arrays that were found are for. `None` if there are none.
+/// Determines the roles of the arrays found. `None` if there are none.
 ///
 /// # Errors
-/// If there is no array of images, or it is not clear which one.
+/// If there is no array of images, or the choice is ambiguous.
 pub(crate) fn open<'a>(found: &Found<'a>, part: Part) -> Result<Option<ArraySource<'a>>> {
     if found.kind != Kind::Files {
         return Ok(None);
@@ -38,7 +38,7 @@ pub(crate) fn open<'a>(found: &Found<'a>, part: Part) -> Result<Option<ArraySour
         let labels = labels.get_mut(role).take();
         *parts.get_mut(role) = images.get_mut(role).take().map(|images| ArrayPart { images, labels });
     }
-    // Test images by themselves are a data set like any other.
+    // Test images alone are a data set like any other.
     if parts.train.is_none() {
         parts.train = parts.test.take();
     }

@@ -1,4 +1,4 @@
-//! The arrays of one group of images, read front to back: at once, or in pieces that need little memory.
+//! The arrays of one group of images, read front to back: at once, or in pieces to save memory.
 
 use super::array;
 use super::array_source::{Array, ArrayPart, view};
@@ -35,10 +35,10 @@ pub(crate) struct ArrayGroup<'s> {
 }
 
 impl<'s> ArrayGroup<'s> {
-    /// Opens the arrays of those parts that there are.
+    /// Opens the arrays of the parts that exist.
     ///
     /// # Errors
-    /// If one has not the length that its header promises, or their images have different shapes.
+    /// If an array does not have the length that its header promises, or their images have different shapes.
     pub(crate) fn new(
         parts: [&'s Option<ArrayPart<'s>>; 2],
         numbers: Numbers,
@@ -79,15 +79,15 @@ impl<'s> ArrayGroup<'s> {
         (self.count * self.shape.len() * self.each()) as u64
     }
 
-    /// Adds to a hash what changes with the files.
+    /// Adds the files' identities to a hash, to detect changed files.
     pub(crate) fn stamp(&self, hash: &mut Fingerprint) {
         self.arrays.iter().for_each(|one| one.array.stamp(hash));
     }
 
-    /// All images, their memory claimed from the budget.
+    /// All images; their memory is claimed from the budget.
     ///
     /// # Errors
-    /// If they are damaged, or take more memory than allowed.
+    /// If they are damaged, or need more memory than allowed.
     pub(crate) fn read(
         &self,
         budget: &mut Budget,
@@ -118,10 +118,11 @@ impl<'s> ArrayGroup<'s> {
         Ok(self.images(pixels, self.count))
     }
 
-    /// Hands all images on, some at a time.
+    /// Passes on all images, some at a time.
     ///
     /// # Errors
-    /// Those of `task`; or if they are damaged, or an array is stored column by column, so that each image is all over it.
+    /// Those of `task`; or if the images are damaged, or an array is stored column by column, so that each
+    /// image is spread over all of it.
     pub(crate) fn pieces(
         &self,
         path: &Path,
@@ -161,7 +162,8 @@ impl<'s> ArrayGroup<'s> {
 }
 
 impl Opened<'_> {
-    /// Reads the next images of these axes, the first of which has the number `first`, to the numbers from `start` on.
+    /// Reads the next images of these axes, the first of which has the index `first`, to the numbers from
+    /// `start` on.
     fn read(
         &self,
         stream: &mut Stream<'_>,

@@ -34,12 +34,12 @@ impl<'a> Array<'a> {
         &self.entry.path
     }
 
-    /// Adds to a hash what changes with the file.
+    /// Adds the file's identity to a hash, to detect a changed file.
     pub(crate) fn stamp(&self, hash: &mut Fingerprint) {
         self.entry.stamp(hash);
     }
 
-    /// Opens the file: its header, and the stream at the first element.
+    /// Opens the file: returns its header, and the stream at the first element.
     pub(crate) fn open(&self) -> Result<(Header, Stream<'_>)> {
         let stream = self.entry.stream()?;
         let mut stream = if self.gzip { stream.gunzipped() } else { stream };
@@ -64,12 +64,12 @@ pub(crate) struct ArraySource<'a> {
     pub(crate) notes: Vec<String>,
 }
 
-/// The array of `image` as images, by the options.
+/// Interprets the array of `image` as images, by the options.
 pub(crate) fn view(header: &Header, options: &LoadOptions, path: &Path) -> Result<View> {
     header.view(options.layout, options.size, path)
 }
 
-/// The parts that are asked for. Without test images, all images are what to test with.
+/// The requested parts. If there are no test images, all images serve for testing.
 pub(crate) fn wanted<T>(parts: Parts<T>, part: Part) -> Parts<T> {
     match part {
         Part::Train => Parts { test: None, ..parts },

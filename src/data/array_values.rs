@@ -1,4 +1,5 @@
-//! What becomes of the values of arrays: bytes if they are bytes in all but their type, a range, the colours and the size that were asked for.
+//! Converts the values of arrays: to bytes if they are bytes in all but their type, and to the requested
+//! range, colours and size.
 
 use super::budget::{Budget, checked_size, zeros};
 use super::convert::{Converter, Scratch};
@@ -12,17 +13,17 @@ use crate::{Error, Result};
 use rayon::prelude::*;
 use std::path::Path;
 
-/// What is known of the values of all arrays.
+/// Properties of the values of all arrays.
 pub(crate) struct Values {
     pub(crate) range: Range,
     /// Whether they become bytes.
     narrow: bool,
-    /// Whether rounding put some outside of the range.
+    /// Whether rounding moved some out of the range.
     clamp: bool,
 }
 
 impl Values {
-    /// Settles what values from `extent` stand for.
+    /// Determines the range for values within `extent`.
     ///
     /// # Errors
     /// As [`range::settle`].
@@ -44,10 +45,10 @@ impl Values {
         each == 1 || self.narrow
     }
 
-    /// Gives images their values, colours and size.
+    /// Converts values, colours and size of images.
     ///
     /// # Errors
-    /// If the colours cannot be had, or memory is not enough.
+    /// If the colours cannot be converted, or memory is not enough.
     pub(crate) fn apply(
         &self,
         mut images: Images,
@@ -66,7 +67,7 @@ impl Values {
     }
 }
 
-/// Makes bytes of numbers that are bytes in all but their type.
+/// Converts numbers that are bytes in all but their type to bytes.
 fn narrow(images: &mut Images, budget: &mut Budget, path: &Path) -> Result<()> {
     if let Pixels::F32(values) = &images.pixels {
         budget.take(values.len() as u64, path)?;
@@ -77,7 +78,7 @@ fn narrow(images: &mut Images, budget: &mut Budget, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The shape that images get by the options.
+/// The shape of images after the options' conversions.
 ///
 /// # Errors
 /// If they have no colours to convert.
@@ -99,7 +100,7 @@ pub(crate) fn target(from: ImageShape, options: &LoadOptions, path: &Path) -> Re
     Ok(ImageShape::new(height, width, channels))
 }
 
-/// Gives images the colours and the size that were asked for; without such options they come back as they are.
+/// Converts images to the requested colours and size; without such options they are returned unchanged.
 fn converted(images: Images, path: &Path, options: &LoadOptions, budget: &mut Budget) -> Result<Images> {
     let (from, shape) = (images.shape(), target(images.shape(), options, path)?);
     if shape == from {

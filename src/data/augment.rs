@@ -1,7 +1,8 @@
-//! Augmentation: training images that are flipped or moved by chance, anew in every epoch.
+//! Augmentation: training images are randomly flipped or shifted, differently in every epoch.
 //!
-//! What happens to an image is a function of (seed, epoch, image), as everything about a batch is: it does not depend on the batch,
-//! the threads, or whether the run was resumed. It is done to the batch, in place, after scaling and binarization.
+//! An image's augmentation is a function of (seed, epoch, image), as everything about a batch is: it does not
+//! depend on the batch, the threads, or whether the run was resumed. It is applied to the batch in place,
+//! after scaling and binarization.
 
 use crate::random::{Stream, stream};
 use crate::tensor::{Element, ImageShape};
@@ -10,21 +11,21 @@ use rand::Rng;
 use std::fmt;
 use std::str::FromStr;
 
-/// What is done to training images.
+/// The augmentations of training images.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Augment {
-    /// Left and right change places, for half of the images.
+    /// Half of the images are flipped horizontally.
     pub flip: bool,
-    /// Images are moved up or down and left or right by up to a sixteenth of their height and width (at least a pixel); the edge
-    /// pixels are repeated.
+    /// Images are shifted up or down and left or right by up to a sixteenth of their height and width (at
+    /// least a pixel); the edge pixels are repeated.
     pub shift: bool,
 }
 
 impl Augment {
-    /// Nothing.
+    /// No augmentation.
     pub const NONE: Self = Self { flip: false, shift: false };
 
-    /// Augments the images of a batch, which have the numbers `indices` in the data set.
+    /// Augments the images of a batch, which have the indices `indices` in the data set.
     pub(crate) fn apply<T: Element>(
         self,
         shape: ImageShape,
@@ -47,7 +48,7 @@ impl Augment {
     }
 }
 
-/// An offset from −n to n for n = ⌈side/16⌉, each as likely.
+/// An offset from −n to n for n = ⌈side/16⌉, all equally likely.
 fn offset(draw: u64, side: usize) -> isize {
     let most = side.div_ceil(16);
     let chosen = (u128::from(draw) * (2 * most as u128 + 1)) >> 64;
@@ -66,12 +67,14 @@ fn flip<T: Element>(image: &mut [T], shape: ImageShape) {
     }
 }
 
-/// Moves an image down and to the right by so many pixels: out(y, x) = in(y − down, x − right), with the edges repeated.
+/// Shifts an image down and to the right by so many pixels: out(y, x) = in(y − down, x − right), with the
+/// edges repeated.
 fn shift<T: Element>(image: &mut [T], shape: ImageShape, down: isize, right: isize) {
     let (height, width, channels) = (shape.height, shape.width, shape.channels);
     let stride = width * channels;
     let from = |to: usize, by: isize, side: usize| (to as isize - by).clamp(0, side as isize - 1) as usize;
-    // Rows and pixels are read before they are overwritten: against the direction of the movement.
+    // Rows and pixels are visited against the direction of the shift, so that they are read before they are
+    // overwritten.
     let ordered = |i: usize, by: isize, side: usize| if by > 0 { side - 1 - i } else { i };
     if down != 0 {
         for i in 0..height {

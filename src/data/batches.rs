@@ -1,7 +1,7 @@
-//! Which images a step learns from: the split, the order of an epoch, and what goes into a batch.
+//! Training/validation split, shuffling, and the contents of batches.
 //!
-//! Everything is a function of the seed and of numbers that count (epoch, image), never of what was drawn before: an epoch can be
-//! resumed in its middle, and a batch is the same whatever the threads and the size of the batches.
+//! Everything is a function of the seed and of counters (epoch, image), never of earlier draws: an epoch can
+//! be resumed in its middle, and a batch does not depend on the threads or the batch size.
 
 use super::augment::Augment;
 use super::dataset::Dataset;
@@ -13,7 +13,7 @@ use crate::{Error, Result};
 use rand::Rng;
 use rand::rngs::ChaCha8Rng;
 
-/// Images to learn from, and images held out to judge by. Both are sorted.
+/// Training images and held-out validation images. Both are sorted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Split {
     /// Indices to train on.
@@ -23,16 +23,16 @@ pub struct Split {
 }
 
 impl Split {
-    /// How many images are held out unless told otherwise: 5000, at most a tenth.
+    /// The default number of held-out images: 5000, at most a tenth.
     pub fn default_validation(count: usize) -> usize {
         (count / 10).min(5000)
     }
 
-    /// The split of a data set: its own validation part, if it brings one; else `valid` of its images are held out, or
-    /// [`default_validation`](Self::default_validation), as [`Split::new`] chooses them.
+    /// The split of a data set: its own validation part, if it has one. Otherwise `valid` of its images are
+    /// held out, or [`default_validation`](Self::default_validation), chosen by [`Split::new`].
     ///
     /// # Errors
-    /// If no image is left to train on, or the data set's own part has another number of images than `valid`.
+    /// If no image is left to train on, or the data set's own part does not have `valid` images.
     pub fn of(data: &Dataset, seed: u64, valid: Option<usize>) -> Result<Self> {
         let count = data.train.count;
         let Some(own) = &data.validation else {
@@ -57,7 +57,8 @@ impl Split {
         Ok(Self { train, validation: own.clone() })
     }
 
-    /// Holds out `validation` of `count` images, a random choice that depends on the seed alone. At most all are held out.
+    /// Holds out `validation` of `count` images, a random choice that depends on the seed alone. At most all
+    /// are held out.
     pub fn new(seed: u64, count: usize, validation: usize) -> Self {
         let mut order: Vec<usize> = (0..count).collect();
         shuffle(&mut order, &mut stream(seed, Stream::Validation, 0));
@@ -68,8 +69,8 @@ impl Split {
     }
 }
 
-/// Fills `order` with `indices` in the order of epoch `epoch`. Batches are its chunks; the last one may be smaller, and is kept.
-/// Nothing is allocated if `order` has the room.
+/// Fills `order` with `indices` in the order of epoch `epoch`. Batches are its chunks; the last one may be
+/// smaller and is kept. Nothing is allocated if `order` has enough capacity.
 ///
 /// ```
 /// let (indices, mut order): (Vec<usize>, _) = ((0..10).collect(), Vec::new());
@@ -83,8 +84,9 @@ pub fn epoch_order(seed: u64, epoch: u64, indices: &[usize], order: &mut Vec<usi
     shuffle(order, &mut stream(seed, Stream::Shuffle, epoch));
 }
 
-/// Fisher and Yates' shuffle: from the last position down, each is exchanged with a random one up to it. A 64-bit draw u becomes the
-/// position ⌊u·n/2⁶⁴⌋, written out here so that no version of any crate changes an order.
+/// Fisher–Yates shuffle: from the last position down, each is exchanged with a random one up to it. A 64-bit
+/// draw u becomes the position ⌊u·n/2⁶⁴⌋. It is written out here so that no crate's version can change an
+/// order.
 fn shuffle(order: &mut [usize], rng: &mut impl Rng) {
     for last in (1..order.len()).rev() {
         let n = last as u128 + 1;
@@ -93,7 +95,8 @@ fn shuffle(order: &mut [usize], rng: &mut impl Rng) {
     }
 }
 
-/// Which draws binarize the images in an epoch: 0 for good, epochs from 1 on; none without chance.
+/// The stream of draws that binarizes the images in an epoch: 0 for static binarization, epochs from 1 on;
+/// none without randomness.
 fn period(binarize: Binarize, epoch: u64) -> Option<u64> {
     match binarize {
         Binarize::Threshold => None,
@@ -102,7 +105,8 @@ fn period(binarize: Binarize, epoch: u64) -> Option<u64> {
     }
 }
 
-/// An image's generator. The index of its stream: the image below, the period above.
+/// An image's random generator. The index of its stream has the image in the low bits and the period in the
+/// high bits.
 fn draws(seed: u64, period: u64, image: usize) -> ChaCha8Rng {
     stream(seed, Stream::Binarize, (period << 32).wrapping_add(image as u64))
 }
@@ -116,10 +120,10 @@ fn above_half(unit: f64) -> bool {
     unit > 0.5
 }
 
-/// Fills batches: scaling, and binarization if asked for. Each image has its own stream of draws.
+/// Fills batches: scaling, and binarization if requested. Each image has its own random stream.
 #[derive(Clone, Copy, Debug)]
 pub struct Filler {
-    /// The interval that the network takes.
+    /// The interval of the network's input.
     pub span: Span,
     /// Whether and how pixels become 0 or 1 (the ends of the span).
     pub binarize: Option<Binarize>,
@@ -128,10 +132,11 @@ pub struct Filler {
 }
 
 impl Filler {
-    /// Fills `out`, [indices.len() · H · W · C], with the images `indices` as they are in epoch `epoch`. Nothing is allocated.
+    /// Fills `out`, [indices.len() · H · W · C], with the images `indices` as they are in epoch `epoch`.
+    /// Nothing is allocated.
     ///
     /// # Panics
-    /// When `out` has another length, or an index is too large.
+    /// If `out` has another length, or an index is too large.
     pub fn fill<T: Element>(&self, images: &Images, indices: &[usize], epoch: u64, out: &mut [T]) {
         let Self { span, seed, .. } = *self;
         let Some(binarize) = self.binarize else { return images.gather(indices, span, out) };
@@ -145,8 +150,9 @@ impl Filler {
         }
     }
 
-    /// Binarizes pictures with values in [0, 1] in place, [indices.len() · H · W · C] numbers, as [`fill`](Self::fill) does the images of
-    /// these indices in epoch 0: for what is made of images after they were read.
+    /// Binarizes pictures with values in [0, 1] in place, [indices.len() · H · W · C] numbers, as
+    /// [`fill`](Self::fill) does for the images of these indices in epoch 0. It is for pictures derived from
+    /// images after they were read.
     pub fn binarize(&self, pictures: &mut [f32], indices: &[usize]) {
         let Some(binarize) = self.binarize.filter(|_| !indices.is_empty()) else { return };
         let bit = |one: bool| f32::from(u8::from(one));
@@ -161,8 +167,8 @@ impl Filler {
         }
     }
 
-    /// [`fill`](Self::fill) for training: each image flipped and moved as `augment` says, by draws that depend on the seed, the epoch
-    /// and the image alone.
+    /// [`fill`](Self::fill) for training: each image is flipped and shifted according to `augment`, by draws
+    /// that depend on the seed, the epoch and the image alone.
     ///
     /// # Panics
     /// As [`fill`](Self::fill).

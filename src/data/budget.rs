@@ -1,16 +1,18 @@
-//! Memory: one budget for everything that is allocated by the size of an input, and the limits on what a file may ask for.
+//! Memory limits: one budget for everything that is allocated by the size of an input, and bounds on the
+//! sizes that a file may state.
 //!
-//! A file names its own size, so no buffer is made before its size is claimed from the [`Budget`] (`--max-memory`). Claims are made
-//! in one place, [`hold`](super::hold). What models and commands take besides is estimated and compared by [`excess`].
+//! A file states its own size, so no buffer is allocated before its size is claimed from the [`Budget`]
+//! (`--max-memory`). Claims are made in one place, [`hold`](super::hold). Further memory of models and
+//! commands is estimated and checked by [`excess`].
 
 use crate::tensor::ImageShape;
 use crate::{Error, Result};
 use std::path::Path;
 
-/// Rows or columns of an image: what takes memory per row or column stays small, too.
+/// The most rows or columns of an image, so that memory per row or column stays small, too.
 pub(crate) const LONGEST_SIDE: usize = 65_535;
 
-/// Memory that the images may take.
+/// The memory that the images may use.
 pub(crate) struct Budget {
     limit: u64,
     used: u64,
@@ -21,7 +23,7 @@ impl Budget {
         Self { limit, used: 0 }
     }
 
-    /// Claims memory, or says which option would allow it.
+    /// Claims memory; the error names the option that would allow it.
     pub(crate) fn take(&mut self, bytes: u64, path: &Path) -> Result<()> {
         let wanted = self.used.saturating_add(bytes);
         if wanted > self.limit {
@@ -31,13 +33,13 @@ impl Budget {
         Ok(())
     }
 
-    /// Whether `bytes` of pixels are held in memory: at most half of it, since the network and what it computes need the rest. Others are
-    /// kept in a cache file, if there may be one.
+    /// Whether `bytes` of pixels are held in memory: at most half of it, since the network and its
+    /// activations need the rest. Larger data are kept in a cache file, if one is allowed.
     pub(crate) fn holds(&self, bytes: u64) -> bool {
         bytes <= self.limit / 2
     }
 
-    /// What a person is told about `bytes` of pixels that are kept in a file.
+    /// The note for the user about `bytes` of pixels that are kept in a file.
     pub(crate) fn cached(&self, bytes: u64, path: &Path) -> String {
         format!(
             "{} of pixels are more than half of --max-memory ({}): they are read from {}, which later commands use again",
@@ -52,7 +54,7 @@ impl Budget {
     }
 }
 
-/// What to say if `bytes` are more than `limit`; `what` begins the sentence, as "its images take".
+/// The message if `bytes` exceed `limit`; `what` begins the sentence, as "its images take".
 pub(crate) fn excess(what: &str, bytes: u64, limit: u64) -> Option<String> {
     (bytes > limit).then(|| too_much(what, bytes, limit))
 }
@@ -62,7 +64,7 @@ fn too_much(what: &str, bytes: u64, limit: u64) -> String {
     format!("{what} {bytes} of memory, more than the {limit} that --max-memory allows")
 }
 
-/// 3 decimal digits and a binary unit.
+/// Three significant decimal digits and a binary unit.
 pub(crate) fn human_bytes(bytes: u64) -> String {
     let units = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let mut value = bytes as f64;
@@ -74,21 +76,21 @@ pub(crate) fn human_bytes(bytes: u64) -> String {
     if unit == 0 { format!("{bytes} bytes") } else { format!("{value:.1} {}", units[unit]) }
 }
 
-/// A buffer of zeros, or an error where the system has no memory for it. The system gives its pages when they are first written to,
-/// so a file that is cut off costs no more than the bytes that it does have.
+/// A buffer of zeros, or an error if the system has no memory for it. The system provides its pages on the
+/// first write, so a truncated file costs no more memory than the bytes that it contains.
 pub(crate) fn zeros<V: Clone + Default>(len: usize, path: &Path) -> Result<Vec<V>> {
-    // Vec's macro asks for zeroed pages but ends the program if there are none: hence a question first.
+    // Vec's macro asks for zeroed pages but aborts the program if there are none; so this checks first.
     if Vec::<V>::new().try_reserve_exact(len).is_err() {
         let size = human_bytes((len as u64).saturating_mul(size_of::<V>() as u64));
         return Err(Error::data(
             path,
-            format!("its images take {size} of memory, which this machine does not give"),
+            format!("its images take {size} of memory, which this machine cannot provide"),
         ));
     }
     Ok(vec![V::default(); len])
 }
 
-/// `count` images of a shape in numbers, if a machine can address them.
+/// The total size of `count` images of a shape, if a machine can address it.
 pub(crate) fn checked_size(count: usize, shape: ImageShape) -> Option<usize> {
     let size = count.checked_mul(shape.height)?.checked_mul(shape.width)?.checked_mul(shape.channels)?;
     (size <= isize::MAX as usize / 8).then_some(size)

@@ -1,16 +1,18 @@
-//! The cache file: pixels of a data set that are more than memory allows, converted once.
+//! The cache file: pixels of a data set too large for memory, converted once.
 //!
 //! ```text
 //! 16 bytes  "elbo pixels v1", two zeros
 //! …         the pixels: N·H·W·C bytes, or little-endian floats
-//! …         JSON: what they were made of, how many they are, their checksum
+//! …         JSON: a hash of their source, their number, their checksum
 //!  8 bytes  the length of the JSON, little-endian
 //! ```
 //!
-//! A data set's training and test images have a file each, in the user's folder for caches: not in the run's folder, because the same images serve many runs and commands,
-//! and not in the folder for temporary files, which often is memory. The name follows from the path of the data and from how they are
-//! converted, so changed data take the place of the old. The key in the file follows from names, lengths and times of the source's
-//! files: a file with another key is written again, and so is a damaged one. The file may be removed whenever no command runs.
+//! A data set's training and test images have a file each, in the user's cache folder: not in the run's
+//! folder, because the same images serve many runs and commands, and not in the folder for temporary files,
+//! which often is in memory. The name depends on the path of the data and on their conversion, so changed
+//! data replace the old. The key in the file is made of names, lengths and times of the source's files: a
+//! file with another key is written again, and so is a damaged one. The file may be removed whenever no
+//! command runs.
 
 use super::budget::human_bytes;
 use super::entry::{Entry, stamp_file};
@@ -28,30 +30,30 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 const MAGIC: &[u8; 16] = b"elbo pixels v1\0\0";
-/// What the magic of every version begins with.
+/// The start of every version's magic.
 const OURS: &[u8] = b"elbo pixels ";
-/// A JSON longer than this is none: it names the pictures that could not be decoded.
+/// The longest valid JSON: it names the pictures that could not be decoded.
 const LONGEST: u64 = 64 << 20;
 
-/// Pixels that are converted and written at once, in bytes; fewer where memory is little.
+/// Bytes of pixels that are converted and written at once; fewer if memory is scarce.
 const PIECE: u64 = 8 << 20;
 
-/// How many images are converted and written at once, if each has so many bytes and there is so much memory.
+/// How many images of `bytes_of_one` bytes are converted and written at once within `max_memory`.
 pub(crate) fn images_at_once(bytes_of_one: usize, max_memory: u64) -> usize {
     (PIECE.min(max_memory / 8) as usize / bytes_of_one.max(1)).max(1)
 }
 
-/// What the JSON says.
+/// The JSON description.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Description {
-    /// A hash of what the pixels were made of, and how.
+    /// A hash of the pixels' sources and their conversion.
     key: u64,
     floats: bool,
     numbers: u64,
     /// The bits of the smallest and the largest value.
     extent: (u32, u32),
-    /// Those of the source, before it was converted.
+    /// The same for the source, before it was converted.
     source: (u32, u32),
     /// The bits of the values of black and white with which it was converted.
     range: (u32, u32),
@@ -72,9 +74,9 @@ fn floats((low, high): (u32, u32)) -> (f32, f32) {
 /// Why a file has no description.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Unreadable {
-    /// It begins like none of elbo's caches.
+    /// It does not begin like a cache of elbo.
     Foreign,
-    /// It was cut off or changed, or has another version.
+    /// It was truncated or changed, or has another version.
     Damaged,
 }
 
@@ -82,7 +84,7 @@ impl Description {
     /// Reads the description of a file of `length` bytes.
     ///
     /// # Errors
-    /// If the file is not a cache of this version, or a damaged one. The pixels are not read.
+    /// If the file is not a cache of this version, or is damaged. The pixels are not read.
     pub(crate) fn read(mut file: impl Read + Seek, length: u64) -> std::result::Result<Self, Unreadable> {
         let mut magic = [0; MAGIC.len()];
         file.read_exact(&mut magic).map_err(|_| Unreadable::Foreign)?;
@@ -112,7 +114,7 @@ impl Description {
     }
 }
 
-/// The hash for a name: the path of the data, the part, and the options that concern pixels.
+/// The hash for a name: the path of the data, the part, and the options that affect pixels.
 pub(crate) fn name(path: &Path, part: &str, options: &LoadOptions) -> u64 {
     let mut hash = Fingerprint::new();
     let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
@@ -123,8 +125,8 @@ pub(crate) fn name(path: &Path, part: &str, options: &LoadOptions) -> u64 {
     hash.finish()
 }
 
-/// The hash for a key, of entries of the data at `path`. What else the pixels depend on is added by the caller. Another version of the
-/// program may convert otherwise.
+/// The hash for a key, of entries of the data at `path`. Whatever else the pixels depend on is added by the
+/// caller. The program's version is included, as another one may convert differently.
 pub(crate) fn key<'e, 'a: 'e>(path: &Path, entries: impl IntoIterator<Item = &'e Entry<'a>>) -> Fingerprint {
     let mut hash = Fingerprint::new();
     hash.bytes(env!("CARGO_PKG_VERSION").as_bytes());
@@ -135,7 +137,7 @@ pub(crate) fn key<'e, 'a: 'e>(path: &Path, entries: impl IntoIterator<Item = &'e
     hash
 }
 
-/// Where pixels are kept, and what of.
+/// Where pixels are cached, and their source.
 pub(crate) struct Cache {
     path: PathBuf,
     key: u64,
@@ -143,19 +145,19 @@ pub(crate) struct Cache {
     image: usize,
 }
 
-/// Pixels that are kept.
+/// Cached pixels.
 pub(crate) struct Cached {
     pub(crate) file: PixelFile,
     /// The extent of the source.
     pub(crate) source: (f32, f32),
-    /// Black and white, with which it was converted.
+    /// Black and white, with which they were converted.
     pub(crate) range: Range,
     /// Pictures that could not be decoded, by number, and why.
     pub(crate) failed: Vec<(usize, String)>,
 }
 
 impl Cache {
-    /// The cache in `folder` whose name follows from a hash; `image` is the length of an image.
+    /// The cache in `folder` whose name derives from a hash; `image` is the length of an image.
     pub(crate) fn new(folder: &Path, name: u64, key: u64, image: usize) -> Self {
         Self { path: folder.join(format!("{name:016x}.pixels")), key, image }
     }
@@ -164,7 +166,7 @@ impl Cache {
         &self.path
     }
 
-    /// The pixels, if they are there and undamaged, and were made of just these images.
+    /// The pixels, if they exist, are undamaged, and were made from exactly these images.
     ///
     /// # Errors
     /// If the file is not elbo's, or the system refuses to read it.
@@ -205,17 +207,19 @@ impl Cache {
         Ok((crc.finalize() == found.crc).then_some(cached))
     }
 
-    /// Writes the pixels that `fill` gives, about `bytes` of them, converted with `range`, and opens them. A file that is there is replaced.
+    /// Writes the pixels that `fill` produces, about `bytes` of them, converted with `range`, and opens them.
+    /// An existing file is replaced.
     ///
     /// # Errors
-    /// Those of `fill`; or if the file cannot be written. The one before is then still there.
+    /// Those of `fill`; or if the file cannot be written. The previous one then still exists.
     pub(crate) fn build(
         &self,
         bytes: u64,
         range: Range,
         fill: impl FnOnce(&mut Writer<'_>) -> Result<()>,
     ) -> Result<Cached> {
-        // Those above the folder are made as well; other files are the source's.
+        // Errors about the cache's folder or its parents are the cache's; errors about other files are the
+        // source's.
         let is_ours = |path: &Path| path.starts_with(self.folder()) || self.folder().starts_with(path);
         let no_room = |error: Error| match error {
             Error::Io { action, path, source } if is_ours(&path) => Error::data(
@@ -245,9 +249,11 @@ impl Cache {
             return Err(no_room(error));
         }
         written.map_err(no_room)?;
-        // Read once more: what follows relies on what is on the disk.
+        // Read once more: the following code relies on the contents of the disk.
         self.open()?.ok_or_else(|| {
-            Error::data(&self.path, "what was just written to it is not what is read from it: another process wrote it, or its disk is faulty")
+            let message = "reading it back returns other data than was written: another process wrote it, \
+                           or its disk is faulty";
+            Error::data(&self.path, message)
         })
     }
 
@@ -305,12 +311,12 @@ impl<'w> Writer<'w> {
         Ok(())
     }
 
-    /// Says what the source's values were, if others than those that are written.
+    /// Sets the extent of the source's values, if it differs from that of the written ones.
     pub(crate) fn source(&mut self, extent: (f32, f32)) {
         self.source = Some(extent);
     }
 
-    /// Adds pictures that could not be decoded, by number.
+    /// Adds pictures that could not be decoded, by index.
     pub(crate) fn failed(&mut self, pictures: impl IntoIterator<Item = (usize, String)>) {
         self.failed.extend(pictures);
     }
@@ -332,7 +338,8 @@ impl<'w> Writer<'w> {
     }
 }
 
-/// The user's folder for what can be made again: that of the XDG Base Directory Specification, and its counterparts on macOS and Windows.
+/// The user's cache folder: that of the XDG Base Directory Specification, and its counterparts on macOS and
+/// Windows.
 pub fn default_folder() -> Option<PathBuf> {
     let folder =
         |variable: &str| std::env::var_os(variable).map(PathBuf::from).filter(|folder| folder.is_absolute());

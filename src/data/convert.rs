@@ -1,7 +1,9 @@
-//! What the options do to an image: its colours, its size, its range. One place for all sources.
+//! Converts an image according to the options: its colours, its size, its range. All sources use this one
+//! place.
 //!
-//! Grey is Rec. 601 luma, Y = 0.299 R + 0.587 G + 0.114 B, on the values as they are (as PNG viewers and Pillow do). A
-//! pixel of opacity α over a background b is α·v + (1 − α)·b. The size is [`resize`](super::resize)'s subject.
+//! Grey is Rec. 601 luma, Y = 0.299 R + 0.587 G + 0.114 B, on the values as they are (as PNG viewers and
+//! Pillow do). A pixel of opacity α over a background b is α·v + (1 − α)·b. Sizes are handled by
+//! [`resize`](super::resize).
 
 use super::images::Range;
 use super::options::LoadOptions;
@@ -13,8 +15,9 @@ fn luma(red: f32, green: f32, blue: f32) -> f32 {
     0.299 * red + 0.587 * green + 0.114 * blue
 }
 
-/// Copies pixels of `from_channels` (1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha) as pixels of `to_channels` (1 or 3).
-/// Alpha is laid over the background's colours; `alpha` is the range from transparent to opaque.
+/// Copies pixels of `from_channels` (1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha) as pixels of
+/// `to_channels` (1 or 3). Alpha is composited over the background's colours; `alpha` is the range from
+/// transparent to opaque.
 pub(crate) fn convert_pixels<V: Sample>(
     from: &[V],
     from_channels: usize,
@@ -50,33 +53,34 @@ pub(crate) fn convert_pixels<V: Sample>(
     }
 }
 
-/// What becomes of images that have the same kind of values.
+/// The conversion of images that have the same type of values.
 pub(crate) struct Converter {
-    /// The shape that all images get.
+    /// The shape of all converted images.
     shape: ImageShape,
     /// The background's red, green and blue, as values of the images.
     background: [f32; 3],
     /// The values of transparent and opaque.
     alpha: Range,
-    /// The values of black and white; a result that rounding put outside is brought back.
+    /// The values of black and white; results that rounding moved outside are clamped.
     limits: Option<Range>,
     options: LoadOptions,
 }
 
 impl Converter {
-    /// `values` are black and white; `alpha` transparent and opaque.
+    /// `values` are those of black and white; `alpha` those of transparent and opaque.
     pub(crate) fn new(shape: ImageShape, values: Range, alpha: Range, options: &LoadOptions) -> Self {
         let Range { low, high } = values;
         let background = options.background.map(|b| low + f32::from(b) / 255.0 * (high - low));
         Self { shape, background, alpha, limits: None, options: options.clone() }
     }
 
-    /// Results stay within black and white.
+    /// Clamps results to black and white.
     pub(crate) fn within(self, limits: Range) -> Self {
         Self { limits: Some(limits), ..self }
     }
 
-    /// Converts one image of the shape `from` into `to`, which has the converter's shape. `scratch` is used again for the next image.
+    /// Converts one image of the shape `from` into `to`, which has the converter's shape. `scratch` is reused
+    /// for the next image.
     pub(crate) fn run<V: Sample>(
         &self,
         image: &[V],

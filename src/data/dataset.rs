@@ -1,4 +1,4 @@
-//! A data set: what `--data` names, found, opened, held, and described.
+//! A data set: the contents of `--data`, found, opened, loaded, and described.
 
 use super::budget::{Budget, LONGEST_SIDE, human_bytes};
 use super::find::{self, Found};
@@ -13,12 +13,14 @@ use super::pixels::Pixels;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
-/// Images to learn from, and what belongs to them.
+/// Images to learn from, and their labels and metadata.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
-    /// The training images, or all images of a data set that makes no difference. Empty if only test images were asked for.
+    /// The training images, or all images if the data set does not distinguish. Empty if only test images
+    /// were requested.
     pub train: Images,
-    /// Which images of `train` are for validation, in ascending order, if the data set says so: its own validation part.
+    /// Which images of `train` are for validation, in ascending order, if the data set has its own validation
+    /// part.
     pub validation: Option<Vec<usize>>,
     /// The data set's own test images.
     pub test: Option<Images>,
@@ -26,13 +28,13 @@ pub struct Dataset {
     pub labels: Option<Labels>,
     /// Classes of `test`.
     pub test_labels: Option<Labels>,
-    /// What was found, in a line.
+    /// A one-line description of what was found.
     pub description: String,
-    /// What a person should know besides: files left out, values that look odd.
+    /// Notes for the user: files left out, values that look odd.
     pub notes: Vec<String>,
-    /// Where it was read from.
+    /// The path that it was read from.
     pub path: PathBuf,
-    /// The file of each image of `train`, where each has its own; else empty.
+    /// The file of each image of `train`, if each has its own; otherwise empty.
     pub files: Vec<PathBuf>,
     /// The file of each image of `test`, likewise.
     pub test_files: Vec<PathBuf>,
@@ -41,7 +43,7 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// 64 bits that change when a training image, its label or its size does.
+    /// A 64-bit hash that changes if a training image, its label or its size does.
     pub fn fingerprint(&self) -> u64 {
         let mut hash = Fingerprint::new();
         hash.number(self.train.fingerprint());
@@ -55,7 +57,7 @@ impl Dataset {
         hash.finish()
     }
 
-    /// Bytes of memory that all images take.
+    /// Bytes of memory that all images use.
     pub(crate) fn memory(&self) -> u64 {
         self.test.iter().chain([&self.train]).map(Images::memory).sum()
     }
@@ -63,7 +65,7 @@ impl Dataset {
     /// Images that are in memory, with their classes.
     ///
     /// # Errors
-    /// If there are no images, or there is not one label for each.
+    /// If there are no images, or the number of labels is not that of the images.
     ///
     /// ```
     /// use elbo::data::{Dataset, Images};
@@ -98,11 +100,12 @@ impl Dataset {
     }
 }
 
-/// Reads what is at `path`: a folder of pictures or of files with the MNIST names, an archive of pictures or arrays, or one picture or
-/// array. Formats are recognized by content. `progress(done, total)` is called while images are read, from several threads.
+/// Reads the data at `path`: a folder of pictures or of files with the MNIST names, an archive of pictures or
+/// arrays, or one picture or array. Formats are recognized by content. `progress(done, total)` is called
+/// while images are read, from several threads.
 ///
 /// # Errors
-/// If it cannot be read, is damaged, holds no images, or images that do not fit each other or the options.
+/// If it cannot be read, is damaged, holds no images, or its images do not fit each other or the options.
 pub fn load(
     path: impl AsRef<Path>,
     options: &LoadOptions,
@@ -111,7 +114,8 @@ pub fn load(
     load_if(path.as_ref(), options, progress, &|_| Ok(()))
 }
 
-/// [`load`] unless `check` refuses: it is told what there is before any image is decoded, or written to a cache file.
+/// [`load`] unless `check` refuses: it gets an outline before any image is decoded or written to a cache
+/// file.
 ///
 /// # Errors
 /// As [`load`], or those of `check`.
@@ -134,7 +138,7 @@ pub fn parse(bytes: &[u8], path: &Path, options: &LoadOptions) -> Result<Dataset
     finish(find::in_memory(bytes, path)?, options, &|_, _| (), &|_| Ok(()))
 }
 
-/// Opens, converts and holds what was found.
+/// Opens, converts and loads what was found.
 fn finish(
     found: Found<'_>,
     options: &LoadOptions,
@@ -144,14 +148,14 @@ fn finish(
     let source = open(found, options)?;
     let mut budget = Budget::new(options.max_memory);
     let outline = outline(&source, options, &budget)?;
-    // Images that are too many in themselves are refused where their memory is claimed.
+    // Too many images are refused when their memory is claimed.
     if outline.memory <= options.max_memory {
         check(&outline)?;
     }
     describe(hold(source, options, &mut budget, progress)?)
 }
 
-/// The sizes that were asked for must be possible.
+/// Checks that the requested sizes are possible.
 fn check_options(options: &LoadOptions) -> Result<()> {
     match options.size {
         Some((height, width)) if height.min(width) == 0 || height.max(width) > LONGEST_SIDE => {

@@ -1,4 +1,4 @@
-//! A place that bytes can be read from: a file, a member of an archive, or memory.
+//! A source of bytes: a file, a member of an archive, or memory.
 
 use super::fingerprint::Fingerprint;
 use super::stream::{Length, Stream};
@@ -9,7 +9,7 @@ use std::io::{BufReader, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Bytes to read forwards, with jumps.
+/// Bytes to read forwards, with seeking.
 pub(crate) trait ReadSeek: Read + Seek {}
 
 impl<T: Read + Seek> ReadSeek for T {}
@@ -28,7 +28,7 @@ enum Origin<'a> {
 pub(crate) struct Entry<'a> {
     /// The file, or `archive.zip: member`: for messages and for lists of files.
     pub(crate) path: PathBuf,
-    /// The folders and the name below the root of what was searched, the last one being the name.
+    /// The folders and the name below the searched root; the last one is the name.
     pub(crate) inside: Vec<Vec<u8>>,
     origin: Origin<'a>,
 }
@@ -56,15 +56,15 @@ impl<'a> Entry<'a> {
         self.inside.last().map_or(&[], Vec::as_slice)
     }
 
-    /// Does the name end so, in upper or lower case?
+    /// Whether the name ends so, ignoring case.
     pub(crate) fn has_extension(&self, extensions: &[&str]) -> bool {
         let extension = self.name().rsplit(|&b| b == b'.').next().unwrap_or(&[]);
         self.name().contains(&b'.')
             && extensions.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(extension))
     }
 
-    /// Adds to a hash what changes with the entry: its name, and of a file the length and the times. What a member holds changes with
-    /// its archive.
+    /// Adds the entry's identity to a hash: its name, and for a file its length and times. A member's
+    /// contents change with its archive.
     pub(crate) fn stamp(&self, hash: &mut Fingerprint) {
         self.inside.iter().for_each(|name| hash.bytes(name));
         match &self.origin {
@@ -74,7 +74,7 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// The bytes from the first to the last.
+    /// The bytes, front to back.
     pub(crate) fn stream(&self) -> Result<Stream<'_>> {
         let path: &Path = &self.path;
         match &self.origin {
@@ -87,7 +87,8 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// The bytes with jumps, and how many there are. A member of an archive is inflated into memory for it, up to `limit` bytes.
+    /// The bytes with seeking, and their number. A member of an archive is inflated into memory for it, up to
+    /// `limit` bytes.
     pub(crate) fn seekable(&self, limit: u64) -> Result<(Box<dyn ReadSeek + '_>, u64)> {
         match &self.origin {
             Origin::File => {
@@ -104,14 +105,15 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// All bytes, at most `limit`, in `out`.
+    /// Reads all bytes, at most `limit`, into `out`.
     pub(crate) fn read_all(&self, limit: u64, out: &mut Vec<u8>) -> Result<()> {
         self.stream()?.read_all(limit, out)
     }
 }
 
-/// Adds the length of a file and its times to a hash. On Unix that is also the time of the last change of any kind, which no program can
-/// set: a file that was replaced by another with the same length and date is noticed.
+/// Adds the length of a file and its times to a hash. On Unix that includes the time of the last change of
+/// any kind, which no program can set: a file that was replaced by another with the same length and date is
+/// noticed.
 pub(crate) fn stamp_file(path: &Path, hash: &mut Fingerprint) {
     let Ok(meta) = path.metadata() else { return };
     hash.number(meta.len());

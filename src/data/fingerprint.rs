@@ -1,6 +1,7 @@
-//! The hash by which changed data are noticed.
+//! The hash that detects changed data.
 
-/// A hash of 64-bit words: h ← (rotl(h, 23) ⊕ word) · k for an odd k, mixed at the end. Fixed for good, unlike the standard library's.
+/// A hash of 64-bit words: h ← (rotl(h, 23) ⊕ word) · k for an odd k, mixed at the end. It never changes,
+/// unlike the standard library's.
 pub(crate) struct Fingerprint(u64);
 
 impl Fingerprint {
@@ -21,12 +22,12 @@ impl Fingerprint {
         rest
     }
 
-    /// Where the hash stands.
+    /// The hash's internal state.
     pub(crate) fn state(&self) -> u64 {
         self.0
     }
 
-    /// The hash that stands at `state`.
+    /// A hash that continues from `state`.
     pub(crate) fn at(state: u64) -> Self {
         Self(state)
     }

@@ -14,13 +14,14 @@ pub(crate) const PICTURES: &[&PictureFormat] = &[&PNG, &JPEG, &WEBP];
 /// All formats of arrays.
 pub(crate) const ARRAYS: &[&ArrayFormat] = &[&NPY, &IDX];
 
-/// What can be read, for messages.
+/// The readable formats, for messages.
 pub(crate) const READABLE: &str = "what can be read is PNG, JPEG, WebP, IDX (also .gz), .npy, .npz, and folders and .zip archives of pictures";
 
-/// How many bytes from the beginning of a file tell what it is: tar has its mark at the end of the first record.
+/// The number of bytes from the beginning of a file that identify it: tar has its mark at the end of the
+/// first record.
 pub(crate) const HEAD: usize = 264;
 
-/// What a file is.
+/// The format of a file.
 #[derive(Clone, Copy)]
 pub(crate) enum Format {
     Picture(&'static PictureFormat),
@@ -41,7 +42,7 @@ impl Format {
     }
 }
 
-/// Finds the format of a file by its first bytes, [`HEAD`] of them if it has so many.
+/// Recognizes a file's format by its first bytes, [`HEAD`] of them if it has so many.
 pub(crate) fn recognize(head: &[u8]) -> Option<Format> {
     if let Some(format) = PICTURES.iter().find(|format| (format.is)(head)) {
         return Some(Format::Picture(format));
@@ -63,7 +64,7 @@ pub(crate) struct Foreign {
     pub(crate) command: &'static str,
 }
 
-/// A mark at a place in a file, and what it is the mark of.
+/// A magic number: its offset, its bytes, the format's name, and the command that converts it.
 type Mark = (usize, &'static [u8], &'static str, &'static str);
 
 /// ImageMagick; `magick mogrify` from version 7 on.
@@ -71,7 +72,7 @@ const TO_PNG: &str = "mogrify -format png FILES";
 const HEIC_TO_PNG: &str = "heif-convert FILE.heic FILE.png";
 const UNPACK: &str = "unpack it and name the folder";
 
-/// Formats that people have and this program does not read.
+/// Common formats that this program does not read.
 const FOREIGN: &[Mark] = &[
     (0, b"II*\0", "TIFF", TO_PNG),
     (0, b"MM\0*", "TIFF", TO_PNG),
@@ -139,16 +140,16 @@ pub(crate) fn foreign(head: &[u8]) -> Option<Foreign> {
     }
 }
 
-/// What is wrong with a file that begins so: the middle of a sentence.
+/// The error for a file that begins with `head`: the middle of a sentence.
 pub(crate) fn unknown(head: &[u8]) -> String {
     if let Some(Foreign { name, command }) = foreign(head) {
         return format!("is {name}, which cannot be read; convert it: {command}");
     }
     if head.iter().take(8).all(|&b| b == 0) {
-        return format!("is empty or starts with zeros, and is no image data; {READABLE}");
+        return format!("is empty or starts with zeros, and is not image data; {READABLE}");
     }
     let shown: Vec<String> = head.iter().take(4).map(|b| format!("{b:02x}")).collect();
-    format!("begins with the bytes {}, as no image data do; {READABLE}", shown.join(" "))
+    format!("begins with the bytes {}, which no known image format does; {READABLE}", shown.join(" "))
 }
 
 #[cfg(test)]
@@ -187,10 +188,9 @@ mod tests {
             assert_eq!(found.name, name);
             assert!(unknown(head).starts_with(&format!("is {name}, which cannot be read; convert it: ")));
         }
-        assert!(
-            unknown(b"hello")
-                .starts_with("begins with the bytes 68 65 6c 6c, as no image data do; what can be read is")
-        );
+        assert!(unknown(b"hello").starts_with(
+            "begins with the bytes 68 65 6c 6c, which no known image format does; what can be read is"
+        ));
         assert!(unknown(b"").starts_with("is empty or starts with zeros"));
     }
 }

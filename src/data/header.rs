@@ -1,9 +1,9 @@
-//! The header of an array: element type, order of bytes, shape.
+//! The header of an array: element type, byte order, shape.
 
 use crate::{Error, Result};
 use std::path::Path;
 
-/// What one element is.
+/// The type of an element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// One byte, 0 or 1.
@@ -33,12 +33,12 @@ impl Kind {
         matches!(self, Self::F16 | Self::F32 | Self::F64)
     }
 
-    /// Is a pixel of it one byte in memory? Everything else becomes a float.
+    /// Whether a pixel of this type is kept as one byte in memory. Every other type becomes a float.
     pub(crate) fn is_byte(self) -> bool {
         matches!(self, Self::Bool | Self::Int { signed: false, bytes: 1 })
     }
 
-    /// How one element becomes a float. Integers beyond 2²⁴ are rounded.
+    /// The conversion of one element to a float. Integers beyond 2²⁴ are rounded.
     pub(crate) fn to_float(self, big_endian: bool) -> fn(&[u8]) -> f32 {
         /// The conversion of one type in both byte orders.
         macro_rules! number {
@@ -79,7 +79,7 @@ fn half(bits: u16) -> f32 {
     }
 }
 
-/// What a header says.
+/// The contents of a header.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Header {
     pub(crate) kind: Kind,
@@ -99,7 +99,7 @@ impl Header {
     }
 }
 
-/// A shape for people: 60000×28×28.
+/// A shape as shown to users: 60000×28×28.
 pub(crate) fn show(shape: &[u64]) -> String {
     let sizes: Vec<String> = shape.iter().map(u64::to_string).collect();
     sizes.join("×")

@@ -1,17 +1,17 @@
-//! What reading a source gives, and what is known of it before.
+//! The result of reading a source, and an outline of it beforehand.
 
 use super::images::Images;
 use super::labels::Labels;
 use crate::tensor::ImageShape;
 use std::path::PathBuf;
 
-/// What is known of a source's images before one is read.
+/// Properties of a source's images that are known before any is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Outline {
     pub(crate) shape: ImageShape,
-    /// How many training images there are, those for validation among them; fewer, if damaged ones are left out.
+    /// The number of training images, including those for validation; fewer if damaged ones are left out.
     pub(crate) train: usize,
-    /// Bytes that all images take in memory, or a little less; 0 if they are kept in a cache file.
+    /// Bytes that all images need in memory, or a little less; 0 if they are kept in a cache file.
     pub(crate) memory: u64,
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct Held {
     pub(crate) validation: Option<usize>,
     pub(crate) test: Group,
     pub(crate) path: PathBuf,
-    /// What was read: "IDX", "PNG files".
+    /// A name for what was read: "IDX", "PNG files".
     pub(crate) kind: String,
     pub(crate) notes: Vec<String>,
     /// Files that could not be read.

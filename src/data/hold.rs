@@ -1,4 +1,5 @@
-//! A source's images, read, converted and held in memory. The validation images follow the training images in one buffer.
+//! Reads and converts a source's images into memory. The validation images follow the training images in one
+//! buffer.
 
 use super::budget::Budget;
 use super::held::{Held, Outline};
@@ -7,7 +8,7 @@ use super::options::LoadOptions;
 use super::{hold_arrays, hold_pictures};
 use crate::Result;
 
-/// Looks at the images of a source without reading them.
+/// Inspects the images of a source without reading them.
 ///
 /// # Errors
 /// If they do not fit each other or the options.
@@ -18,10 +19,11 @@ pub(crate) fn outline(source: &Source<'_>, options: &LoadOptions, budget: &Budge
     }
 }
 
-/// Reads the images of a source. `progress(done, total)` is called while images are read, from several threads.
+/// Reads the images of a source. `progress(done, total)` is called while images are read, from several
+/// threads.
 ///
 /// # Errors
-/// If they are damaged, do not fit each other, or take more memory than allowed.
+/// If they are damaged, do not fit each other, or need more memory than allowed.
 pub(crate) fn hold(
     source: Source<'_>,
     options: &LoadOptions,

@@ -1,7 +1,8 @@
 //! Many pictures, decoded by all threads into one buffer.
 //!
-//! Every picture is brought to the colours and the size of the data set as it is decoded, so that nothing is held but the pixels of the
-//! data set, and of one picture in each thread. If any picture has 16 bits, all values are floats from 0 to 65535.
+//! Every picture is converted to the data set's colours and size as it is decoded, so memory holds only the
+//! pixels of the data set and one picture per thread. If any picture has 16 bits, all values are floats from
+//! 0 to 65535.
 
 use super::budget::{Budget, checked_size, zeros};
 use super::cache::{self, Cache, Cached, images_at_once};
@@ -24,10 +25,10 @@ use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The range of 16 bits.
+/// The range of 16-bit samples.
 const DEEP: Range = Range { low: 0.0, high: 65535.0 };
 
-/// What is known of the pictures by their headers.
+/// The properties of the pictures that their headers state.
 pub(crate) fn outline(source: &PictureSource<'_>, options: &LoadOptions, budget: &Budget) -> Outline {
     let bytes = bytes(source);
     let is_cached = options.cache.is_some() && !budget.holds(bytes);
@@ -44,7 +45,7 @@ fn bytes(source: &PictureSource<'_>) -> u64 {
 /// Decodes the pictures of a source.
 ///
 /// # Errors
-/// If one is damaged, unless bad files are left out, or the memory is not enough.
+/// If one is damaged, unless bad files are left out, or if the memory is not enough.
 pub(crate) fn hold(
     source: PictureSource<'_>,
     options: &LoadOptions,
@@ -84,7 +85,7 @@ pub(crate) fn hold(
                 let mut key = cache::key(&path, group.iter().map(|picture| &picture.entry));
                 key.bytes(format!("{shape} {deep}").as_bytes());
                 let cache = Cache::new(folder, cache::name(&path, part, options), key.finish(), shape.len());
-                // The background is one of these values.
+                // The background is a value of the same range.
                 let range = if deep { full } else { values };
                 let decoded =
                     Decoded::cached(&group, shape, deep, range, options.max_memory, &cache, decode)?;
@@ -135,7 +136,7 @@ fn piece_bytes(shape: ImageShape, deep: bool, max_memory: u64) -> u64 {
     (images_at_once(one, max_memory) * one) as u64
 }
 
-/// Claims the memory for the pixels, and makes sure that there is enough to decode them.
+/// Claims the memory for the pixels, and checks that there is enough to decode them.
 fn reserve(
     pictures: &[Picture<'_>],
     pixels: u64,
@@ -144,7 +145,7 @@ fn reserve(
     budget: &mut Budget,
 ) -> Result<()> {
     budget.take(pixels, path)?;
-    // Each thread may hold a file, the picture as it was decoded, turned, and in its final colours.
+    // Each thread may hold a file, the picture as decoded, rotated, and in its final colours.
     let largest = |of: fn(&Picture<'_>, bool) -> u64| pictures.iter().map(|picture| of(picture, deep)).max();
     let picture = largest(|picture, deep| picture.header.scratch(deep)).unwrap_or(0);
     let file = largest(|picture, _| picture.length).unwrap_or(0);
@@ -155,18 +156,18 @@ fn reserve(
     Ok(())
 }
 
-/// What came out of decoding.
+/// The result of decoding.
 struct Decoded<'a, 'p> {
-    /// Those that could be decoded.
+    /// The pictures that could be decoded.
     images: Images,
-    /// Where they are from, one for each.
+    /// The source of each.
     kept: Vec<&'a Picture<'p>>,
-    /// The others, by number, and why.
+    /// The others, by index, with the reason.
     failed: Vec<(usize, PathBuf, String)>,
 }
 
 impl<'a, 'p> Decoded<'a, 'p> {
-    /// The pixels from a cache, which is made by `decode`, piece by piece, unless it is there.
+    /// The pixels from a cache; if there is none, `decode` makes it piece by piece.
     fn cached(
         pictures: &[&'a Picture<'p>],
         shape: ImageShape,
@@ -217,7 +218,8 @@ impl<'a, 'p> Decoded<'a, 'p> {
         })
     }
 
-    /// Decodes pictures in parallel, each into its place; the gaps of those that cannot be decoded are closed up.
+    /// Decodes pictures in parallel, each into its place. The gaps of those that cannot be decoded are closed
+    /// afterwards.
     fn new<V: Decodable>(
         pictures: &[&'a Picture<'p>],
         shape: ImageShape,
@@ -259,9 +261,9 @@ impl<'a, 'p> Decoded<'a, 'p> {
     }
 }
 
-/// What a pixel of a data set can be.
+/// A type of pixel in a data set.
 trait Decodable: Sample {
-    /// Takes over the samples of a picture: of one byte, or of two.
+    /// Takes the samples of a picture: of one byte, or of two.
     fn samples(canvas: &Canvas, deep: bool, out: &mut Vec<Self>) -> std::result::Result<(), String>;
 
     /// The pixels of the data set.
@@ -313,7 +315,7 @@ struct Buffers<V> {
 }
 
 impl<V: Decodable> Buffers<V> {
-    /// Decodes a picture and brings it to the colours and the size of the data set.
+    /// Decodes a picture and converts it to the data set's colours and size.
     fn decode(
         &mut self,
         picture: &Picture<'_>,

@@ -1,8 +1,9 @@
-//! Images: bytes (or floats, where the source has them), in memory or in a file, scaled to what a network takes only when a batch is filled.
+//! Images: bytes (or floats, if the source has them), in memory or in a file. They are scaled to the
+//! network's input range only when a batch is filled.
 //!
-//! Order is N·H·W·C: image after image, row after row, channels last. A pixel value v of a data set whose values go from
-//! `low` to `high` stands for (v − low)/(high − low) in \[0, 1\]. 60,000 MNIST images take 47 MB as bytes, and would take
-//! 188 MB as floats; the conversion is a table of 256 numbers.
+//! Order is N·H·W·C: image after image, row after row, channels last. A pixel value v of a data set whose
+//! values go from `low` to `high` stands for (v − low)/(high − low) in \[0, 1\]. 60,000 MNIST images take 47
+//! MB as bytes, and would take 188 MB as floats; the conversion is a table of 256 numbers.
 
 use super::budget::Budget;
 use super::fingerprint::Fingerprint;
@@ -15,9 +16,9 @@ use rayon::prelude::*;
 /// The values that stand for black and for white in the data.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Range {
-    /// What becomes 0.
+    /// The value that becomes 0.
     pub low: f32,
-    /// What becomes 1.
+    /// The value that becomes 1.
     pub high: f32,
 }
 
@@ -30,7 +31,7 @@ impl Range {
     pub const SYMMETRIC: Self = Self { low: -1.0, high: 1.0 };
 }
 
-/// The interval that a network takes and gives.
+/// The interval of a network's input and output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Span {
     /// \[0, 1\].
@@ -40,7 +41,7 @@ pub enum Span {
 }
 
 impl Span {
-    /// Brings a value from \[0, 1\] into this interval.
+    /// Maps a value from \[0, 1\] to this interval.
     #[inline(always)]
     pub fn from_unit(self, value: f64) -> f64 {
         match self {
@@ -61,20 +62,21 @@ pub struct Images {
     pub height: usize,
     /// Columns of each.
     pub width: usize,
-    /// 1 grey, 3 red-green-blue, 4 with alpha; any other number is taken as it is.
+    /// 1 grey, 3 red-green-blue, 4 with alpha; any other number is used as it is.
     pub channels: usize,
-    /// What the values stand for.
+    /// The values of black and white.
     pub range: Range,
 }
 
-/// From this many numbers on a batch is filled by all threads: below, waking them costs more than they save.
+/// Batches of this many numbers or more are filled by all threads: below, waking them costs more than they
+/// save.
 const PARALLEL_FROM: usize = 1 << 16;
 
 impl Images {
     /// Byte images.
     ///
     /// # Panics
-    /// When `pixels` does not have count · height · width · channels elements.
+    /// If `pixels` does not have count · height · width · channels elements.
     pub fn from_bytes(pixels: Vec<u8>, count: usize, height: usize, width: usize, channels: usize) -> Self {
         let expected = count * height * width * channels;
         assert_eq!(pixels.len(), expected, "{count} images of {height}×{width}×{channels}");
@@ -96,17 +98,17 @@ impl Images {
         self.height * self.width * self.channels
     }
 
-    /// Bytes that the pixels take, in memory or in a file.
+    /// Bytes that the pixels use, in memory or in a file.
     pub fn bytes(&self) -> u64 {
         self.pixels.numbers().saturating_mul(if self.pixels.is_bytes() { 1 } else { 4 })
     }
 
-    /// Bytes of memory that they take.
+    /// Bytes of memory that they use.
     pub fn memory(&self) -> u64 {
         self.pixels.memory()
     }
 
-    /// Lends image `index`, height·width·channels values, to `task`, which must not ask for another.
+    /// Lends image `index`, height·width·channels values, to `task`, which must not request another.
     ///
     /// # Panics
     /// If the index is too large, or the images are in a file that cannot be read ([`Pixels::File`]).
@@ -115,8 +117,8 @@ impl Images {
         self.pixels.image(index, self.image_len(), task)
     }
 
-    /// A copy of some images, in the order asked for: for sheets and small selections. Training uses [`Images::gather`], which
-    /// needs no copy.
+    /// A copy of some images, in the given order: for sheets and small selections. Training uses
+    /// [`Images::gather`], which needs no copy.
     pub fn select(&self, indices: &[usize]) -> Self {
         let numbers = indices.len() * self.image_len();
         let pixels = if self.pixels.is_bytes() {
@@ -141,27 +143,27 @@ impl Images {
         Self { pixels, count: indices.len(), ..*self }
     }
 
-    /// Fills a batch: the images `indices`, scaled into `span`, one after the other. `out` is [indices.len() · H · W · C].
-    /// Nothing is allocated.
+    /// Fills a batch: the images `indices`, scaled into `span`, one after the other. `out` is [indices.len()
+    /// · H · W · C]. Nothing is allocated.
     ///
     /// # Panics
-    /// When `out` has another length, or an index is too large.
+    /// If `out` has another length, or an index is too large.
     pub fn gather<T: Element>(&self, indices: &[usize], span: Span, out: &mut [T]) {
         self.gather_with(indices, out, |unit, _| span.from_unit(unit), |_| ());
     }
 
-    /// The same images in memory, where they may take `max_memory` bytes.
+    /// The same images in memory, if they fit in `max_memory` bytes.
     ///
     /// # Errors
-    /// If they take more, or the file that they are in cannot be read.
+    /// If they do not, or their file cannot be read.
     pub fn in_memory(self, max_memory: u64) -> Result<Self> {
         let Pixels::File(file) = &self.pixels else { return Ok(self) };
         Budget::new(max_memory).take(self.bytes(), file.path())?;
         Ok(Self { pixels: self.pixels.in_memory()?, ..self })
     }
 
-    /// [`Images::gather`] with something in between: `value` maps a number in \[0, 1\] to what the batch gets, with a state
-    /// that `state` makes for each image (a generator of random numbers).
+    /// [`Images::gather`] with a function in between: `value` maps a number in \[0, 1\] to the number in the
+    /// batch, using a state that `state` makes for each image (a random generator).
     pub(crate) fn gather_with<T: Element, S>(
         &self,
         indices: &[usize],
@@ -178,7 +180,8 @@ impl Images {
         let scale = 1.0 / (f64::from(high) - f64::from(low));
         let unit = |v: f32| (f64::from(v) - f64::from(low)) * scale;
         let stateless = size_of::<S>() == 0;
-        // Division happens here, 256 times; a table of results serves whenever a value does not depend on chance.
+        // Division happens here, 256 times. If values do not depend on randomness, a table of results is
+        // used.
         let units: [f64; 256] = std::array::from_fn(|v| unit(v as f32));
         let mut table = [T::ZERO; 256];
         if stateless {
@@ -209,7 +212,7 @@ impl Images {
         }
     }
 
-    /// Image `index` as bytes in 0..=255, for pictures. Values outside of the range are cut off.
+    /// Image `index` as bytes in 0..=255, for pictures. Values outside of the range are clamped.
     pub fn to_bytes(&self, index: usize) -> Vec<u8> {
         let Range { low, high } = self.range;
         let byte = |v: f32| ((v - low) / (high - low) * 255.0).round().clamp(0.0, 255.0) as u8;
@@ -220,7 +223,8 @@ impl Images {
         })
     }
 
-    /// 64 bits that change when the images do: to notice, on resuming, data that changed. Not for use against an adversary.
+    /// A 64-bit hash that changes if the images do: to detect changed data on resuming. It does not protect
+    /// against an adversary.
     pub fn fingerprint(&self) -> u64 {
         let mut hash = Fingerprint::new();
         for size in [self.count, self.height, self.width, self.channels] {

@@ -1,11 +1,12 @@
 //! JPEG: baseline and progressive, grey, colour and CMYK (ITU-T T.81, JFIF, Adobe's APP14).
 //!
-//! Pixels are those of libjpeg-turbo to the bit, which Pillow, browsers and PyTorch's loaders use: its accurate integer inverse
-//! transform, its smooth upsampling of chroma, its tables for colours. The crates that decode JPEG differ from it by up to 50 grey levels in small
-//! pictures and by 3 in most (jpeg-decoder 0.3.2, zune-jpeg 0.5.15), and a model sees the difference.
+//! Pixels are bit-identical to those of libjpeg-turbo, which Pillow, browsers and PyTorch's loaders use: its
+//! accurate integer inverse transform, its smooth upsampling of chroma, its tables for colours. The crates
+//! that decode JPEG differ from it by up to 50 grey levels in small pictures and by 3 in most (jpeg-decoder
+//! 0.3.2, zune-jpeg 0.5.15), and a model sees the difference.
 //!
-//! `scan` decodes the entropy-coded data into blocks of coefficients, `pixels` turns blocks into pixels. A block takes at least a
-//! bit, so that a file cannot promise more pixels than 512 for each of its bytes.
+//! `scan` decodes the entropy-coded data into blocks of coefficients, `pixels` turns blocks into pixels. A
+//! block takes at least a bit, so a file cannot promise more than 512 pixels for each of its bytes.
 
 mod header;
 mod pixels;
@@ -27,9 +28,9 @@ pub(crate) const JPEG: PictureFormat = PictureFormat {
     decode,
 };
 
-/// The fewest bits of a block are one: the most pixels of a byte.
+/// A block takes at least one bit: the most pixels per byte.
 const PIXELS_PER_BYTE: u64 = 8 * 64;
-/// Passes over the picture. Programs write about ten; more would be a way to keep a reader busy.
+/// The most scans over the picture. Programs write about ten; more would be a way to keep a reader busy.
 const MOST_SCANS: usize = 100;
 
 /// Reads the segments up to the frame's header.
@@ -94,7 +95,7 @@ fn decode(file: &[u8], header: &PictureHeader, canvas: &mut Canvas) -> Result<()
     let mut tables = Tables::default();
     let mut picture: Option<Frame> = None;
     let (mut position, mut scans, mut ended) = (2, 0, false);
-    // Up to the end marker; a baseline file that only misses it is whole if all of its components came.
+    // Up to the end marker. A baseline file without one is accepted if all of its components are complete.
     while let Some(marker) = next_marker(file, &mut position) {
         if marker == 0xd9 {
             ended = true;

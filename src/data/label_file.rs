@@ -1,13 +1,15 @@
 //! The labels of some images, from a file: a table of images and labels, or a list.
 //!
 //! ```text
-//! file,label          a table: a line for each image that has a label. An image is its file, as a path or from the data's folder on,
-//! cats/3.png,cat      or its number from 0 if the images have no files of their own. The first line may be this header.
+//! file,label          a table: a line for each labelled image. An image is its file, as a path or relative
+//! cats/3.png,cat      to the data's folder, or its number from 0 if the images have no files of their own.
+//!                     The first line may be this header.
 //!
 //! cat                 a list: a line for each image, in order; an empty line for an image without a label
 //! ```
 //!
-//! A file is a table if its first line has a comma. A field in quotes may have commas in it; `""` stands for a quote.
+//! A file is a table if its first line has a comma. A quoted field may contain commas; `""` stands for a
+//! quote.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -17,13 +19,13 @@ use super::labels::Labels;
 use crate::text::printable;
 use crate::{Error, Result};
 
-/// The longest file that is read.
+/// The longest file that is accepted.
 const LONGEST: u64 = 64 << 20;
 
 /// Labels of some images of a data set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SomeLabels {
-    /// The images that have one, in ascending order.
+    /// The images that have a label, in ascending order.
     pub images: Vec<usize>,
     /// Their labels; the names are sorted, and each is used.
     pub labels: Labels,
@@ -33,7 +35,8 @@ impl SomeLabels {
     /// Reads the labels of training images.
     ///
     /// # Errors
-    /// If the file cannot be read, names an image that is not there or twice, is a list of another length, or has no label.
+    /// If the file cannot be read, names an image that does not exist or occurs twice, is a list of another
+    /// length, or has no label.
     pub fn read(path: &Path, data: &Dataset) -> Result<Self> {
         let length = path.metadata().map_err(|error| Error::io("read", path, error))?.len();
         if length > LONGEST {
@@ -42,7 +45,7 @@ impl SomeLabels {
         }
         let text = std::fs::read(path).map_err(|error| Error::io("read", path, error))?;
         let text = String::from_utf8(text).map_err(|_| {
-            Error::data(path, "is no text in UTF-8; a file of labels is a table of file,label or a list")
+            Error::data(path, "is not UTF-8 text; a file of labels is a table of file,label or a list")
         })?;
         Self::parse(&text, data).map_err(|message| Error::data(path, message))
     }
@@ -73,7 +76,7 @@ impl SomeLabels {
     }
 }
 
-/// Image and label of each line of a list.
+/// Image and label for each line of a list.
 fn list(text: &str, images: usize) -> std::result::Result<Vec<(usize, String)>, String> {
     let lines: Vec<&str> = text.lines().collect();
     if lines.len() != images {
@@ -85,7 +88,7 @@ fn list(text: &str, images: usize) -> std::result::Result<Vec<(usize, String)>, 
     Ok(lines.iter().map(|line| line.trim().to_owned()).enumerate().collect())
 }
 
-/// Image and label of each line of a table.
+/// Image and label for each line of a table.
 fn table(text: &str, data: &Dataset) -> std::result::Result<Vec<(usize, String)>, String> {
     let known = known(data);
     let mut seen: HashMap<usize, usize> = HashMap::new();
@@ -134,7 +137,8 @@ fn table(text: &str, data: &Dataset) -> std::result::Result<Vec<(usize, String)>
     Ok(found)
 }
 
-/// The images by their paths, their paths within the data's folder, and their files' names; `None` for a name that several have.
+/// The images by their paths, their paths within the data's folder, and their file names; `None` for an
+/// ambiguous name.
 fn known(data: &Dataset) -> HashMap<String, Option<usize>> {
     let mut known: HashMap<String, Option<usize>> = HashMap::new();
     for (image, file) in data.files.iter().enumerate() {
@@ -153,7 +157,7 @@ fn known(data: &Dataset) -> HashMap<String, Option<usize>> {
     known
 }
 
-/// The two fields of a line, in quotes or not.
+/// The two fields of a line, quoted or not.
 fn fields(line: &str) -> Option<[String; 2]> {
     let mut fields = vec![String::new()];
     let (mut quoted, mut letters) = (false, line.trim().chars().peekable());

@@ -2,7 +2,8 @@
 
 use super::fingerprint::Fingerprint;
 
-/// Numbers up to here are their own class number, so that a training and a test part read alone agree.
+/// Numbers up to this one are their own class index, so that a training and a test part agree if they are
+/// read separately.
 const SMALL: u32 = 1024;
 
 /// A class for each image.
@@ -15,7 +16,8 @@ pub struct Labels {
 }
 
 impl Labels {
-    /// Labels of the training and of the test images, from the numbers in their files; both share their names.
+    /// Labels of the training and of the test images, from the numbers in their files; both share their
+    /// names.
     pub(crate) fn from_values(
         train: Option<Vec<u32>>,
         test: Option<Vec<u32>>,
@@ -41,7 +43,7 @@ impl Labels {
         (labels(train), labels(test))
     }
 
-    /// How many different classes the images have.
+    /// The number of different classes of the images.
     pub fn classes(&self) -> usize {
         let mut used = vec![false; self.names.len()];
         self.ids.iter().for_each(|&id| used[id as usize] = true);

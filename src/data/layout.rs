@@ -1,4 +1,5 @@
-//! Which axes of an array are images, rows, columns and channels, and where its elements go.
+//! Determines which axes of an array are images, rows, columns and channels, and the position of its elements
+//! in the result.
 
 use super::budget::LONGEST_SIDE;
 use super::header::{Header, show};
@@ -8,7 +9,8 @@ use crate::{Error, Result};
 use std::path::Path;
 
 impl Header {
-    /// The array as images: the layout that was asked for, else that of the shape. `size` is the size of the images if every row of a matrix is one.
+    /// Interprets the array as images: in the requested layout, or else in that of the shape. `size` is the
+    /// size of the images if every row of a matrix is one.
     ///
     /// # Errors
     /// If the shape is not that of images, or fits two layouts.
@@ -62,7 +64,7 @@ pub(crate) struct View {
 pub(crate) struct Axes(pub(crate) Vec<(usize, usize)>);
 
 impl Axes {
-    /// Those of a shape that a layout fits.
+    /// The axes of a shape in a layout that fits it.
     pub(crate) fn new(shape: &[u64], layout: Layout, fortran: bool) -> Self {
         let sizes: Vec<usize> = shape.iter().map(|&n| n as usize).collect();
         let image: usize = sizes[1..].iter().product();
@@ -78,14 +80,14 @@ impl Axes {
         Self(axes)
     }
 
-    /// The numbers of one image.
+    /// The numbers per image.
     pub(crate) fn image(&self) -> usize {
         let of_images = self.0.iter().max_by_key(|axis| axis.1);
         of_images.map_or(1, |axis| axis.1.max(1))
     }
 }
 
-/// A matrix as images, one in each row: layout and shape, if `size` and the length of the rows fit.
+/// A matrix as images, one in each row: layout and shape, if `size` fits the length of the rows.
 fn rows(
     count: u64,
     length: u64,
@@ -94,7 +96,7 @@ fn rows(
 ) -> Option<(Layout, Vec<u64>)> {
     let (height, width) = size?;
     let square = (length as f64).sqrt() as u64;
-    // Of the size itself, or square and still to be resized.
+    // Either of that size already, or square and still to be resized.
     let (height, width) = match (height as u64, width as u64) {
         (height, width) if length > 0 && length.is_multiple_of(height * width) => (height, width),
         _ if square * square == length => (square, square),
@@ -109,18 +111,18 @@ fn rows(
     }
 }
 
-/// Could this be a number of channels, without being told?
+/// Whether this is a usual number of channels.
 fn like_channels(n: u64) -> bool {
     matches!(n, 1 | 3 | 4)
 }
 
-/// Which layout a shape has: by itself, or because the user says so.
+/// The layout of a shape: the only one that fits, or the one requested by the user.
 fn layout(shape: &[u64], asked: Option<Layout>, path: &Path) -> Result<Layout> {
     let shown = show(shape);
     let first_like = shape.get(1).is_some_and(|&n| like_channels(n));
     let last_like = shape.get(3).is_some_and(|&n| like_channels(n));
     match (shape.len(), asked) {
-        // As many images as rows, and other columns: hardly ever N×H×W.
+        // As many images as rows, but not as many columns: hardly ever N×H×W.
         (3, None) if shape[0] == shape[1] && shape[2] != shape[1] && shape[1] >= SMALLEST => {
             let (what, mend) = if like_channels(shape[2]) {
                 ("one image of rows×columns×channels", "array[None] makes it a list of one")
@@ -202,10 +204,10 @@ fn layout(shape: &[u64], asked: Option<Layout>, path: &Path) -> Result<Layout> {
 
 /// The shapes that are images by themselves.
 const SHAPES: &str = "N×H×W, N×H×W×C or N×C×H×W";
-/// The fewest rows of an image that a model takes.
+/// The fewest rows of an image that a model accepts.
 const SMALLEST: u64 = 8;
 
-/// What to do about rows of so many numbers.
+/// Advice for a matrix whose rows have so many numbers.
 fn advice(length: u64) -> String {
     let side = |n: u64| Some((n as f64).sqrt() as u64).filter(|s| s * s == n && n > 1);
     let rgb = (length.is_multiple_of(3)).then(|| side(length / 3)).flatten();

@@ -5,8 +5,8 @@
 //! {'descr': '|u1', 'fortran_order': False, 'shape': (60000, 28, 28), }
 //! ```
 //!
-//! The text is parsed by the npyz crate, which trusts what it is given. So it gets it only after a look: at most 10,000 bytes,
-//! at most two brackets, and no product of numbers that could overflow.
+//! The text is parsed by the npyz crate, which trusts its input. So the text is checked first: at most 10,000
+//! bytes, at most two brackets, and no product of numbers that could overflow.
 
 use super::array;
 use super::budget::{Budget, zeros};
@@ -23,7 +23,7 @@ use std::path::Path;
 
 /// A header of an array of numbers has about 100 bytes.
 const LONGEST_HEADER: usize = 10_000;
-/// One for the dictionary and one for the shape. Elements that are records open more, and are no pixels.
+/// One for the dictionary and one for the shape. Structured dtypes open more, and are not pixels.
 const MOST_BRACKETS: usize = 2;
 
 /// NumPy's .npy.
@@ -37,7 +37,7 @@ pub(crate) fn read_header(stream: &mut Stream<'_>) -> Result<Header> {
     let mut bytes = vec![0; 8];
     stream.read(&mut bytes)?;
     if !bytes.starts_with(b"\x93NUMPY") {
-        return Err(bad("it is no .npy file: it does not start with 93 'NUMPY'".into()));
+        return Err(bad("it is not a .npy file: it does not start with 93 'NUMPY'".into()));
     }
     let length_bytes = match (bytes[6], bytes[7]) {
         (1, 0) => 2,
@@ -92,16 +92,17 @@ pub(crate) fn read_header(stream: &mut Stream<'_>) -> Result<Header> {
     })
 }
 
-/// Is the element type a list of fields? `'descr': [`, as NumPy writes it.
+/// Whether the element type is a list of fields: `'descr': [`, as NumPy writes it.
 fn has_fields(text: &[u8]) -> bool {
     let dense: Vec<u8> = text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
     dense.starts_with(b"{'descr':[(")
 }
 
-/// What a header must be before a parser sees it: nearly flat, and with no numbers whose product overflows.
+/// The checks that a header must pass before it is parsed: nearly flat, and no numbers whose product
+/// overflows.
 fn distrust(text: &[u8]) -> std::result::Result<(), String> {
-    // The grammar tries a nested text again in every reading of what is around it: exponential time. All opening brackets count, wherever
-    // they stand, since a closing one may be part of a string.
+    // The grammar retries a nested text for every reading of its surroundings, which takes exponential time.
+    // All opening brackets count, wherever they are, since a closing one may be part of a string.
     if text.iter().filter(|byte| b"([{".contains(byte)).count() > MOST_BRACKETS {
         return Err(format!(
             "opens more than {MOST_BRACKETS} brackets, and that of an array of numbers opens two"
@@ -116,7 +117,7 @@ fn distrust(text: &[u8]) -> std::result::Result<(), String> {
         let Some(number) = number else {
             return Err(format!("has '{}' where a number is expected", String::from_utf8_lossy(word)));
         };
-        // A factor 0 must not hide the others: the product is also taken from left to right by the parser.
+        // A factor 0 must not hide the others: the parser also multiplies from left to right.
         product = product
             .checked_mul(number.max(1))
             .filter(|&p| p < 1 << 60)
@@ -125,7 +126,7 @@ fn distrust(text: &[u8]) -> std::result::Result<(), String> {
     Ok(())
 }
 
-/// Numbers in rows: `rows · columns` of them, as latents are kept.
+/// A matrix of numbers, `rows · columns`: the format in which latents are stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Matrix {
     /// The values, row by row.
@@ -136,13 +137,17 @@ pub struct Matrix {
     pub columns: usize,
 }
 
-/// Reads a .npy file with a matrix of f32 or f64 numbers (f64 are rounded), all of them finite. `max_memory` bounds its size in bytes.
+/// Reads a .npy file with a matrix of f32 or f64 numbers (f64 are rounded), all of them finite. `max_memory`
+/// bounds its size in bytes.
 pub fn read_matrix(path: impl AsRef<Path>, max_memory: u64) -> Result<Matrix> {
     let path = path.as_ref();
     let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
     let meta = file.metadata().map_err(|e| Error::io("read", path, e))?;
     if !meta.is_file() {
-        return Err(Error::data(path, "it is no file; a .npy file with a matrix of f32 numbers is expected"));
+        return Err(Error::data(
+            path,
+            "it is not a file; a .npy file with a matrix of f32 numbers is expected",
+        ));
     }
     parse_matrix(Stream::new(path, BufReader::new(file), Length::Exact(meta.len())), max_memory)
 }
@@ -168,7 +173,7 @@ fn parse_matrix(mut stream: Stream<'_>, max_memory: u64) -> Result<Matrix> {
             "its matrix is not of floating-point numbers; f32 or f64 are expected",
         ));
     }
-    // As far as reading goes, its rows are grey images of one row: so there may be any number of them.
+    // For reading, its rows count as grey images of one row, so their number is not limited.
     let header = Header { shape: vec![rows, 1, columns], ..header };
     let elements = header.elements(path)?;
     Budget::new(max_memory).take(elements as u64 * 4, path)?;
@@ -179,11 +184,11 @@ fn parse_matrix(mut stream: Stream<'_>, max_memory: u64) -> Result<Matrix> {
     Ok(Matrix { values, rows: rows as usize, columns: columns as usize })
 }
 
-/// Writes an array of f32 numbers as .npy (version 1, little-endian, last axis fastest). The caller decides where to, so
-/// that the file can be a temporary one.
+/// Writes an array of f32 numbers as .npy (version 1, little-endian, last axis fastest). The caller supplies
+/// the writer, so that the file can be a temporary one.
 ///
 /// # Panics
-/// When `values` does not have as many elements as `shape` says.
+/// If `values` does not have as many elements as `shape` says.
 pub fn write_npy_f32(writer: impl Write, shape: &[usize], values: &[f32]) -> std::io::Result<()> {
     assert_eq!(values.len(), shape.iter().product::<usize>(), "values of shape {shape:?}");
     let shape: Vec<u64> = shape.iter().map(|&n| n as u64).collect();
@@ -195,7 +200,7 @@ pub fn write_npy_f32(writer: impl Write, shape: &[usize], values: &[f32]) -> std
 /// Writes an array of bytes as .npy, like [`write_npy_f32`].
 ///
 /// # Panics
-/// When `values` does not have as many elements as `shape` says.
+/// If `values` does not have as many elements as `shape` says.
 pub fn write_npy_u8(writer: impl Write, shape: &[usize], values: &[u8]) -> std::io::Result<()> {
     assert_eq!(values.len(), shape.iter().product::<usize>(), "values of shape {shape:?}");
     let shape: Vec<u64> = shape.iter().map(|&n| n as u64).collect();

@@ -1,4 +1,4 @@
-//! NumPy's .npz files, archives of arrays: which array is for what.
+//! NumPy's .npz files, archives of arrays, and the role of each array.
 //!
 //! ```text
 //! x_train y_train x_test y_test                             Keras
@@ -6,8 +6,8 @@
 //! train test                                                parts without labels
 //! ```
 //!
-//! Any other archive must have one array with the shape of images, or `--array` names it; an array of as many whole numbers has the
-//! labels. Unrequested members stay compressed.
+//! Any other archive must have exactly one array with the shape of images, or `--array` names it. An array of
+//! as many whole numbers has the labels. Unrequested members stay compressed.
 
 use super::array;
 use super::array_source::{Array, ArrayPart, ArraySource, view, wanted};
@@ -20,12 +20,12 @@ use super::parts::{ArrayName, Parts, Role};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
-/// An archive of arrays has a handful.
+/// An archive of arrays usually has only a few members.
 const MOST_MEMBERS: usize = 1000;
 
 /// An array of an archive.
 struct Member<'a> {
-    /// Without ".npy".
+    /// The name without ".npy".
     name: String,
     by_name: ArrayName,
     array: std::result::Result<(Array<'a>, Header), String>,
@@ -60,12 +60,12 @@ impl<'a> Member<'a> {
         self.array.as_ref().ok().map(|(_, header)| header)
     }
 
-    /// Could it be labels?
+    /// Whether it could be labels.
     fn is_labels(&self) -> bool {
         self.header().is_some_and(|h| array::is_labels(h) || (self.by_name.labels && array::is_flat(h)))
     }
 
-    /// Has it the shape of images?
+    /// Whether it has the shape of images.
     fn is_images(&self, options: &LoadOptions) -> bool {
         self.header().is_some_and(|header| match header.shape.len() {
             3 | 4 => true,
@@ -75,16 +75,16 @@ impl<'a> Member<'a> {
     }
 }
 
-/// The name of an array: that of its member without ".npy".
+/// The name of an array: its member's name without ".npy".
 fn name(inside: &[Vec<u8>]) -> String {
     let name = String::from_utf8_lossy(&inside.join(&b'/')).into_owned();
     name.strip_suffix(".npy").map(str::to_string).unwrap_or(name)
 }
 
-/// Decides what the arrays of an archive are for. `None` if it has none.
+/// Determines the roles of an archive's arrays. `None` if it has none.
 ///
 /// # Errors
-/// If there is no array of images, or it is not clear which one.
+/// If there is no array of images, or the choice is ambiguous.
 pub(crate) fn open<'a>(found: &Found<'a>, options: &LoadOptions) -> Result<Option<ArraySource<'a>>> {
     let is_array = |item: &&Item<'_>| matches!(item.format, Format::Array(format) if format.name == NPY.name);
     let of_bad = found.bad.iter().filter(|(entry, _)| entry.has_extension(&["npy"]));
@@ -111,7 +111,7 @@ pub(crate) fn open<'a>(found: &Found<'a>, options: &LoadOptions) -> Result<Optio
     Ok(Some(ArraySource { path: found.path.clone(), kind: "npz", parts, notes }))
 }
 
-/// Chooses the arrays of the parts that are asked for.
+/// Chooses the arrays of the requested parts.
 fn choose<'a>(
     members: &[Member<'a>],
     options: &LoadOptions,
@@ -160,7 +160,7 @@ fn choose<'a>(
         };
         *parts.get_mut(role) = Some((images, labels));
     }
-    // Headers of parts that are not asked for may be damaged.
+    // Headers of unrequested parts may be damaged.
     let parts = wanted(parts, options.part);
     let get = |part: Option<(&Member<'a>, Option<&Member<'a>>)>| -> Result<Option<ArrayPart<'a>>> {
         let Some((images, labels)) = part else { return Ok(None) };
@@ -192,7 +192,7 @@ fn the_images<'m, 'a>(
             Ok(images)
         }
         (found, _) => {
-            // An array that cannot be read, or a matrix whose rows might be images, explains why there is none.
+            // An unreadable array, or a matrix whose rows might be images, explains why none was found.
             if found.is_empty() {
                 if let Some(damaged) = members.iter().find(|member| member.array.is_err()) {
                     damaged.get()?;
@@ -222,14 +222,14 @@ fn the_images<'m, 'a>(
     }
 }
 
-/// An array of images with the array of labels that belongs to it, if there is just one.
+/// An array of images with its array of labels, if there is exactly one.
 fn one<'a>(images: &Member<'a>, members: &[Member<'a>]) -> Result<ArrayPart<'a>> {
     let (array, header) = images.get()?;
     let count = header.shape.first().copied().unwrap_or(0);
     let same_role = |m: &&Member<'a>| m.by_name.role == images.by_name.role && m.name != images.name;
     let candidates: Vec<_> = members.iter().filter(same_role).filter(|m| m.is_labels()).collect();
     let fits = |m: &&Member<'a>| m.header().is_some_and(|h| h.shape[0] == count);
-    // What is called so is meant to be the labels.
+    // An array with one of these names is meant to be the labels.
     const NAMES: [&str; 4] = ["labels", "label", "y", "targets"];
     if let Some(wrong) = candidates.iter().find(|m| NAMES.contains(&m.name.as_str()) && !fits(m)) {
         let labels = wrong.header().map_or(0, |h| h.shape[0]);

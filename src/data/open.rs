@@ -1,4 +1,4 @@
-//! What was found, opened as a source: the headers are known, the pixels are still to be read.
+//! Opens what was found as a source: the headers are known, the pixels are not yet read.
 
 use super::array_source::ArraySource;
 use super::find::Found;
@@ -15,7 +15,7 @@ pub(crate) enum Source<'a> {
     Pictures(PictureSource<'a>),
 }
 
-/// Opens what was found.
+/// Opens the data found.
 ///
 /// # Errors
 /// If it has no images, or none that fit the options.

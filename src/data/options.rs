@@ -1,11 +1,11 @@
-//! How data are to be read, and how these wishes are written on the command line and in a config file.
+//! Options for reading data, and their syntax on the command line and in a config file.
 
 use super::images::Range;
 use crate::text::names::named;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// What pictures are turned into.
+/// The colours that pictures are converted to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -34,7 +34,7 @@ pub enum Layout {
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Binarize {
-    /// 1 where x > ½.
+    /// 1 if x > ½, else 0.
     Threshold,
     /// 1 with probability x, drawn once for good.
     Static,
@@ -42,61 +42,62 @@ pub enum Binarize {
     Dynamic,
 }
 
-/// How a picture of another aspect gets the size that was asked for.
+/// How a picture of another aspect ratio is fitted to the requested size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Fit {
-    /// The largest centred part with the aspect of the target; the rest is cut off.
+    /// The largest centred part with the target's aspect ratio; the rest is cut off.
     #[default]
     Crop,
-    /// The whole picture, centred; the rest has the colour of the background.
+    /// The whole picture, centred; the rest has the background's colour.
     Pad,
-    /// The whole picture, with another aspect.
+    /// The whole picture, distorted.
     Stretch,
 }
 
-/// Which images are wanted. Others are not even read.
+/// Which images are requested. Others are not even read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Part {
     /// Training images only.
     Train,
-    /// Test images only: [`Dataset::train`](super::Dataset::train) is then empty. Data without test images are read whole, as
-    /// training images. A range that is not given is then found from the test images alone: give that of the training.
+    /// Test images only: [`Dataset::train`](super::Dataset::train) is then empty. Data without test images
+    /// are read whole, as training images. If no range is given, it is determined from the test images alone;
+    /// so pass the training data's range.
     Test,
     /// All.
     Both,
 }
 
-/// How data are to be read: the options of the command line that concern it.
+/// Options for reading data.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoadOptions {
     /// Height and width to resize to.
     pub size: Option<(usize, usize)>,
     /// Convert to grey or to RGB.
     pub color: Option<Color>,
-    /// How pictures of another aspect get that size.
+    /// How pictures of another aspect ratio are fitted to that size.
     pub fit: Fit,
-    /// What transparent pixels are laid over, and what [`Fit::Pad`] fills up with: red, green, blue.
+    /// The colour behind transparent pixels and in the borders of [`Fit::Pad`]: red, green, blue.
     pub background: [u8; 3],
-    /// The order of an array's axes, where its shape does not tell.
+    /// The order of an array's axes, if its shape does not determine it.
     pub layout: Option<Layout>,
     /// The values that stand for black and white.
     pub range: Option<(f32, f32)>,
-    /// The range of the images that a model was trained with. Other images have it too if their values are within it, unless
-    /// `range` says otherwise.
+    /// The range of the images that a model was trained with. Other images use it too if their values are
+    /// within it, unless `range` is given.
     pub trained_range: Option<Range>,
     /// The name of the array with the images, in an archive of several.
     pub array: Option<String>,
     /// Bytes that images may take in memory.
     pub max_memory: u64,
-    /// The folder for pixels that are more than half of `max_memory`: they are converted once into a file there, and read from it. Without
-    /// one they are held in memory, or refused.
+    /// The cache folder for pixels that are more than half of `max_memory`: they are converted once into a
+    /// file there, and read from it. Without a folder they are held in memory, or refused.
     pub cache: Option<PathBuf>,
-    /// Go on without files that cannot be read.
+    /// Continue without files that cannot be read.
     pub skip_bad: bool,
-    /// Which images are wanted.
+    /// Which images are requested.
     pub part: Part,
 }
 

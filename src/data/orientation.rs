@@ -1,19 +1,20 @@
-//! EXIF's orientation: which way up a camera was held.
+//! EXIF's orientation: how the camera was held.
 //!
-//! Of all that EXIF can say, one tag is read: 0x0112 of the first directory, a number from 1 to 8 (CIPA DC-008-2023, 4.6.5).
+//! Only one EXIF tag is read: 0x0112 of the first directory, a number from 1 to 8 (CIPA DC-008-2023, 4.6.5).
 //!
 //! ```text
-//! 'II' or 'MM' · 42 · offset of the directory · … · number of entries · entries of 12 bytes: tag, type, count, value
+//! 'II' or 'MM' · 42 · offset of the directory · … · number of entries · entries of 12 bytes:
+//! tag, type, count, value
 //! ```
 
-/// How the stored rows and columns become those of the picture.
+/// The transformation from the stored rows and columns to the picture's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Orientation {
-    /// Rows and columns change places first.
+    /// First, rows and columns are exchanged.
     transpose: bool,
-    /// Then the left side goes to the right.
+    /// Then left and right are exchanged.
     mirror: bool,
-    /// And the top to the bottom.
+    /// Then top and bottom are exchanged.
     flip: bool,
 }
 
@@ -21,7 +22,7 @@ impl Orientation {
     /// As it is stored.
     pub(crate) const UPRIGHT: Self = Self { transpose: false, mirror: false, flip: false };
 
-    /// That of a tag's value, 1 to 8; any other value means 1.
+    /// The orientation of a tag's value, 1 to 8; any other value means 1.
     pub(crate) fn from_tag(value: u16) -> Self {
         let (transpose, mirror, flip) = match value {
             2 => (false, true, false),
@@ -36,8 +37,8 @@ impl Orientation {
         Self { transpose, mirror, flip }
     }
 
-    /// The orientation in a block of EXIF data, which starts with the byte order. Anything that is damaged means upright: the pixels are
-    /// good without it.
+    /// The orientation in a block of EXIF data, which starts with the byte order. Anything damaged means
+    /// upright: the pixels are usable without it.
     pub(crate) fn from_exif(exif: &[u8]) -> Self {
         Self::find(exif).unwrap_or(Self::UPRIGHT)
     }
@@ -67,12 +68,13 @@ impl Orientation {
         }
     }
 
-    /// Height and width of the picture that is stored with these.
+    /// Height and width of the picture that is stored with this height and width.
     pub(crate) fn size(self, height: usize, width: usize) -> (usize, usize) {
         if self.transpose { (width, height) } else { (height, width) }
     }
 
-    /// Writes the pixels of a stored picture, height × width of them with `bytes` bytes each, as the picture's.
+    /// Reorders the pixels of a stored picture, height × width of them with `bytes` bytes each, as the
+    /// picture's.
     pub(crate) fn apply(self, from: &[u8], height: usize, width: usize, bytes: usize, to: &mut [u8]) {
         let (to_height, to_width) = self.size(height, width);
         for (y, row) in to.chunks_exact_mut(to_width * bytes).enumerate() {

@@ -1,6 +1,6 @@
-//! The parts of a data set, by the names that people give to folders and arrays.
+//! The parts of a data set, recognized by the usual names of folders and arrays.
 
-/// What images are for.
+/// The role of images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Role {
     Train,
@@ -9,7 +9,7 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    /// The role that a name says, in upper or lower case.
+    /// The role for a name, ignoring case.
     pub(crate) fn of(name: &[u8]) -> Option<Self> {
         let is = |names: &[&str]| names.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(name));
         if is(&["train", "training"]) {
@@ -39,7 +39,7 @@ impl<T> Default for Parts<T> {
 }
 
 impl<T> Parts<T> {
-    /// The thing for a role.
+    /// The entry for a role.
     pub(crate) fn get_mut(&mut self, role: Role) -> &mut Option<T> {
         match role {
             Role::Train => &mut self.train,
@@ -49,18 +49,19 @@ impl<T> Parts<T> {
     }
 }
 
-/// What an array of an archive holds, by its name: `x_train`, `val_labels`, `images`.
+/// The contents of an archive's array, guessed from its name: `x_train`, `val_labels`, `images`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ArrayName {
     pub(crate) role: Option<Role>,
-    /// Labels, by name; otherwise images, or something else.
+    /// Named as labels; otherwise images, or something else.
     pub(crate) labels: bool,
-    /// Images, by name.
+    /// Named as images.
     pub(crate) images: bool,
 }
 
 impl ArrayName {
-    /// Reads a name. Its words are joined by `_`, `-` or `.`; a word may have the role, another what it holds.
+    /// Parses a name. Its words are joined by `_`, `-` or `.`; one word may state the role, another the
+    /// contents.
     pub(crate) fn parse(name: &str) -> Self {
         let words = || name.rsplit('/').next().unwrap_or(name).split(['_', '-', '.']);
         let has =

@@ -1,8 +1,9 @@
-//! Pixels that stay in a file: what a batch needs is read when it is filled.
+//! Pixels that stay in a file: a batch's pixels are read when it is filled.
 //!
-//! Every read names its position, so threads do not wait for each other, and goes into a buffer that is kept: reading allocates nothing. There is no memory map: a file
-//! that is cut off while it is mapped ends the process by a signal, and a failed read is an error. It has to leave code that fills batches and
-//! has no results to return, so it unwinds as an [`Error`](crate::Error), out of which `caught` makes a result again.
+//! Every read names its position, so threads do not wait for each other, and uses a buffer that is kept, so
+//! reading allocates nothing. The file is not memory-mapped: if a mapped file is truncated, a signal ends the
+//! process, whereas a failed read is an error. The error must leave code that fills batches and returns no
+//! results, so it unwinds as an [`Error`](crate::Error), which `caught` turns into a result again.
 
 use super::image::Image;
 use crate::error::unwind;
@@ -14,7 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Bytes that are read at once where all are wanted; a multiple of 8.
+/// Bytes that are read at once if all are wanted; a multiple of 8.
 const PIECE: usize = 4 << 20;
 
 /// Pixels in a file, from the position `start` on: bytes, or floats in little-endian order.
@@ -26,19 +27,19 @@ struct Inner {
     file: File,
     start: u64,
     floats: bool,
-    /// How many numbers there are.
+    /// The total number of values.
     numbers: u64,
-    /// How many of them an image has.
+    /// The number of values per image.
     image: usize,
-    /// The smallest and the largest of them.
+    /// The smallest and the largest value.
     extent: (f32, f32),
     bytes: Scratch<u8>,
     values: Scratch<f32>,
-    /// A hash before these pixels, and the same after them.
+    /// A hash before these pixels and the same hash after them.
     hashed: Mutex<Option<(u64, u64)>>,
 }
 
-/// Where pixels are in a file, and what they are.
+/// The position and properties of pixels in a file.
 pub(crate) struct Place {
     pub(crate) start: u64,
     pub(crate) floats: bool,
@@ -75,12 +76,12 @@ impl PixelFile {
         self.0.floats
     }
 
-    /// How many numbers there are.
+    /// The total number of values.
     pub(crate) fn numbers(&self) -> u64 {
         self.0.numbers
     }
 
-    /// Bytes of memory that the buffers take.
+    /// Bytes of memory that the buffers use.
     pub(crate) fn memory(&self) -> u64 {
         let each = if self.0.floats { 8 } else { 1 };
         (self.0.image * each * (rayon::current_num_threads() + 1)) as u64
@@ -111,7 +112,7 @@ impl PixelFile {
         })
     }
 
-    /// All bytes in their order, piece by piece; each piece but the last has a multiple of 8.
+    /// All bytes in order, piece by piece; each piece but the last has a multiple of 8 bytes.
     pub(crate) fn pieces(&self, mut task: impl FnMut(&[u8])) -> Result<()> {
         let length = self.0.numbers * if self.0.floats { 4 } else { 1 };
         let mut buffer = vec![0; PIECE.min(length as usize)];
@@ -125,7 +126,8 @@ impl PixelFile {
         Ok(())
     }
 
-    /// What [`pieces`](Self::pieces) make of a hash; remembered, since all of the file is read for it.
+    /// The hash continued over all [`pieces`](Self::pieces); it is remembered, since computing it reads the
+    /// whole file.
     ///
     /// # Panics
     /// Unwinds with an [`Error`] if the file cannot be read.

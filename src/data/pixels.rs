@@ -5,24 +5,24 @@ use super::image::Image;
 use super::pixel_file::{PixelFile, to_floats};
 use rayon::prelude::*;
 
-/// The values of the pixels, as the source has them.
+/// The values of the pixels, in the source's type.
 #[derive(Clone, Debug)]
 pub enum Pixels {
     /// One byte each.
     U8(Vec<u8>),
-    /// Floats, in the range that [`Images::range`](super::Images::range) states. All are finite.
+    /// Floats, in the range of [`Images::range`](super::Images::range). All are finite.
     F32(Vec<f32>),
-    /// Bytes or floats that are more than memory allows: they are read when they are needed.
+    /// Bytes or floats too large for memory: they are read when they are needed.
     ///
-    /// If that fails, the reading thread unwinds with an [`Error`](crate::Error) as its payload; [`Training::run`](crate::Training::run)
-    /// and the program make an `Err` of it.
+    /// If that fails, the reading thread unwinds with an [`Error`](crate::Error) as its payload;
+    /// [`Training::run`](crate::Training::run) and the program turn it into an `Err`.
     File(PixelFile),
 }
 
-/// An interval that holds nothing.
+/// The empty interval.
 pub(crate) const NOTHING: (f32, f32) = (f32::INFINITY, f32::NEG_INFINITY);
 
-/// The smallest interval that holds two others. It is exact, so the order does not matter.
+/// The smallest interval that contains two others. It is exact, so the order does not matter.
 pub(crate) fn wider(a: (f32, f32), b: (f32, f32)) -> (f32, f32) {
     (a.0.min(b.0), a.1.max(b.1))
 }
@@ -37,7 +37,7 @@ impl Pixels {
         }
     }
 
-    /// How many numbers there are.
+    /// The total number of values.
     pub(crate) fn numbers(&self) -> u64 {
         match self {
             Self::U8(values) => values.len() as u64,
@@ -46,7 +46,7 @@ impl Pixels {
         }
     }
 
-    /// Bytes of memory that they take.
+    /// Bytes of memory that they use.
     pub(crate) fn memory(&self) -> u64 {
         match self {
             Self::U8(values) => values.len() as u64,
@@ -55,7 +55,7 @@ impl Pixels {
         }
     }
 
-    /// The smallest and the largest value; of none, an interval that holds nothing.
+    /// The smallest and the largest value; the empty interval if there are none.
     pub fn extent(&self) -> (f32, f32) {
         match self {
             Self::U8(values) => values
@@ -71,7 +71,7 @@ impl Pixels {
         }
     }
 
-    /// Lends the image `index` of those with `len` numbers to `task`.
+    /// Lends the image `index`, of `len` numbers per image, to `task`.
     pub(crate) fn image<R>(&self, index: usize, len: usize, task: impl FnOnce(Image<'_>) -> R) -> R {
         let at = || index * len..(index + 1) * len;
         match self {
@@ -81,7 +81,7 @@ impl Pixels {
         }
     }
 
-    /// Adds all values to a hash. Bytes in a file give the hash of the same bytes in memory.
+    /// Adds all values to a hash. Bytes in a file have the same hash as in memory.
     pub(crate) fn add_to(&self, hash: &mut Fingerprint) {
         match self {
             Self::U8(values) => hash.bytes(values),
@@ -96,7 +96,8 @@ impl Pixels {
                 let after = file.hashed(hash.state(), |file| {
                     let mut hash = Fingerprint::at(hash.state());
                     let floats = file.is_float();
-                    // As the two above: bytes have their number first and always a last word, floats come in pairs.
+                    // As in the two cases above: bytes start with their number and always end with a last
+                    // word, floats come in pairs.
                     hash.number(if floats { 1 } else { file.numbers() });
                     let mut last = [0; 8];
                     let mut left = 0;
@@ -138,7 +139,7 @@ impl Pixels {
     }
 }
 
-/// The same kind of values, and the same values, wherever they are.
+/// Equality of type and values, whether in memory or in a file.
 impl PartialEq for Pixels {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {

@@ -1,8 +1,9 @@
-//! PNG: one picture's bytes from and to a file.
+//! Reads and writes PNG pictures.
 //!
-//! The png crate decodes. A header of 33 bytes may promise any size, so the size is compared with the length of the file (deflate makes
-//! at most 1032 bytes out of one) before any buffer is made. Text and colour profiles are not read. Palettes and 1, 2 and 4 bits
-//! become 8 bits; 16 bits stay. The orientation is that of the chunk eXIf (PNG 3rd edition, 11.3.4.6), if there is one.
+//! The png crate decodes. A header of 33 bytes may promise any size, so the size is compared with the length
+//! of the file (deflate expands a byte to at most 1032 bytes) before any buffer is allocated. Text and colour
+//! profiles are not read. Palettes and 1, 2 and 4 bits become 8 bits; 16 bits stay. The orientation is that
+//! of the chunk eXIf (PNG 3rd edition, 11.3.4.6), if it exists.
 
 use super::budget::{LONGEST_SIDE, human_bytes};
 use super::entry::ReadSeek;
@@ -24,9 +25,9 @@ pub(crate) const PNG: PictureFormat = PictureFormat {
 const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 /// The signature, and the chunk IHDR with its checksum.
 const HEADER_BYTES: usize = 33;
-/// The chunk that ends a file. Some programs forget it.
+/// The chunk that ends a file. Some programs omit it.
 const END: &[u8] = b"\0\0\0\0IEND\xae\x42\x60\x82";
-/// A block of EXIF that is longer is not looked at.
+/// A longer block of EXIF is ignored.
 const LONGEST_EXIF: u64 = 1 << 20;
 
 fn measure(reader: &mut dyn ReadSeek, length: u64) -> Result<PictureHeader, String> {
@@ -68,7 +69,8 @@ fn measure(reader: &mut dyn ReadSeek, length: u64) -> Result<PictureHeader, Stri
     })
 }
 
-/// Looks for the chunk eXIf, from the second chunk on. A chain of chunks that breaks off is the decoder's matter.
+/// Looks for the chunk eXIf, from the second chunk on. If the chain of chunks is broken, the decoder reports
+/// it.
 fn orientation(reader: &mut dyn ReadSeek, length: u64) -> std::io::Result<Orientation> {
     let mut position = HEADER_BYTES as u64;
     let mut head = [0; 8];
@@ -96,7 +98,7 @@ fn unreadable(error: std::io::Error) -> String {
     format!("cannot be read ({error})")
 }
 
-/// Does the file end after a whole chunk that is not the last one of a PNG file?
+/// Whether the file ends after a complete chunk that is not the last one of a PNG file.
 fn lacks_end(file: &[u8]) -> bool {
     let mut position = SIGNATURE.len();
     while let Some(head) = file.get(position..position + 8) {
@@ -127,7 +129,8 @@ fn decode(file: &[u8], header: &PictureHeader, canvas: &mut Canvas) -> Result<()
     decoder.set_ignore_iccp_chunk(true);
     decoder.set_transformations(Transformations::EXPAND);
     let mut reader = decoder.read_info().map_err(damaged)?;
-    // png 0.18.1 ends the program for a palette that is not made of whole entries (image-png's issue 694).
+    // png 0.18.1 aborts the program if a palette does not consist of complete entries (image-png's issue
+    // 694).
     if reader.info().palette.as_ref().is_some_and(|palette| palette.len() % 3 != 0 || palette.len() > 768) {
         return Err("has a palette that is not made of up to 256 colours of 3 bytes".into());
     }
@@ -152,7 +155,7 @@ fn damaged(error: png::DecodingError) -> String {
 /// Writes a picture of height × width × channels bytes (1 grey, 3 RGB, 4 RGB and alpha) as PNG.
 ///
 /// # Panics
-/// When `pixels` has another length, or `channels` is something else.
+/// If `pixels` has another length, or `channels` is another number.
 pub fn write_png(
     writer: impl Write,
     pixels: &[u8],

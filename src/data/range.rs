@@ -1,8 +1,9 @@
-//! Which values stand for black and white.
+//! Determines which values stand for black and white.
 //!
-//! Bytes go from 0 to 255, truth values from 0 to 1. The range of other numbers is found from the smallest and the largest of them, over all parts of the
-//! data set together: for floats the first of [0, 1], [−1, 1] and [0, 255] that holds all; for integers from 0 on the smallest
-//! of 8, 10, 12, 14 and 16 bits. A range that was given, or that a model was trained with, comes first.
+//! Bytes go from 0 to 255, booleans from 0 to 1. The range of other numbers is determined from their smallest
+//! and largest value, over all parts of the data set together: for floats the first of [0, 1], [−1, 1] and
+//! [0, 255] that contains all; for non-negative integers the smallest of 8, 10, 12, 14 and 16 bits. A given
+//! range, or the range that a model was trained with, has priority.
 
 use super::images::Range;
 use super::options::LoadOptions;
@@ -11,36 +12,36 @@ use crate::{Error, Result};
 use rayon::prelude::*;
 use std::path::Path;
 
-/// What the values are, by their type in the file.
+/// The type of the values in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Numbers {
-    /// Truth values.
+    /// Booleans.
     Bits,
-    /// 8 bits without a sign.
+    /// Unsigned 8-bit integers.
     Bytes,
     /// Other integers.
     Integers,
     Floats,
 }
 
-/// Numbers of a range may lie outside by this part of it: what rounding makes of them.
+/// Values may exceed a range by this fraction of it, because of rounding.
 const TOLERANCE: f32 = 1e-5;
 
-/// The smallest and the largest value of some images; of none, an interval that holds nothing.
+/// The smallest and the largest value of some images; the empty interval if there are none.
 pub(crate) fn extent<'p>(parts: impl IntoIterator<Item = &'p Pixels>) -> (f32, f32) {
     parts.into_iter().map(Pixels::extent).fold(NOTHING, wider)
 }
 
-/// Does a range hold an interval, but for rounding?
+/// Whether a range contains an interval, up to rounding.
 fn holds(range: Range, (low, high): (f32, f32)) -> bool {
     let slack = TOLERANCE * (range.high - range.low);
     low >= range.low - slack && high <= range.high + slack
 }
 
-/// Settles the range of values from `low` to `high`; adds to `notes` what a person should know.
+/// Determines the range of values from `low` to `high`; adds notes for the user to `notes`.
 ///
 /// # Errors
-/// If a given range does not hold the values, or none can be found.
+/// If a given range does not contain the values, or none can be determined.
 pub(crate) fn settle(
     numbers: Numbers,
     (low, high): (f32, f32),
@@ -64,7 +65,8 @@ pub(crate) fn settle(
     }
     let trained = options.trained_range.filter(|range| match numbers {
         Numbers::Bits => false,
-        // Bytes of another data set have the range of bytes, unless the model's is a part of it: masks of 0 and 1.
+        // Bytes of another data set have the range of bytes, unless the model's range is smaller: masks of 0
+        // and 1.
         Numbers::Bytes => range.low == 0.0 && range.high < 255.0,
         Numbers::Integers | Numbers::Floats => true,
     });
@@ -74,7 +76,8 @@ pub(crate) fn settle(
         }
         if numbers != Numbers::Bytes {
             notes.push(format!(
-                "its values go from {low} to {high}, and the model was trained with a range from {} to {}; the range is found anew",
+                "its values go from {low} to {high}, and the model was trained with a range from {} to {}; the range \
+                 is determined again",
                 range.low, range.high
             ));
         }
@@ -122,7 +125,7 @@ fn found(low: f32, high: f32, range: Range) -> String {
     )
 }
 
-/// Brings values that rounding put outside of the range to its ends.
+/// Clamps values that rounding moved out of the range.
 pub(crate) fn clamp(pixels: &mut Pixels, range: Range) {
     if let Pixels::F32(values) = pixels {
         values.par_chunks_mut(1 << 16).for_each(|values| {

@@ -1,15 +1,19 @@
-//! Another size for an image: area averaging where it gets smaller, bilinear interpolation where it gets larger.
+//! Resizes an image: area averaging to shrink, bilinear interpolation to enlarge.
 //!
-//! With [`Fit::Crop`] the largest centred part of the image with the aspect of the target fills it, and the rest is cut off; with
-//! [`Fit::Pad`] the whole image is centred in the target, and the rest has the colour of the background; with [`Fit::Stretch`] the
-//! aspect is not kept.
+//! With [`Fit::Crop`] the largest centred part of the image with the target's aspect ratio fills it, and the
+//! rest is cut off. With [`Fit::Pad`] the whole image is centred in the target, and the rest has the
+//! background's colour. With [`Fit::Stretch`] the aspect ratio is not kept.
 //!
-//! Each output row is a weighted sum of input rows, and each of its pixels a weighted sum of what that gives: with weights
-//! a (rows) and b (columns), out(i, j) = Σₛ a(i, s) Σₜ b(j, t) in(s, t). The scale is s = source/target.
+//! Each output row is a weighted sum of input rows, and each of its pixels a weighted sum of that row's
+//! pixels: with weights a (rows) and b (columns), out(i, j) = Σₛ a(i, s) Σₜ b(j, t) in(s, t). The scale is s
+//! = source/target.
 //!
-//! - s > 1: pixel j covers the source from j·s to (j+1)·s, and each source pixel weighs by the part of it that is covered, over s.
-//! - s < 1: pixel j lies at (j + ½)·s − ½ between two source pixels, which weigh by their nearness; edges are repeated.
-//! - s = 1: pixels are copied; if an odd number is cut off, the part that is kept begins half a pixel before the middle.
+//! - s > 1: pixel j covers the source from j·s to (j+1)·s; a source pixel's weight is its covered part,
+//!   divided by s.
+//! - s < 1: pixel j lies at (j + ½)·s − ½ between two source pixels, weighted by their nearness; edges are
+//!   repeated.
+//! - s = 1: pixels are copied; if an odd number is cut off, the kept part begins half a pixel before the
+//!   middle.
 
 use super::options::Fit;
 
@@ -39,19 +43,19 @@ impl Sample for f32 {
     }
 }
 
-/// Which source positions make up one target position: `weights` from `start` on.
+/// The source positions of one target position: `weights` from `start` on.
 struct Taps {
     start: usize,
     weights: Vec<f32>,
 }
 
-/// How images of one size become images of another. Made once for many images.
+/// The plan for resizing images of one size to another. Made once for many images.
 pub(crate) struct Plan {
     /// The sizes before and after.
     from: (usize, usize),
     to: (usize, usize),
     channels: usize,
-    /// How many rows and columns of the target are before the first one that shows the image.
+    /// The target's rows and columns before the first one that shows the image.
     top: usize,
     left: usize,
     rows: Vec<Taps>,
@@ -59,7 +63,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// From (height, width) to (height, width), none of them 0.
+    /// From (height, width) to (height, width), all nonzero.
     pub(crate) fn new(from: (usize, usize), to: (usize, usize), channels: usize, fit: Fit) -> Self {
         let (scale_y, scale_x) = (from.0 as f64 / to.0 as f64, from.1 as f64 / to.1 as f64);
         // Rows and columns of the target that show the image.
@@ -86,17 +90,18 @@ impl Plan {
         Self { from, to, channels, top, left, rows, columns }
     }
 
-    /// Is it the plan for these sizes?
+    /// Whether this is the plan for these sizes.
     pub(crate) fn is_for(&self, from: (usize, usize), to: (usize, usize)) -> bool {
         (self.from, self.to) == (from, to)
     }
 
-    /// A row of sums, which [`run`](Self::run) needs.
+    /// A row of sums, the working memory of [`run`](Self::run).
     pub(crate) fn scratch(&self) -> Vec<f32> {
         vec![0.0; if self.from == self.to { 0 } else { self.from.1 * self.channels }]
     }
 
-    /// Resizes one image. `from` and `to` have the sizes given to [`Plan::new`] times the channels; `background` is a pixel.
+    /// Resizes one image. `from` and `to` have the sizes given to [`Plan::new`] times the channels;
+    /// `background` is a pixel.
     pub(crate) fn run<V: Sample>(&self, from: &[V], to: &mut [V], background: &[V], scratch: &mut [f32]) {
         if self.from == self.to {
             to.copy_from_slice(from);
@@ -129,7 +134,7 @@ impl Plan {
 /// The weights along one axis of `from` source pixels, of which the middle `to · scale` become `to`.
 fn axis(from: usize, to: usize, scale: f64) -> Vec<Taps> {
     let origin = (from as f64 - to as f64 * scale) / 2.0;
-    // Pixels that keep their size are copied, not moved by half of one.
+    // Pixels that keep their size are copied, not shifted by half a pixel.
     let origin = if scale == 1.0 { origin.floor() } else { origin };
     let last = from - 1;
     (0..to)

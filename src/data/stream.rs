@@ -1,25 +1,26 @@
-//! Bytes of a file, an archive member or memory, read with suspicion.
+//! Bytes of a file, an archive member or memory, read with limits.
 //!
-//! A stream knows how many bytes it can give at most: a plain file by its length, a compressed one because deflate never makes more
-//! than 1032 bytes out of one. [`Stream::expect`] compares this with what a header promises, before a buffer is made.
+//! A stream has an upper bound on its length: a plain file's own length, and for a compressed one deflate's
+//! limit of 1032 bytes out of one. [`Stream::expect`] compares this with the header's promise before a buffer
+//! is allocated.
 
 use crate::{Error, Result};
 use std::io::{self, BufRead, Read};
 use std::path::Path;
 
-/// Deflate's best: 258 bytes for 2 bits.
+/// Deflate's highest ratio: 258 bytes from 2 bits.
 pub(crate) const DEFLATE_RATIO: u64 = 1032;
 
-/// How many bytes a stream has.
+/// The length of a stream.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Length {
-    /// Just so many.
+    /// Exactly so many bytes.
     Exact(u64),
-    /// So many at most; compressed data tell only when they end.
+    /// At most so many bytes; the length of compressed data is known only at their end.
     AtMost(u64),
 }
 
-/// A stream of bytes that knows what it may promise, and where it comes from.
+/// A stream of bytes with a known bound on its length, and its path for messages.
 pub(crate) struct Stream<'a> {
     /// The file, for messages.
     pub(crate) path: &'a Path,
@@ -34,14 +35,14 @@ impl<'a> Stream<'a> {
         Self { path, reader: Box::new(reader), length, position: 0, progress: None }
     }
 
-    /// What gzip data of `compressed` bytes become.
+    /// The decompressed stream of `compressed` bytes of gzip data.
     pub(crate) fn gunzip(path: &'a Path, reader: impl BufRead + 'a, compressed: u64) -> Self {
         let most = compressed.saturating_mul(DEFLATE_RATIO);
         let inflated = io::BufReader::with_capacity(1 << 16, flate2::bufread::MultiGzDecoder::new(reader));
         Self::new(path, inflated, Length::AtMost(most))
     }
 
-    /// The next `count` bytes without taking them: fewer only if there are no more.
+    /// Returns the next `count` bytes without consuming them: fewer only if the stream ends before.
     pub(crate) fn peek(&mut self, count: usize) -> Result<Vec<u8>> {
         let mut head = Vec::with_capacity(count);
         (&mut self.reader)
@@ -53,7 +54,7 @@ impl<'a> Stream<'a> {
         Ok(head)
     }
 
-    /// The rest of the stream, out of gzip.
+    /// The rest of the stream, decompressed from gzip.
     pub(crate) fn gunzipped(self) -> Self {
         let compressed = match self.length {
             Length::Exact(length) | Length::AtMost(length) => length,
@@ -61,14 +62,14 @@ impl<'a> Stream<'a> {
         Self::gunzip(self.path, self.reader, compressed)
     }
 
-    /// The most bytes that can come.
+    /// The upper bound on the remaining bytes.
     pub(crate) fn most(&self) -> u64 {
         match self.length {
             Length::Exact(length) | Length::AtMost(length) => length,
         }
     }
 
-    /// Reads all that is left into `out`, which is emptied first; more than `limit` bytes are an error.
+    /// Reads the rest into `out`, which is cleared first; more than `limit` bytes are an error.
     pub(crate) fn read_all(mut self, limit: u64, out: &mut Vec<u8>) -> Result<()> {
         out.clear();
         let expected = usize::try_from(self.most().min(limit)).unwrap_or(0);
@@ -88,7 +89,7 @@ impl<'a> Stream<'a> {
         Ok(())
     }
 
-    /// Makes sure that just `bytes` more can follow, before room is made for them.
+    /// Checks that exactly `bytes` more can follow, before memory is allocated for them.
     pub(crate) fn expect(&self, bytes: u64) -> Result<()> {
         let end = self.position.saturating_add(bytes);
         match self.length {
@@ -124,19 +125,19 @@ impl<'a> Stream<'a> {
         Ok(())
     }
 
-    /// The same stream; `progress` is told how many bytes were read, again and again.
+    /// The same stream; `progress` is told repeatedly how many bytes were read.
     pub(crate) fn watched(self, progress: &'a (dyn Fn(u64) + Sync)) -> Self {
         Self { progress: Some(progress), ..self }
     }
 
-    /// Makes sure that nothing follows. Compressed data have their checksum compared here.
+    /// Checks that nothing follows. For compressed data, this verifies the checksum.
     pub(crate) fn finish(mut self) -> Result<()> {
         match self.reader.read(&mut [0]) {
             Ok(0) => Ok(()),
             Ok(_) => Err(Error::data(
                 self.path,
                 format!(
-                    "it goes on after the {} bytes that its header promises: it is damaged",
+                    "it continues after the {} bytes that its header promises: it is damaged",
                     self.position
                 ),
             )),
@@ -149,7 +150,7 @@ fn cut_off(path: &Path, position: u64) -> Error {
     Error::data(path, format!("it ends after {position} bytes, in the middle: it was cut off or damaged"))
 }
 
-/// Damaged compressed data are a matter of the file, everything else of the system.
+/// Damaged compressed data are an error of the file, everything else of the system.
 fn failure(path: &Path, position: u64, error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => cut_off(path, position),

@@ -1,4 +1,5 @@
-//! Tests of reading: every format, every message. Fixtures are the fuzz seeds, which Python's standard library made.
+//! Tests of reading: every format, every message. The fixtures are the fuzz seeds, made by Python's standard
+//! library.
 
 mod arrays;
 mod batches;
@@ -29,7 +30,7 @@ fn message<T>(result: Result<T>) -> String {
     }
 }
 
-/// The message for bytes that stand for a file `x`.
+/// The message for these bytes as a file `x`.
 #[track_caller]
 fn refused(bytes: &[u8], options: &LoadOptions) -> String {
     message(parse(bytes, Path::new("x"), options))

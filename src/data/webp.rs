@@ -1,11 +1,12 @@
-//! WebP: lossy and lossless, with alpha; of an animation its first frame. The image-webp crate decodes.
+//! WebP: lossy and lossless, with alpha; of an animation, the first frame. The image-webp crate decodes.
 //!
 //! ```text
 //! 'RIFF' · length · 'WEBP' · chunks: name, length (little-endian), contents, padded to an even length
 //! ```
 //!
-//! The first chunk has the size. Both codings can say "all the same" in next to nothing, so a small file may be a large picture: up to
-//! a million pixels are believed of any file, and 256 more for each of its bytes. The orientation is that of the chunk EXIF.
+//! The first chunk has the size. Both codings can encode a constant picture in very few bytes, so a small
+//! file may be a large picture: any file may have up to a million pixels, plus 256 for each of its bytes. The
+//! orientation is that of the chunk EXIF.
 
 use super::budget::human_bytes;
 use super::entry::ReadSeek;
@@ -23,11 +24,11 @@ pub(crate) const WEBP: PictureFormat = PictureFormat {
     decode,
 };
 
-/// Pixels that a file of any length may have.
+/// Pixels that are accepted for a file of any length.
 const SMALL: u64 = 1 << 20;
-/// And more for each of its bytes.
+/// Additional pixels for each of its bytes.
 const PIXELS_PER_BYTE: u64 = 256;
-/// A block of EXIF that is longer is not looked at.
+/// A longer block of EXIF is ignored.
 const LONGEST_EXIF: u64 = 1 << 20;
 
 fn measure(reader: &mut dyn ReadSeek, length: u64) -> Result<PictureHeader, String> {
@@ -40,7 +41,7 @@ fn measure(reader: &mut dyn ReadSeek, length: u64) -> Result<PictureHeader, Stri
     reader.read_exact(&mut first).map_err(unreadable)?;
     let (width, height) = match &first[12..16] {
         b"VP8X" => (three(&first, 24) + 1, three(&first, 27) + 1),
-        _ => coded_size(&first[12..]).ok_or_else(|| damaged("its first chunk is no picture"))?,
+        _ => coded_size(&first[12..]).ok_or_else(|| damaged("its first chunk is not a picture"))?,
     };
     if width == 0 || height == 0 {
         return Err("has no pixels".into());
@@ -78,7 +79,7 @@ fn coded_size(chunk: &[u8]) -> Option<(usize, usize)> {
     }
 }
 
-/// Looks for the chunk EXIF, behind the first one.
+/// Looks for the chunk EXIF, after the first one.
 fn orientation(reader: &mut dyn ReadSeek, length: u64) -> std::io::Result<Orientation> {
     let mut position = 30;
     let mut head = [0; 8];
@@ -89,7 +90,7 @@ fn orientation(reader: &mut dyn ReadSeek, length: u64) -> std::io::Result<Orient
         if &head[..4] == b"EXIF" && size <= LONGEST_EXIF.min(length - position - 8) {
             let mut exif = vec![0; size as usize];
             reader.read_exact(&mut exif)?;
-            // Some programs write JPEG's mark before it.
+            // Some programs write JPEG's marker before it.
             return Ok(Orientation::from_exif(exif.strip_prefix(b"Exif\0\0").unwrap_or(&exif)));
         }
         position += 8 + size + size % 2;
@@ -103,7 +104,8 @@ fn decode(file: &[u8], header: &PictureHeader, canvas: &mut Canvas) -> Result<()
     if decoder.dimensions() != (header.width as u32, header.height as u32) {
         return Err("is damaged (it names two sizes)".into());
     }
-    // The decoder makes room for what a frame says of itself. Chunks are looked for everywhere, not only where they should be.
+    // The decoder allocates memory according to a frame's own header. Chunks are searched everywhere, not
+    // only where they should be.
     let mut frames = places(file).filter_map(coded_size);
     if frames.any(|(width, height)| width > header.width || height > header.height) {
         return Err("is damaged (a frame is larger than the picture)".into());

@@ -1,7 +1,7 @@
 //! Zip archives: their members, read in place.
 //!
-//! Names of members are never used as paths of the file system. Requested members alone are inflated. A directory may promise anything: what
-//! a member can hold is bounded by the bytes that the archive has for it.
+//! Names of members are never used as paths of the file system. Only requested members are inflated. A
+//! directory may promise anything: a member's size is limited by the bytes that the archive has for it.
 
 use super::stream::{DEFLATE_RATIO, Length, Stream};
 use crate::{Error, Result};
@@ -29,7 +29,7 @@ impl ReaderAt for Blob<'_> {
 
 /// One member.
 pub(crate) struct Member {
-    /// Its name as the archive has it, folders included.
+    /// Its name in the archive, folders included.
     pub(crate) name: Vec<u8>,
     method: CompressionMethod,
     encrypted: bool,
@@ -48,7 +48,7 @@ impl<'a> Archive<'a> {
     /// Reads the directory of an archive of `length` bytes.
     ///
     /// # Errors
-    /// If it is not a zip archive, or a damaged one.
+    /// If it is not a zip archive, or is damaged.
     pub(crate) fn open(blob: Blob<'a>, length: u64, path: &Path) -> Result<Self> {
         let mut buffer = vec![0; DIRECTORY_BUFFER];
         let damaged = |e: &rawzip::Error| damaged(path, e);
@@ -70,10 +70,11 @@ impl<'a> Archive<'a> {
         Ok(Self { archive, members, length })
     }
 
-    /// Opens a member: its bytes come out inflated, and their checksum is compared at the end. `path` is for messages.
+    /// Opens a member: its bytes are inflated, and their checksum is compared at the end. `path` is for
+    /// messages.
     ///
     /// # Errors
-    /// If its record is damaged, it is encrypted, or packed by another method than deflate.
+    /// If its record is damaged, it is encrypted, or it uses another method than deflate.
     pub(crate) fn stream<'s>(&'s self, index: usize, path: &'s Path) -> Result<Stream<'s>> {
         let member = &self.members[index];
         if member.encrypted {
@@ -102,7 +103,7 @@ impl<'a> Archive<'a> {
 }
 
 fn damaged(path: &Path, error: &rawzip::Error) -> Error {
-    Error::data(path, format!("it is no zip archive, or a damaged one ({error})"))
+    Error::data(path, format!("it is not a zip archive, or is damaged ({error})"))
 }
 
 /// `archive.zip: member`, for messages.

@@ -1,22 +1,25 @@
 //! im2col and col2im: how a convolution becomes a matrix product.
 //!
-//! `im2col` writes, for each place of the kernel, the patch of the image that it covers as one row of a matrix, the *columns*
-//! (the name is from the papers, where the matrix lies the other way; Chellapilla et al. 2006). A convolution with O
-//! kernels is then the product of that matrix, `[places][K·K·C]`, with the weights, `[K·K·C][O]`.
+//! `im2col` writes, for each place of the kernel, the image patch that it covers as one row of a matrix, the
+//! *columns* (the papers' name; there the matrix is transposed; Chellapilla et al. 2006). A convolution with
+//! O kernels is then the product of that matrix, `[places][K·K·C]`, with the weights, `[K·K·C][O]`.
 //!
-//! `col2im` is its transpose as a linear map: it *adds* every row back to the pixels that it came from. For all images x
-//! and columns y, ⟨im2col(x), y⟩ = ⟨x, col2im(y)⟩, which is what makes it the backward pass, and what the tests check.
+//! `col2im` is its transpose as a linear map: it *adds* every row back to the pixels that it came from. For
+//! all images x and columns y, ⟨im2col(x), y⟩ = ⟨x, col2im(y)⟩. This makes it the backward pass, and the
+//! tests check it.
 //!
-//! Images are H·W·C, so the pixels that a kernel row covers are one run of K·C numbers, and both directions copy runs.
-//! Rows of the matrix are `row_stride` apart (see [`padded_stride`](super::gemm::padded_stride)); the gap is not written.
+//! Images are H·W·C, so the pixels under a kernel row are one run of K·C numbers, and both directions copy
+//! runs. Rows of the matrix are `row_stride` apart (see [`padded_stride`](super::gemm::padded_stride)); the
+//! gap is not written.
 
 use super::geometry::Geometry;
 use crate::tensor::Element;
 
-/// Writes the patches of one image: `columns[place · row_stride + (kh·KW + kw)·C + c]`, zero where the kernel lies outside.
+/// Writes the patches of one image: `columns[place · row_stride + (kh·KW + kw)·C + c]`, zero if the kernel
+/// position lies outside the image.
 ///
 /// # Panics
-/// If a slice has another size than the geometry says.
+/// If a slice's size does not match the geometry.
 pub fn im2col<T: Element>(geometry: &Geometry, image: &[T], columns: &mut [T], row_stride: usize) {
     check(geometry, image.len(), columns.len(), row_stride);
     let (run, step) = (geometry.kernel_width * geometry.channels, geometry.stride * geometry.channels);
@@ -41,10 +44,11 @@ pub fn im2col<T: Element>(geometry: &Geometry, image: &[T], columns: &mut [T], r
     });
 }
 
-/// Adds the patches back to one image: the transpose of [`im2col`]. What the image holds before is kept and added to.
+/// Adds the patches back to one image: the transpose of [`im2col`]. The image's previous values are kept and
+/// added to.
 ///
 /// # Panics
-/// If a slice has another size than the geometry says.
+/// If a slice's size does not match the geometry.
 pub fn col2im<T: Element>(geometry: &Geometry, columns: &[T], row_stride: usize, image: &mut [T]) {
     check(geometry, image.len(), columns.len(), row_stride);
     let (run, step) = (geometry.kernel_width * geometry.channels, geometry.stride * geometry.channels);
@@ -70,7 +74,7 @@ struct Row {
     place: usize,
     /// The row of the kernel.
     kernel_row: usize,
-    /// Where the row of the image that it sees begins; `None` if that is above or below the image.
+    /// The start of the image row under it; `None` if that is above or below the image.
     image_row: Option<usize>,
     /// The places of the row, from the first up to the last, at which the kernel's whole width lies inside.
     whole: (usize, usize),
@@ -94,8 +98,8 @@ fn for_each_row(g: &Geometry, mut visit: impl FnMut(Row)) {
     }
 }
 
-/// What is left of a kernel row that an edge of the image cuts: `len` numbers of the image's row from `pixel` on, `from` numbers
-/// after the kernel row's start.
+/// The part of a kernel row that remains if an edge of the image cuts it: `len` numbers of the image's row
+/// from `pixel` on, `from` numbers after the kernel row's start.
 struct Cut {
     pixel: usize,
     from: usize,
@@ -104,7 +108,7 @@ struct Cut {
 
 fn cut(geometry: &Geometry, place_x: usize) -> Cut {
     let (left, right) = geometry.taps_inside(place_x, geometry.kernel_width, geometry.width);
-    // left ≥ P − place_x·S, so the first pixel's column is not negative where any tap is inside.
+    // left ≥ P − place_x·S, so the first pixel's column is not negative if any tap is inside.
     let column = (place_x * geometry.stride + left).saturating_sub(geometry.padding);
     let pixel = if left < right { column * geometry.channels } else { 0 };
     Cut { pixel, from: left * geometry.channels, len: (right - left) * geometry.channels }
@@ -112,8 +116,9 @@ fn cut(geometry: &Geometry, place_x: usize) -> Cut {
 
 /// Copies `count` runs, `step` apart in the image, `row_stride` apart in the columns.
 ///
-/// Images of few channels have short runs, for which a call of `memcpy` costs more than the copy. The lengths of common ones (4×4 and
-/// 3×3 kernels on grey and RGB) are known to the compiler here and become a few moves: 3.5 µs an image of 28×28×1 became 2.1.
+/// Images of few channels have short runs, for which a call of `memcpy` costs more than the copy. Common
+/// lengths (4×4 and 3×3 kernels on grey and RGB) are compile-time constants here and become a few moves: 3.5
+/// µs an image of 28×28×1 became 2.1.
 #[inline(always)]
 fn copy_runs<T: Element>(to: &mut [T], row_stride: usize, from: &[T], step: usize, run: usize, count: usize) {
     match run {
@@ -137,10 +142,12 @@ fn copy_fixed<T: Element, const N: usize>(
     }
 }
 
-/// Adds `count` runs of the columns, `row_stride` apart, to the image, `step` apart: as [`copy_runs`].
+/// Adds `count` runs of the columns, `row_stride` apart, to the image, `step` apart: the counterpart of
+/// [`copy_runs`].
 ///
-/// Neighbours overlap in the image, and a load that overlaps the store just before it waits for that store to reach the cache. So
-/// runs are added in rounds that skip as many places as overlap: 5.1 µs an image of 28×28×1 one by one, 2.1 in rounds.
+/// Neighbours overlap in the image, and a load that overlaps the store just before it waits for that store to
+/// reach the cache. So runs are added in rounds that skip as many places as overlap: 5.1 µs an image of
+/// 28×28×1 one by one, 2.1 in rounds.
 #[inline(always)]
 fn add_runs<T: Element>(to: &mut [T], step: usize, from: &[T], row_stride: usize, run: usize, count: usize) {
     let rounds = run.div_ceil(step);
@@ -205,7 +212,7 @@ mod tests {
         }
     }
 
-    /// The definition, with a test for every single number.
+    /// The definition, with a test for every number.
     fn naive(g: &Geometry, image: &[f64], row_stride: usize) -> Vec<f64> {
         let mut columns = vec![f64::NAN; g.places() * row_stride];
         let places = (0..g.small_height).flat_map(|y| (0..g.small_width).map(move |x| (y, x)));

@@ -1,7 +1,8 @@
-//! The factors of a product whose numbers are read where they are: rows of plain matrices, or patches of images.
+//! The factors of a product whose numbers are read in place: rows of plain matrices, or patches of images.
 //!
-//! A patch of a channels-last image is K runs of K·C contiguous numbers, and the patches of a region begin on a [`Grid`]. So a left factor can be the
-//! columns of a convolution without im2col, and a right factor the same with zeros beside the image.
+//! A patch of a channels-last image is K runs of K·C contiguous numbers, and the patches of a region begin on
+//! a [`Grid`]. So a left factor can be the columns of a convolution without im2col. A right factor can be the
+//! same, with zeros beside the image.
 
 use super::grid::Grid;
 use super::matrix::Matrix;
@@ -10,7 +11,7 @@ use crate::tensor::Element;
 /// A as rows of a slice: each row is `segments` runs of `columns` contiguous numbers.
 #[derive(Clone, Copy, Debug)]
 pub struct Rows<'a, T> {
-    /// What the numbers lie in.
+    /// The slice with the numbers.
     pub data: &'a [T],
     /// Where each row begins.
     pub grid: Grid,
@@ -18,7 +19,7 @@ pub struct Rows<'a, T> {
     pub columns: usize,
     /// The runs of a row.
     pub segments: usize,
-    /// From one run of a row to the next.
+    /// The distance from one run of a row to the next.
     pub segment_stride: usize,
 }
 
@@ -32,16 +33,17 @@ impl<'a, T: Element> Rows<'a, T> {
 /// The left factor.
 #[derive(Clone, Copy, Debug)]
 pub enum Left<'a, T> {
-    /// A itself. Its runs meet rows of B that are `depth_stride` apart from run to run, the first of them `first_depth`.
+    /// A itself. Its runs meet rows of B that are `depth_stride` apart from run to run, starting at
+    /// `first_depth`.
     Rows {
         /// The rows of A.
         rows: Rows<'a, T>,
         /// The row of B that the first run's first number meets.
         first_depth: usize,
-        /// From there to the row that the next run's first number meets.
+        /// The distance from there to the row that the next run's first number meets.
         depth_stride: usize,
     },
-    /// Aᵀ, of one run a row: its rows are A's columns.
+    /// Aᵀ, of one run per row: its rows are A's columns.
     Columns(Rows<'a, T>),
 }
 
@@ -87,16 +89,17 @@ impl<T: Element> Left<'_, T> {
 /// The right factor.
 #[derive(Clone, Copy, Debug)]
 pub enum Right<'a, T> {
-    /// B, of one run a row.
+    /// B, of one run per row.
     Rows(Rows<'a, T>),
     /// A matrix whose columns are contiguous: Bᵀ is row-major.
     Columns(Matrix<'a, T>),
-    /// B's rows are runs of lines of `line_len` numbers, and zero where they hang over a line's end. The grid says where each line begins, and how
-    /// far its places are apart.
+    /// B's rows are runs of lines of `line_len` numbers, and zero beyond a line's ends. The grid has the
+    /// starts of the lines, and the distance between their places.
     Padded {
-        /// B, of one run a row.
+        /// B, of one run per row.
         rows: Rows<'a, T>,
-        /// From a line's start to the first place's run; negative if that hangs over.
+        /// The distance from a line's start to the first place's run; negative if the run begins before the
+        /// line.
         offset: isize,
         /// The numbers of a line.
         line_len: usize,
@@ -129,11 +132,11 @@ impl<T: Element> Right<'_, T> {
     }
 }
 
-/// Some rows of C, and what they are made of.
+/// Some rows of C, and their factors.
 #[derive(Clone, Copy, Debug)]
 pub struct Part<'a, T> {
     /// The left factor.
     pub left: Left<'a, T>,
-    /// Which rows of C: their numbers, which a grid counts as it would places in a slice.
+    /// Which rows of C: their indices, which a grid counts like places in a slice.
     pub rows: Grid,
 }

@@ -1,11 +1,12 @@
-//! Which input pixel a kernel tap sees: the sizes of a convolution, with the one formula that ties them together.
+//! The sizes of a convolution, and the one formula that relates input pixels, kernel taps and output pixels.
 //!
-//! Output pixel `o` looks through tap `k` at input pixel `i = o·S + k − P` (once for rows, once for columns). The output has as
-//! many pixels as there are places for the kernel in the padded input: `⌊(I + 2P − K)/S⌋ + 1` (Dumoulin & Visin 2016,
-//! "A guide to convolution arithmetic for deep learning", relationship 6).
+//! Output pixel `o` sees input pixel `i = o·S + k − P` through tap `k` (once for rows, once for columns). The
+//! output has as many pixels as there are places for the kernel in the padded input: `⌊(I + 2P − K)/S⌋ + 1`
+//! (Dumoulin & Visin 2016, "A guide to convolution arithmetic for deep learning", relationship 6).
 //!
-//! A transposed convolution has the geometry of the convolution that it reverses. So the two sides are called large and
-//! small here rather than input and output, and an odd size comes back exactly: nothing has to guess it.
+//! A transposed convolution has the geometry of the convolution that it reverses. So the two sides are called
+//! large and small here rather than input and output, and an odd size is restored exactly: nothing has to
+//! guess it.
 
 use crate::error::{Error, Result};
 
@@ -22,7 +23,7 @@ pub struct Geometry {
     pub kernel_height: usize,
     /// The kernel's columns.
     pub kernel_width: usize,
-    /// S, pixels from one place of the kernel to the next.
+    /// S, the distance in pixels from one place of the kernel to the next.
     pub stride: usize,
     /// P, rows and columns of zeros around the large side.
     pub padding: usize,
@@ -36,8 +37,8 @@ impl Geometry {
     /// A convolution of a `height × width × channels` image.
     ///
     /// # Errors
-    /// Where a size is zero, the kernel is larger than the padded image, or the padding is not smaller than the kernel (a row
-    /// of pure zeros would be convolved).
+    /// If a size is zero, the kernel is larger than the padded image, or the padding is not smaller than the
+    /// kernel (rows of zeros alone would be convolved).
     pub fn new(
         (height, width, channels): (usize, usize, usize),
         (kernel_height, kernel_width): (usize, usize),
@@ -84,13 +85,13 @@ impl Geometry {
         self.small_height * self.small_width
     }
 
-    /// K·K·C, what one place of the kernel covers.
+    /// K·K·C, the numbers under the kernel at one place.
     pub fn patch_len(&self) -> usize {
         self.kernel_height * self.kernel_width * self.channels
     }
 
-    /// The pairs of a place and a tap that sees a pixel: the multiplications for each pair of a channel and a filter, without those by the
-    /// padding's zeros.
+    /// The pairs of a place and a tap that sees a pixel: the multiplications for each pair of a channel and a
+    /// filter, without those with the padding's zeros.
     pub fn pairs(&self) -> usize {
         let side = |places: usize, kernel, size| -> usize {
             (0..places).map(|place| self.taps_inside(place, kernel, size)).map(|(from, to)| to - from).sum()
@@ -99,15 +100,15 @@ impl Geometry {
             * side(self.small_width, self.kernel_width, self.width)
     }
 
-    /// Whether the kernel covers the whole unpadded image, so that there is one place, and its patch is the image.
+    /// Whether the kernel covers the whole unpadded image, so that the only patch is the image.
     pub fn is_whole_image(&self) -> bool {
         self.padding == 0 && self.kernel_height == self.height && self.kernel_width == self.width
     }
 
     /// Along one side: the taps `from..to` of the kernel at place `place` that fall inside `size` pixels.
     ///
-    /// Tap k sees pixel i = place·S + k − P. 0 ≤ i gives k ≥ P − place·S, and i < size gives k < size + P − place·S, so
-    /// the taps are a range, and no loop over them needs a test.
+    /// Tap k sees pixel i = place·S + k − P. 0 ≤ i means k ≥ P − place·S, and i < size means k < size + P −
+    /// place·S, so the taps are a range, and no loop over them needs a test.
     pub(crate) fn taps_inside(&self, place: usize, kernel: usize, size: usize) -> (usize, usize) {
         let start = place * self.stride;
         let from = self.padding.saturating_sub(start);

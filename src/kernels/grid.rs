@@ -1,25 +1,27 @@
-//! Where the rows of a matrix lie, if they are pixels of images.
+//! The positions of a matrix's rows that are pixels of images.
 //!
-//! A convolution multiplies patches of images. In a channels-last image the patches of neighbouring places begin a few pixels apart, those
-//! of the next row of places a few rows of the image apart, those of the next image an image apart. A [`Grid`] says just that. A product
-//! that takes its rows from a grid reads patches where they are, and writes pixels where they belong.
+//! A convolution multiplies patches of images. In a channels-last image the patches of neighbouring places
+//! begin a few pixels apart, those of the next row of places a few rows apart, those of the next image an
+//! image apart. A [`Grid`] describes exactly that. A product that takes its rows from a grid reads patches in
+//! place, and writes pixels in place.
 
-/// The starts of a matrix's rows in a slice, or their numbers among the rows of another matrix: `images` × `height` × `width` places, row-major, each step with a stride of its own.
+/// The starts of a matrix's rows in a slice, or their indices among the rows of another matrix: `images` ×
+/// `height` × `width` places, row-major, with a stride for each dimension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grid {
-    /// Where the first row begins.
+    /// The start of the first row.
     pub first: usize,
-    /// The images.
+    /// The number of images.
     pub images: usize,
-    /// From one image to the next.
+    /// The distance from one image to the next.
     pub image_stride: usize,
     /// The rows of places in an image.
     pub height: usize,
-    /// From one row of places to the next.
+    /// The distance from one row of places to the next.
     pub row_stride: usize,
     /// The places in a row.
     pub width: usize,
-    /// From one place to the next.
+    /// The distance from one place to the next.
     pub place_stride: usize,
 }
 
@@ -42,7 +44,7 @@ impl Grid {
         self.images * self.height * self.width
     }
 
-    /// The grid of the same places where each is `factor` numbers long.
+    /// The grid of the same places if each is `factor` numbers long.
     pub fn times(&self, factor: usize) -> Self {
         Self {
             first: self.first * factor,
@@ -53,7 +55,7 @@ impl Grid {
         }
     }
 
-    /// Where R rows begin, from `row` on. What lies beyond the last row continues the pattern.
+    /// The starts of R rows, from `row` on. Rows beyond the last one continue the pattern.
     #[inline(always)]
     pub(super) fn starts<const R: usize>(&self, row: usize) -> [usize; R] {
         if self.height * self.images == 1 {
@@ -79,7 +81,7 @@ impl Grid {
         })
     }
 
-    /// The same rows with lines as long as can be: lines, or images, that continue each other are one.
+    /// The same rows with lines as long as possible: lines, or images, that continue each other are merged.
     pub fn merged(self) -> Self {
         let mut grid = self;
         if grid.height > 1 && grid.row_stride == grid.width * grid.place_stride {
@@ -91,7 +93,7 @@ impl Grid {
         grid
     }
 
-    /// The lines of places from that of a row on, and the row's place in it.
+    /// The lines of places, starting with that of a given row, and the row's place in it.
     #[inline(always)]
     pub(super) fn lines_from(&self, row: usize) -> (Lines, usize) {
         let (x, line) = (row % self.width, row / self.width);
@@ -106,12 +108,12 @@ pub(super) struct Lines {
     grid: Grid,
     y: usize,
     image_start: usize,
-    /// Where its first place begins.
+    /// The start of its first place.
     pub start: usize,
 }
 
 impl Lines {
-    /// Goes to the next line.
+    /// Moves to the next line.
     #[inline(always)]
     pub fn advance(&mut self) {
         self.y += 1;

@@ -1,10 +1,11 @@
-//! Matrices inside of slices: the factors of a product, and what it writes.
+//! Matrix views into slices: the factors and the output of a product.
 //!
 //! # Why this file may use `unsafe`
 //!
-//! A [`Matrix`] borrows a slice and asserts, when it is made, that every element of the matrix lies inside; a [`MatrixMut`] does the same and
-//! can be split into disjoint ranges of columns, which no slice method can express, so that tasks may write to them at the same time.
-//! Everything else in the project but the call of `matrixmultiply` ([`gemm`](super::gemm)) is safe code built on these two.
+//! A [`Matrix`] borrows a slice and asserts on construction that every element of the matrix lies inside. A
+//! [`MatrixMut`] does the same and can be split into disjoint ranges of columns, which no slice method can
+//! express, so that several tasks can write at the same time. Everything else in the project but the call of
+//! `matrixmultiply` ([`gemm`](super::gemm)) is safe code built on these two.
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
@@ -22,7 +23,7 @@ pub struct Matrix<'a, T> {
     pub(super) column_stride: usize,
 }
 
-/// The number of slice elements that a matrix of these sizes reaches over; `None` where it overflows.
+/// The number of slice elements that a matrix of these sizes spans; `None` on overflow.
 fn extent(rows: usize, columns: usize, row_stride: usize, column_stride: usize) -> Option<usize> {
     if rows == 0 || columns == 0 {
         return Some(0);
@@ -40,7 +41,7 @@ impl<'a, T: Element> Matrix<'a, T> {
     /// Row-major with `row_stride ≥ columns` elements from one row to the next.
     ///
     /// # Panics
-    /// Where the slice is too short for the matrix, or rows would overlap.
+    /// If the slice is too short for the matrix, or rows would overlap.
     pub fn strided(data: &'a [T], rows: usize, columns: usize, row_stride: usize) -> Self {
         assert!(row_stride >= columns, "a row of {columns} does not fit a row stride of {row_stride}");
         let needed = extent(rows, columns, row_stride, 1);
@@ -66,7 +67,7 @@ impl<'a, T: Element> Matrix<'a, T> {
     /// Some of its rows.
     ///
     /// # Panics
-    /// Where there are not as many.
+    /// If it does not have them.
     pub fn row_range(self, range: Range<usize>) -> Self {
         self.transposed().column_range(range).transposed()
     }
@@ -74,7 +75,7 @@ impl<'a, T: Element> Matrix<'a, T> {
     /// Some of its columns.
     ///
     /// # Panics
-    /// Where there are not as many.
+    /// If it does not have them.
     pub fn column_range(self, Range { start: from, end }: Range<usize>) -> Self {
         let count = end - from;
         assert!(from + count <= self.columns, "columns {from}..{} of {}", from + count, self.columns);
@@ -83,10 +84,10 @@ impl<'a, T: Element> Matrix<'a, T> {
     }
 }
 
-/// A matrix that is written: row-major, `row_stride` elements from one row to the next.
+/// A writable matrix: row-major, `row_stride` elements from one row to the next.
 ///
-/// It owns the right to write to its own elements only, not to the gaps between its rows, which may belong to another
-/// `MatrixMut` of the same slice.
+/// It has exclusive access to its own elements only, not to the gaps between its rows, which may belong to
+/// another `MatrixMut` of the same slice.
 #[derive(Debug)]
 pub struct MatrixMut<'a, T> {
     pub(super) pointer: *mut T,
@@ -96,9 +97,9 @@ pub struct MatrixMut<'a, T> {
     lifetime: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: a MatrixMut is an exclusive borrow of its elements, like `&mut [T]`, and no other MatrixMut that can be used
-// at the same time reaches them: `split_at_column` gives each half disjoint columns, and `column_range` borrows the one that it comes from. So it may change threads
-// where its elements may.
+// SAFETY: a MatrixMut is an exclusive borrow of its elements, like `&mut [T]`, and no other MatrixMut that
+// can be used at the same time reaches them: `split_at_column` gives each half disjoint columns, and
+// `column_range` borrows the one that it comes from. So it may be sent to another thread if its elements may.
 unsafe impl<T: Send> Send for MatrixMut<'_, T> {}
 
 impl<'a, T: Element> MatrixMut<'a, T> {
@@ -110,7 +111,7 @@ impl<'a, T: Element> MatrixMut<'a, T> {
     /// Row-major with `row_stride ≥ columns` elements from one row to the next.
     ///
     /// # Panics
-    /// Where the slice is too short for the matrix, or rows would overlap.
+    /// If the slice is too short for the matrix, or rows would overlap.
     pub fn strided(data: &'a mut [T], rows: usize, columns: usize, row_stride: usize) -> Self {
         assert!(row_stride >= columns, "a row of {columns} does not fit a row stride of {row_stride}");
         let needed = extent(rows, columns, row_stride, 1);
@@ -130,20 +131,21 @@ impl<'a, T: Element> MatrixMut<'a, T> {
     /// One row as a slice.
     pub fn row(&mut self, row: usize) -> &mut [T] {
         assert!(row < self.rows, "row {row} of {}", self.rows);
-        // Without columns there may be no element to point at: `strided` then asks for none.
+        // Without columns there may be no element to point at: `strided` then requires none.
         let offset = if self.columns == 0 { 0 } else { row * self.row_stride };
-        // SAFETY: with no columns, the slice is empty and its pointer that of a borrowed slice, so aligned and not null. Else
-        // row < rows, and `strided` asserted that (rows−1)·row_stride + columns elements, a product that does not overflow, lie inside
-        // the slice that `self` borrows (`split_at_column` keeps this: it moves the pointer by as many elements as it takes from
-        // the columns). So the elements offset .. offset + columns do. They belong to no other MatrixMut, and the borrow of `self`
-        // keeps a second slice of them from being made while this one lives.
+        // SAFETY: with no columns, the slice is empty and its pointer that of a borrowed slice, so aligned
+        // and not null. Else row < rows, and `strided` asserted that (rows−1)·row_stride + columns elements,
+        // a product that does not overflow, lie inside the slice that `self` borrows (`split_at_column` keeps
+        // this: it moves the pointer by as many elements as it takes from the columns). So the elements
+        // offset .. offset + columns lie inside too. They belong to no other MatrixMut, and the borrow of
+        // `self` prevents a second slice of them while this one lives.
         unsafe { std::slice::from_raw_parts_mut(self.pointer.add(offset), self.columns) }
     }
 
-    /// Some of its columns, for as long as `self` is not used.
+    /// Some of its columns; `self` is borrowed meanwhile.
     ///
     /// # Panics
-    /// Where there are not as many.
+    /// If it does not have them.
     pub fn column_range(&mut self, Range { start, end }: Range<usize>) -> MatrixMut<'_, T> {
         let all = MatrixMut { lifetime: PhantomData, ..*self };
         all.split_at_column(end).0.split_at_column(start).1
@@ -154,9 +156,10 @@ impl<'a, T: Element> MatrixMut<'a, T> {
         assert!(at <= self.columns, "column {at} of {}", self.columns);
         // With no rows, or no columns on the right, there may be no element to point at.
         let offset = if self.rows == 0 || at == self.columns { 0 } else { at };
-        // SAFETY: with offset 0 the pointer stays where it is. Else offset = at < columns, and there is a first row, all of
-        // which `strided` asserted to lie inside the slice: so does the element `offset`. The halves have disjoint columns of the
-        // same rows, and `self` is consumed, so no element has two owners.
+        // SAFETY: with offset 0 the pointer does not move. Else offset = at < columns, and there is a first
+        // row, all of which `strided` asserted to lie inside the slice, and so the element `offset`. The
+        // halves have disjoint columns of the same rows, and `self` is consumed, so no element has two
+        // owners.
         let right = unsafe { self.pointer.add(offset) };
         (Self { columns: at, ..self }, Self { pointer: right, columns: self.columns - at, ..self })
     }
@@ -166,7 +169,7 @@ impl<'a, T: Element> MatrixMut<'a, T> {
 pub(super) fn check_shapes<T>(a: &Matrix<'_, T>, b: &Matrix<'_, T>, c: &MatrixMut<'_, T>) {
     assert!(
         b.rows == a.columns && c.rows == a.rows && c.columns == b.columns,
-        "{} × {} times {} × {} does not give {} × {}",
+        "{} × {} times {} × {} is not {} × {}",
         a.rows,
         a.columns,
         b.rows,

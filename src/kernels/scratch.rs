@@ -1,8 +1,8 @@
-//! Working memory for tasks: allocated once, one block for each thread.
+//! Working memory for tasks: allocated once, one block per thread.
 //!
-//! A task that convolves some images needs room for their columns. It borrows the block of the thread that it runs on, which
-//! is still in that core's cache from the task before. Which block a task gets can't change a result: a task writes
-//! what it reads.
+//! A task that convolves some images needs room for their columns. It borrows the block of the thread that it
+//! runs on, which is still in that core's cache from the previous task. The choice of block cannot change a
+//! result: a task only reads values that it has written.
 
 use std::sync::Mutex;
 
@@ -19,15 +19,15 @@ impl<T: Clone + Default> Scratch<T> {
         Self { blocks: (0..blocks).map(|_| Mutex::new(vec![T::default(); len])).collect() }
     }
 
-    /// Lends the current thread's block to `task`, which must not ask for another.
+    /// Lends the current thread's block to `task`, which must not request another.
     ///
     /// # Panics
-    /// Where the blocks are shorter than `len`.
+    /// If the blocks are shorter than `len`.
     pub fn with<R>(&self, len: usize, task: impl FnOnce(&mut [T]) -> R) -> R {
         let thread = rayon::current_thread_index().map_or(0, |i| i + 1);
         let mut block =
             self.blocks[thread % self.blocks.len()].lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        assert!(len <= block.len(), "a task asks for {len} numbers of scratch and there are {}", block.len());
+        assert!(len <= block.len(), "a task needs {len} numbers of scratch and a block has {}", block.len());
         task(&mut block[..len])
     }
 }

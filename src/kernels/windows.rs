@@ -1,16 +1,19 @@
-//! Which pixels of an image a window sees at each place, and where that changes: convolutions and their transposes without zeros.
+//! The pixels that a kernel window sees at each place of an image: convolutions and their transposes without
+//! zeros.
 //!
-//! Along one side of an image, the window at place t covers the pixels `t·step + offset + k`, k < taps. At the edges a part of it hangs
-//! over, and there is nothing to multiply. Neighbouring places that see the same taps form a *span*, and a span of rows with a span of
-//! columns a rectangle of places with the same taps: a [`Region`]. Its patches have no zeros.
+//! Along one side of an image, the window at place t covers the pixels `t·step + offset + k`, k < taps. At
+//! the edges a part of it lies outside the image, and there is nothing to multiply. Neighbouring places that
+//! see the same taps form a *span*, and a span of rows with a span of columns a rectangle of places with the
+//! same taps: a [`Region`]. Its patches have no zeros.
 //!
 //! Both directions of a convolution are windows on an image:
 //!
 //! - Forward, place o sees pixel o·S + k − P of the large side ([`Geometry::windows`]).
-//! - Backward, the gradient of the large pixel i collects from every place o with o·S + k − P = i, so k ≡ i + P (mod S): pixels of one *phase* `i mod S`
-//!   see the same taps k₀, k₀ + S, …. With i = S·t + p, tap k₀ + S·q is at o = t + (p + P − k₀)/S − q: a window of step 1 on the small side,
-//!   whose taps count down ([`Geometry::phases`]). No zero is inserted and nothing is added up in memory. The article's transposed convolution
-//!   is this too, forward.
+//! - Backward, the gradient of the large pixel i sums over every place o with o·S + k − P = i, so k ≡ i + P
+//!   (mod S): pixels of one *phase* `i mod S` see the same taps k₀, k₀ + S, …. With i = S·t + p, tap k₀ + S·q
+//!   is at o = t + (p + P − k₀)/S − q: a window of step 1 on the small side, whose taps count down
+//!   ([`Geometry::phases`]). No zeros are inserted and nothing is accumulated in memory. The article's
+//!   transposed convolution is the same, forward.
 
 use std::ops::Range;
 
@@ -21,7 +24,7 @@ use super::geometry::Geometry;
 pub struct Window {
     /// The places.
     pub places: usize,
-    /// Pixels from one place to the next.
+    /// The distance in pixels from one place to the next.
     pub step: usize,
     /// The pixel that the first place's first tap sees; negative in the padding.
     pub offset: isize,
@@ -51,7 +54,7 @@ impl Window {
         if from < to { from..to } else { 0..0 }
     }
 
-    /// The spans, in order. Every place is in one.
+    /// The spans, in order. Every place is in exactly one.
     pub fn spans(&self) -> impl Iterator<Item = Span> + Clone + use<> {
         let window = *self;
         let mut next = 0;
@@ -86,16 +89,18 @@ pub fn regions(rows: Window, columns: Window) -> impl Iterator<Item = Region> {
         .flat_map(move |rows| columns.spans().map(move |columns| Region { rows: rows.clone(), columns }))
 }
 
-/// Every S-th pixel of the large side, along both sides, and the windows on the small side that it collects from.
+/// Every S-th pixel of the large side, along both sides, and the windows on the small side that its gradient
+/// sums over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Phase {
     /// The first pixel's row and column.
     pub first: (usize, usize),
-    /// Along the rows, its places the phase's pixels.
+    /// Along the rows; its places are the phase's pixels.
     pub rows: Window,
     /// Along the columns.
     pub columns: Window,
-    /// The kernel's rows that the window's taps are, from the last down: `last_tap − S·tap`; the same for its columns.
+    /// The kernel rows of the window's taps, from the last down: `last_tap − S·tap`; the same for its
+    /// columns.
     pub last_tap: (usize, usize),
 }
 
@@ -127,7 +132,7 @@ impl Geometry {
         })
     }
 
-    /// A phase along one side, and the kernel's tap that the window's first tap is.
+    /// A phase along one side, and the kernel tap of the window's first tap.
     fn phase(&self, first: usize, kernel: usize, large: usize, small: usize) -> (Window, usize) {
         let first_tap = (first + self.padding) % self.stride;
         let taps = kernel.saturating_sub(first_tap).div_ceil(self.stride);

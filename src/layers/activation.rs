@@ -1,12 +1,12 @@
-//! Functions of one number, applied to every number of a layer's output: y = f(x).
+//! Elementwise functions, applied to every number of a layer's output: y = f(x).
 //!
-//! Backward, the chain rule for each number alone: ∂L/∂x = ∂L/∂y · f′(x). All four f′ can be written with y instead of x, so
-//! that the numbers before the activation need not be kept:
+//! Backward, the chain rule for each number alone: ∂L/∂x = ∂L/∂y · f′(x). All four f′ can be written in terms
+//! of y instead of x, so the pre-activation values need not be kept:
 //!
 //! | | y | f′(x) |
 //! |---|---|---|
 //! | identity | x | 1 |
-//! | ReLU | max(x, 0) | 1 where y > 0, else 0 (at the kink, x = 0, the derivative is taken as 0, as everywhere) |
+//! | ReLU | max(x, 0) | 1 if y > 0, else 0 (also at the kink, x = 0, as everywhere) |
 //! | sigmoid | 1/(1 + e⁻ˣ) | y(1 − y) |
 //! | tanh | tanh x | 1 − y² |
 
@@ -14,7 +14,7 @@ use super::work::BLOCK;
 use crate::kernels::simd::vectorized;
 use crate::tensor::Element;
 
-/// What is applied to a layer's output.
+/// The function applied to a layer's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
     /// y = x.
@@ -51,7 +51,7 @@ impl Activation {
     /// d ← d · f′, given the outputs y.
     ///
     /// # Panics
-    /// Where the slices differ in length.
+    /// If the slices differ in length.
     pub fn backward<T: Element>(self, y: &[T], d: &mut [T]) {
         assert_eq!(y.len(), d.len(), "outputs and their gradients");
         let pairs = d.iter_mut().zip(y);
@@ -66,10 +66,10 @@ impl Activation {
     /// Adds `bias` to each row of `bias.len()` numbers and applies the activation: one pass over the rows.
     ///
     /// # Panics
-    /// Where the rows don't come out even.
+    /// If the length is not a whole number of rows.
     pub fn forward_with_bias<T: Element>(self, rows: &mut [T], bias: &[T]) {
         assert!(rows.len().is_multiple_of(bias.len()), "{} numbers in rows of {}", rows.len(), bias.len());
-        // A short bias is written out several times, so that the loop below is long enough for vectors.
+        // A short bias is repeated, so that the loop below is long enough for vectors.
         let mut repeated = [T::ZERO; BLOCK];
         let bias = if bias.len() > BLOCK / 2 {
             bias
@@ -93,14 +93,15 @@ impl Activation {
     }
 }
 
-/// max(x, 0), which is NaN for NaN: a broken number must stay visible until the loss is looked at.
+/// max(x, 0), which is NaN for NaN: an invalid number must stay visible until the loss is checked.
 #[inline(always)]
 fn relu<T: Element>(x: T) -> T {
     if x < T::ZERO { T::ZERO } else { x }
 }
 
-/// 1 where y > 0 and 0 where y = 0, for the outputs of a ReLU: y·10³⁰⁰ (10³⁸), but at most 1. (A y below 10⁻³⁸ would be a little
-/// short of 1.) The plain choice `if y > 0 { d } else { 0 }` becomes masked stores, which took 400 µs where this takes 120.
+/// 1 if y > 0 and 0 if y = 0, for the outputs of a ReLU: y·10³⁰⁰ (10³⁸), but at most 1. (A y below 10⁻³⁸
+/// would be a little short of 1.) The plain choice `if y > 0 { d } else { 0 }` becomes masked stores, which
+/// took 400 µs; this takes 120.
 #[inline(always)]
 fn step<T: Element>(y: T) -> T {
     (y * T::HUGE).min(T::ONE)

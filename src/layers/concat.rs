@@ -1,11 +1,13 @@
-//! The concatenation of a condition: every pixel gets the L numbers of its image's condition after its own C.
+//! Concatenation of a condition: the L numbers of an image's condition are appended to the C numbers of each
+//! of its pixels.
 //!
 //! ```text
 //! forward     y[b, p] = (x[b, p], c[b])         C channels become C + L
-//! backward    dx[b, p] = the first C numbers of dy[b, p]         the condition is given, and needs no gradient
+//! backward    dx[b, p] = the first C numbers of dy[b, p]         the condition needs no gradient
 //! ```
 //!
-//! This is how a label reaches a network (Sohn, Lee & Yan 2015): as constant planes of an image, or, for a vector (one pixel), as L more numbers.
+//! This is how a label enters a network (Sohn, Lee & Yan 2015): as constant planes of an image, or, for a
+//! vector (one pixel), as L more numbers.
 
 use rayon::prelude::*;
 
@@ -19,22 +21,22 @@ pub struct Concat {
     pub input: ImageShape,
     /// L, the numbers of a condition.
     pub labels: usize,
-    /// Whether the condition comes once, after all numbers of an image, which is then a row of numbers.
+    /// Whether the condition is appended once, after all numbers of an image, which is then a row of numbers.
     pub flat: bool,
 }
 
 impl Concat {
-    /// Planes behind the channels of an image.
+    /// Appends planes to the channels of an image.
     pub fn planes(input: ImageShape, labels: usize) -> Self {
         Self { input, labels, flat: false }
     }
 
-    /// Numbers behind those of an image that is taken as a row of numbers.
+    /// Appends numbers to an image that is flattened to a row of numbers.
     pub fn row(input: ImageShape, labels: usize) -> Self {
         Self { input, labels, flat: true }
     }
 
-    /// The numbers in front of each condition: a pixel's, or all of an image's.
+    /// The numbers before each condition: a pixel's, or all of an image's.
     fn before(&self) -> usize {
         if self.flat { self.input.len() } else { self.input.channels }
     }

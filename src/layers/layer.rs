@@ -1,17 +1,17 @@
-//! What a layer is: two traits through which the rest of the program learns everything about it.
+//! The definition of a layer: two traits through which the rest of the program uses it.
 //!
-//! [`Describe`] is what can be said without numbers: shapes, parameters, memory, operations, a line for `info`, the spelling in PyTorch,
-//! the steps for the page of `elbo explore`.
-//! [`Layer`] adds the two passes, for a number type. A new layer is one file with both and one line in [`layers`](super); nothing else in the
-//! program knows which layers there are.
+//! [`Describe`] has everything without numbers: shapes, parameters, memory, operations, a line for `info`,
+//! the PyTorch code, the steps for the page of `elbo explore`. [`Layer`] adds the two passes, for a number
+//! type. A new layer is one file with both and one line in [`layers`](super); nothing else in the program
+//! knows which layers exist.
 //!
 //! ```text
 //! forward    y  = f(x; parameters)
 //! backward   dx = (∂f/∂x)ᵀ · dy,   d_parameters = (∂f/∂parameters)ᵀ · dy
 //! ```
 //!
-//! There is no tape. `backward` gets x and y of the same batch back, and what else the layer wanted to keep from its forward pass. Buffers
-//! belong to the caller and are made once, so a pass allocates nothing.
+//! There is no tape. `backward` gets the batch's x and y again, and the layer's saved values from its forward
+//! pass. Buffers belong to the caller and are allocated once, so a pass allocates nothing.
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -24,7 +24,7 @@ use super::work::{Work, WorkLen};
 use crate::kernels::geometry::Geometry;
 use crate::tensor::{Element, ImageShape};
 
-/// What a layer is, whatever the numbers.
+/// The description of a layer, independent of the number type.
 pub trait Describe: Debug + Send + Sync {
     /// The shape of one image's input. A vector of n is 1×1×n.
     fn input(&self) -> ImageShape;
@@ -32,17 +32,19 @@ pub trait Describe: Debug + Send + Sync {
     /// The shape of one image's output.
     fn output(&self) -> ImageShape;
 
-    /// The parameters, in the order of their slots; in a container with the children's names before theirs.
+    /// The parameters, in the order of their slots; in a container with the children's names as prefixes.
     fn parameters(&self) -> Vec<ParameterSpec> {
         Vec::new()
     }
 
-    /// Numbers that the forward pass keeps for the backward pass of `batch` images, besides input and output.
+    /// The numbers that the forward pass of `batch` images saves for the backward pass, besides input and
+    /// output.
     fn kept_len(&self, _batch: usize) -> usize {
         0
     }
 
-    /// Numbers that the backward pass of `batch` images needs for gradients between a container's children.
+    /// The numbers that the backward pass of `batch` images needs for gradients between a container's
+    /// children.
     fn spare_len(&self, _batch: usize) -> usize {
         0
     }
@@ -52,27 +54,29 @@ pub trait Describe: Debug + Send + Sync {
         WorkLen::default()
     }
 
-    /// Multiplications and additions in the matrix products of one forward pass over one image, each counted as an operation; those by
-    /// a padding's zeros are not counted. A backward pass
-    /// takes twice as many, or as many if no input gradient is wanted.
+    /// Multiplications and additions in the matrix products of one forward pass over one image, each counted
+    /// as an operation; those with a padding's zeros are not counted. A backward pass takes twice as many, or
+    /// as many if no input gradient is needed.
     fn flops(&self) -> usize {
         0
     }
 
-    /// The geometry and the small side's channels of a layer whose products go over columns (im2col), for benchmarks of its kernels.
+    /// The geometry and the small side's channels of a layer whose products use columns (im2col), for
+    /// benchmarks of its kernels.
     fn columns(&self) -> Option<(Geometry, usize)> {
         None
     }
 
-    /// What it is, for people: "convolution 3×3, stride 1".
+    /// A short description: "convolution 3×3, stride 1".
     fn summary(&self) -> String;
 
-    /// What is applied to its output.
+    /// The activation of its output.
     fn activation(&self) -> Activation {
         Activation::Identity
     }
 
-    /// Writes it in PyTorch: the modules that hold its parameters and the lines that apply them. `name` is its name in the network.
+    /// Writes it as PyTorch code: the modules that hold its parameters and the lines that apply them. `name`
+    /// is its name in the network.
     fn torch(&self, name: &str, torch: &mut Torch<'_>);
 
     /// Writes it as steps for an engine in another language. `name` is its name in the network.
@@ -84,11 +88,12 @@ pub trait Layer<T: Element>: Describe {
     /// y ← f(x). `x` is B × input, `y` B × output.
     fn forward(&self, x: &[T], y: &mut [T], pass: Forward<'_, T>);
 
-    /// The gradients, from the gradient `dy` of the output. `x` and `y` are those of the forward pass. `dy` is the layer's to change: a layer with
-    /// an activation leaves the gradient before the activation there. `dx` is overwritten; the first layer of a network gets `None`.
+    /// The gradients, from the gradient `dy` of the output. `x` and `y` are those of the forward pass. The
+    /// layer may change `dy`: one with an activation leaves the gradient before the activation there. `dx` is
+    /// overwritten; the first layer of a network gets `None`.
     fn backward(&self, x: &[T], y: &[T], dy: &mut [T], dx: Option<&mut [T]>, pass: Backward<'_, T>);
 
-    /// The layers inside of a container, in the order in which they run; none in other layers.
+    /// The layers inside a container, in the order in which they run; none in other layers.
     fn children(&self) -> &[Child<T>] {
         &[]
     }
@@ -97,15 +102,15 @@ pub trait Layer<T: Element>: Describe {
 /// A layer with its name in a container.
 #[derive(Debug)]
 pub struct Child<T> {
-    /// Its name there.
+    /// Its name in the container.
     pub name: String,
     /// The layer.
     pub layer: Box<dyn Layer<T>>,
-    /// Which of the container's slots are its own.
+    /// The container's slots that are its own.
     pub slots: Range<usize>,
 }
 
-/// What a forward pass reads and writes besides input and output.
+/// The data of a forward pass besides input and output.
 #[derive(Debug)]
 pub struct Forward<'a, T> {
     /// B.
@@ -114,24 +119,24 @@ pub struct Forward<'a, T> {
     pub parameters: Parameters<'a, T>,
     /// The condition of each image, B × L: a label's numbers. Empty in a model without labels.
     pub condition: &'a [T],
-    /// Where [`Describe::kept_len`] numbers are kept for the backward pass.
+    /// Room for the [`Describe::kept_len`] numbers that are saved for the backward pass.
     pub kept: &'a mut [T],
     /// Working memory.
     pub work: &'a mut Work<T>,
 }
 
-/// What a backward pass reads and writes besides inputs, outputs and their gradients.
+/// The data of a backward pass besides inputs, outputs and their gradients.
 #[derive(Debug)]
 pub struct Backward<'a, T> {
     /// B.
     pub batch: usize,
     /// The layer's parameters.
     pub parameters: Parameters<'a, T>,
-    /// Where their gradients go.
+    /// The destination of their gradients.
     pub gradients: ParameterGradients<'a, T>,
-    /// What the forward pass kept.
+    /// The values that the forward pass saved.
     pub kept: &'a [T],
-    /// [`Describe::spare_len`] numbers of no particular value.
+    /// [`Describe::spare_len`] numbers with arbitrary values.
     pub spare: &'a mut [T],
     /// Working memory.
     pub work: &'a mut Work<T>,

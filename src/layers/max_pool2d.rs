@@ -1,10 +1,11 @@
-//! Max pooling: each output is the largest of the numbers under a K×K window; windows lie side by side (stride K).
+//! Max pooling: each output is the largest number in a K×K window; windows lie side by side (stride K).
 //!
-//! Backward, the gradient of an output goes to the one input that it was: ∂y/∂xᵢ is 1 for the largest and 0 for the
-//! others. Where several are equally large it goes to the first, row by row (any choice is a subgradient; this one is
-//! PyTorch's). The winner is not stored: it is the first number of the window that equals the output.
+//! Backward, the gradient of an output goes to its maximal input: ∂y/∂xᵢ is 1 for the largest and 0 for the
+//! others. If several are equally large it goes to the first, row by row (any choice is a subgradient; this
+//! one is PyTorch's). The maximum's position is not stored: it is the first number of the window that equals
+//! the output.
 //!
-//! Rows and columns that don't fill a window are left out, as usual: ⌊H/K⌋ × ⌊W/K⌋ pixels come out.
+//! Rows and columns that do not fill a window are left out, as usual: the output has ⌊H/K⌋ × ⌊W/K⌋ pixels.
 
 use rayon::prelude::*;
 
@@ -15,14 +16,15 @@ use crate::tensor::{Element, ImageShape};
 /// A pooling layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaxPool2d {
-    /// H×W×C; each channel is pooled alone.
+    /// H×W×C; each channel is pooled separately.
     pub input: ImageShape,
     /// K, the side of a window, and the stride.
     pub window: usize,
 }
 
 impl MaxPool2d {
-    /// For each output pixel of an image: its offset in the output, and those of its window's pixels in the input.
+    /// For each output pixel of an image: its offset in the output, and those of its window's pixels in the
+    /// input.
     fn for_each_window(&self, mut visit: impl FnMut(usize, &mut dyn Iterator<Item = usize>)) {
         let ImageShape { height: rows, width: columns, channels: c } = Describe::output(self);
         let k = self.window;
@@ -63,7 +65,7 @@ impl Describe for MaxPool2d {
 }
 
 impl<T: Element> Layer<T> for MaxPool2d {
-    /// y ← the largest of each window: B·H·W·C → B·H′·W′·C. A NaN under a window comes out.
+    /// y ← the largest of each window: B·H·W·C → B·H′·W′·C. A NaN in a window makes its output NaN.
     fn forward(&self, x: &[T], y: &mut [T], _pass: Forward<'_, T>) {
         let (image, pooled, c) = (self.input.len(), Describe::output(self).len(), self.input.channels);
         y.par_chunks_mut(pooled).zip(x.par_chunks(image)).for_each(|(y, x)| {
@@ -75,7 +77,8 @@ impl<T: Element> Layer<T> for MaxPool2d {
                         y.copy_from_slice(&x[window.next().expect("a window has pixels")..][..c]);
                         for pixel in window {
                             for (y, &x) in y.iter_mut().zip(&x[pixel..pixel + c]) {
-                                // False for a NaN on either side: the first keeps, so a NaN that comes later is looked for.
+                                // False for a NaN on either side: the current value stays, so a later NaN is
+                                // checked for.
                                 *y = if x > *y || x.is_nan() { x } else { *y };
                             }
                         }
@@ -85,13 +88,14 @@ impl<T: Element> Layer<T> for MaxPool2d {
         });
     }
 
-    /// dx ← the outputs' gradients at the winners, 0 elsewhere. `dy` leaves as zeros, because what a winner takes is taken from there.
+    /// dx ← the outputs' gradients at the maxima, 0 elsewhere. `dy` is zeroed, because the gradient passed to
+    /// a maximum is removed from it.
     fn backward(&self, x: &[T], y: &[T], dy: &mut [T], dx: Option<&mut [T]>, _pass: Backward<'_, T>) {
         let Some(dx) = dx else { return };
         let (image, pooled, c) = (self.input.len(), Describe::output(self).len(), self.input.channels);
         let outputs = y.par_chunks(pooled).zip(dy.par_chunks_mut(pooled));
         dx.par_chunks_mut(image).zip(x.par_chunks(image)).zip(outputs).for_each(|((dx, x), (y, dy))| {
-            // Pixels that no window covers get nothing.
+            // Pixels outside all windows have gradient 0.
             if self.input.height % self.window + self.input.width % self.window > 0 {
                 dx.fill(T::ZERO);
             }
@@ -103,7 +107,7 @@ impl<T: Element> Layer<T> for MaxPool2d {
                         for pixel in window {
                             let inputs = dx[pixel..pixel + c].iter_mut().zip(&x[pixel..pixel + c]);
                             for ((dx, &x), (&y, dy)) in inputs.zip(y.iter().zip(dy.iter_mut())) {
-                                // Products rather than choices, which would be stores one at a time.
+                                // Products rather than branches, which would store one number at a time.
                                 *dx = *dy * if x == y { T::ONE } else { T::ZERO };
                                 *dy -= *dx;
                             }
@@ -115,7 +119,7 @@ impl<T: Element> Layer<T> for MaxPool2d {
     }
 }
 
-/// Over windows, odd sizes, channels and batches.
+/// Covers windows, odd sizes, channels and batches.
 #[cfg(test)]
 pub(crate) fn examples() -> Vec<super::proof::Example> {
     use super::proof::Example;
@@ -125,7 +129,8 @@ pub(crate) fn examples() -> Vec<super::proof::Example> {
     cases
         .map(|((seed, (height, width, channels, window)), batch)| {
             let input = ImageShape::new(height, width, channels);
-            // A permutation of spaced numbers: the largest of a window is far from the others, so no kink is near.
+            // A permutation of spaced numbers: the largest of a window is far from the others, so no kink is
+            // near.
             let noise = random_vec(seed as u64, batch * input.len());
             let mut order: Vec<usize> = (0..noise.len()).collect();
             order.sort_by(|&a, &b| noise[a].total_cmp(&noise[b]));

@@ -1,15 +1,17 @@
-//! The parameters of a layer: what a layer says about them, and where they lie once a network has been put together.
+//! The parameters of a layer: their descriptions, and their positions in a complete network.
 //!
-//! A layer knows sizes, not numbers. It lists its parameters ([`ParameterSpec`]); the network gives each a [`Slot`] in one flat vector; a pass
-//! gets the vector and the slots ([`Parameters`], [`ParameterGradients`]). Two layers that share a weight have slots with the same range.
+//! A layer knows sizes, not numbers. It lists its parameters ([`ParameterSpec`]); the network assigns each a
+//! [`Slot`] in one flat vector; a pass gets the vector and the slots ([`Parameters`],
+//! [`ParameterGradients`]). Two layers that share a weight have slots with the same range.
 //!
-//! In memory a weight lies as its kernels want it; in files it is laid out as in PyTorch. The two differ only in where channels stand
-//! ([`Layout`]).
+//! In memory a weight has the order of its kernels; in files it has PyTorch's. The two differ only in the
+//! position of the channels ([`Layout`]).
 
 use std::ops::Range;
 
-/// How a parameter in memory becomes PyTorch's tensor: `[outer][pixels][channels][inner]` in memory is `[outer][channels][pixels][inner]`
-/// there, followed by `tail` numbers in each of the `outer` rows that lie alike in both.
+/// The relation between a parameter in memory and PyTorch's tensor: `[outer][pixels][channels][inner]` in
+/// memory is `[outer][channels][pixels][inner]` in PyTorch. Each of the `outer` rows ends with `tail` numbers
+/// that are the same in both.
 ///
 /// | parameter | outer | pixels | channels | inner | tail |
 /// |---|---|---|---|---|---|
@@ -18,23 +20,23 @@ use std::ops::Range;
 /// | linear from an image and a vector of n `[out, C·H·W + n]` | out | H·W | C | 1 | n |
 /// | linear to an image `[C·H·W, in]` | 1 | H·W | C | in | 0 |
 /// | its bias `[C·H·W]` | 1 | H·W | C | 1 | 0 |
-/// | all others | the whole | 1 | 1 | 1 | 0 |
+/// | all others | all | 1 | 1 | 1 | 0 |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// What stays outermost.
+    /// The outermost dimension of both.
     pub outer: usize,
     /// Pixels or kernel taps.
     pub pixels: usize,
     /// Channels.
     pub channels: usize,
-    /// What stays innermost.
+    /// The innermost dimension of both.
     pub inner: usize,
-    /// Numbers at the end of each outer row that are not an image's.
+    /// Numbers at the end of each outer row that do not belong to an image.
     pub tail: usize,
 }
 
 impl Layout {
-    /// A parameter that is the same in both.
+    /// A parameter with the same order in both.
     pub fn plain(len: usize) -> Self {
         Self { outer: len, pixels: 1, channels: 1, inner: 1, tail: 0 }
     }
@@ -69,13 +71,14 @@ impl Layout {
     }
 }
 
-/// How a parameter starts.
+/// The initialization of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Init {
-    /// Uniform in ±1/√fan_in, PyTorch's default. (There it is called `kaiming_uniform` with a = √5, which comes to that; He et al. 2015 is the
-    /// name's source, not the value's.)
+    /// Uniform in ±1/√fan_in, PyTorch's default. (PyTorch calls it `kaiming_uniform` with a = √5, which
+    /// amounts to the same; He et al. 2015 is the name's source, not the value's.)
     Uniform {
-        /// The numbers that each output sums over, as PyTorch counts them: a transposed convolution counts its output channels.
+        /// The numbers that each output sums over, counted as in PyTorch: a transposed convolution counts its
+        /// output channels.
         fan_in: usize,
     },
     /// All 0.
@@ -89,16 +92,16 @@ pub enum Init {
 pub struct ParameterSpec {
     /// Its name within the layer: `weight`, or `conv1.weight` in a container.
     pub name: String,
-    /// The shape of PyTorch's tensor.
+    /// The shape of the tensor in PyTorch.
     pub shape: Vec<usize>,
-    /// How that lies in memory.
+    /// The layout in memory.
     pub layout: Layout,
-    /// How it starts.
+    /// The initialization.
     pub init: Init,
 }
 
 impl ParameterSpec {
-    /// A parameter called `name`, PyTorch's tensor of the given shape.
+    /// A parameter called `name` whose PyTorch tensor has the given shape.
     pub fn new(name: &str, shape: &[usize], layout: Layout, init: Init) -> Self {
         Self { name: name.into(), shape: shape.into(), layout, init }
     }
@@ -108,23 +111,24 @@ impl ParameterSpec {
         Self::new(name, &[len], Layout::plain(len), init)
     }
 
-    /// The numbers of it.
+    /// The number of its elements.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
     }
 
-    /// Whether it has no numbers.
+    /// Whether it has no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// Where a parameter lies in the flat vector.
+/// The position of a parameter in the flat vector.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Slot {
     /// Its numbers.
     pub range: Range<usize>,
-    /// Whether its gradient is added to what a layer before it in the backward pass has written: the second use of a tied weight.
+    /// Whether its gradient is added to that of an earlier layer in the backward pass: the second use of a
+    /// tied weight.
     pub accumulate: bool,
 }
 
@@ -143,7 +147,7 @@ impl<'a, T> Parameters<'a, T> {
         &self.all[self.slots[index].range.clone()]
     }
 
-    /// Those of a child whose slots are `slots` of this container's.
+    /// The parameters of a child whose slots are `slots` of this container's.
     pub fn of_child(&self, slots: Range<usize>) -> Self {
         Self { all: self.all, slots: &self.slots[slots] }
     }
@@ -172,20 +176,21 @@ impl<T> ParameterGradients<'_, T> {
         Gradients { weight, bias, accumulate }
     }
 
-    /// Those of a child whose slots are `slots` of this container's.
+    /// The gradients of a child whose slots are `slots` of this container's.
     pub fn of_child(&mut self, slots: Range<usize>) -> ParameterGradients<'_, T> {
         ParameterGradients { all: self.all, slots: &self.slots[slots] }
     }
 }
 
-/// Where the gradients of a weight and a bias go.
+/// The destination of the gradients of a weight and a bias.
 #[derive(Debug)]
 pub struct Gradients<'a, T> {
     /// ∂L/∂weight, in the layout of the weight.
     pub weight: &'a mut [T],
     /// ∂L/∂bias.
     pub bias: &'a mut [T],
-    /// Whether the weight's gradient is added to what is there (the second use of a tied weight) or written over it.
+    /// Whether the weight's gradient is added to the existing values (the second use of a tied weight) or
+    /// overwrites them.
     pub accumulate: bool,
 }
 

@@ -1,4 +1,5 @@
-//! The proofs that every layer owes: its gradients against finite differences, and its values and gradients against PyTorch.
+//! The tests that every layer must pass: its gradients against finite differences, and its values and
+//! gradients against PyTorch.
 //!
 //! Both run over [`EXAMPLES`](super::EXAMPLES), to which the list of layers adds each layer's `examples()`.
 
@@ -12,7 +13,7 @@ use crate::gradient_check::{check, random_vec};
 use crate::kernels::geometry::Geometry;
 use crate::tensor::ImageShape;
 
-/// A layer, a batch size, and an input if not any will do.
+/// A layer, a batch size, and an input if a random one will not do.
 #[derive(Debug)]
 pub(crate) struct Example {
     layer: Box<dyn Layer<f64>>,
@@ -33,17 +34,17 @@ impl Example {
         Self { x: Some(x), ..self }
     }
 
-    /// The first parameter's gradient is added to what is there.
+    /// The first parameter's gradient is added to the existing values.
     pub(crate) fn accumulating(self) -> Self {
         Self { accumulates: true, ..self }
     }
 
-    /// With a condition of so many numbers for each image.
+    /// With a condition of `labels` numbers for each image.
     pub(crate) fn with_condition(self, labels: usize) -> Self {
         Self { labels, ..self }
     }
 
-    /// A layer with the weight of another, which PyTorch's layers of their own are not.
+    /// A layer with the weight of another, which PyTorch's own layers do not have.
     pub(crate) fn tied(self) -> Self {
         Self { accumulates: true, is_tied: true, ..self }
     }
@@ -56,7 +57,7 @@ pub(crate) fn boxed<const N: usize>(
     layers.into_iter().map(|(name, layer)| (name.to_string(), layer)).collect()
 }
 
-/// A 3×3 convolution that keeps the size.
+/// A 3×3 convolution that preserves the size.
 pub(crate) fn conv(input: ImageShape, filters: usize, activation: Activation) -> Conv2d {
     let image = (input.height, input.width, input.channels);
     Conv2d { geometry: Geometry::new(image, (3, 3), 1, 1).unwrap(), filters, activation }
@@ -71,7 +72,7 @@ pub(crate) fn linear(input: ImageShape, outputs: usize, activation: Activation) 
     }
 }
 
-/// A layer with all that its passes need, made once.
+/// A layer with everything that its passes need, allocated once.
 struct Bench<'a> {
     layer: &'a dyn Layer<f64>,
     batch: usize,
@@ -117,7 +118,7 @@ impl<'a> Bench<'a> {
         y
     }
 
-    /// dx and the parameters' gradient; `wanted` says whether dx is asked for.
+    /// dx and the parameters' gradient; `wanted` says whether dx is requested.
     fn backward(
         &mut self,
         x: &[f64],
@@ -127,7 +128,7 @@ impl<'a> Bench<'a> {
         wanted: bool,
     ) -> (Vec<f64>, Vec<f64>) {
         let mut dx = vec![f64::NAN; x.len()];
-        // Slots that accumulate start from 1, which is taken off again.
+        // Slots that accumulate start from 1, which is subtracted afterwards.
         let mut gradient = vec![f64::NAN; self.parameter_len()];
         for slot in self.slots.iter().filter(|slot| slot.accumulate) {
             gradient[slot.range.clone()].fill(1.0);
@@ -198,7 +199,7 @@ pub(crate) fn check_gradients(examples: Vec<Example>, seed: u64) {
         let name = format!("{:?} batch {}", example.layer, example.batch);
         let y = bench.forward(x, parameters);
         let (dx, gradient) = bench.backward(x, &y, parameters, upstream, true);
-        // The parameters' gradients are the same if no input gradient is asked for.
+        // The parameters' gradients are the same if no input gradient is requested.
         assert_eq!(bench.backward(x, &y, parameters, upstream, false).1, gradient, "{name}");
         let sum = |y: Vec<f64>| y.iter().zip(upstream).map(|(y, u)| y * u).sum::<f64>();
         check(&format!("{name}: x"), &mut x.clone(), &dx, |x| sum(bench.forward(x, parameters)));
@@ -209,7 +210,7 @@ pub(crate) fn check_gradients(examples: Vec<Example>, seed: u64) {
     }
 }
 
-/// Of each layer, how many of its examples PyTorch has computed too.
+/// The number of examples per layer that PyTorch has computed too.
 const WITH_TORCH: usize = 8;
 
 /// The folder with PyTorch's values, a file for each layer; tests/fixtures/make_layer_fixtures.py makes them.
@@ -224,13 +225,13 @@ fn channels_first(values: &[f64], shape: ImageShape) -> Vec<f64> {
     values.chunks_exact(shape.len()).flat_map(image).collect()
 }
 
-/// Everything that PyTorch needs to compute an example: the layer's own spelling, and the inputs.
+/// Everything that PyTorch needs to compute an example: the layer's PyTorch code, and the inputs.
 fn torch_case(example: &Example, seed: u64) -> Value {
     let Inputs { x, parameters, upstream, condition } = example.inputs(seed);
     let layer = &*example.layer;
     let (input, output) = (layer.input(), layer.output());
     let (ties, mut offset) = (BTreeMap::new(), 0);
-    // A row of numbers has one form only; whatever has rows and columns is an image.
+    // A row of numbers has only one form; anything with rows and columns is an image.
     let mut torch = Torch::new(&ties, input.pixels() > 1);
     layer.torch(if layer.children().is_empty() { "layer" } else { "" }, &mut torch);
     if output.pixels() > 1 {
@@ -260,16 +261,17 @@ fn torch_case(example: &Example, seed: u64) -> Value {
 
 /// The examples of a layer that PyTorch computes, with the seeds of their inputs.
 fn cases(name: &str, examples: fn() -> Vec<Example>) -> Vec<(Example, u64)> {
-    // A seed that depends on the name, so that one layer more does not change the others'.
+    // A seed that depends on the name, so that a new layer does not change the others' seeds.
     let seed = name.bytes().fold(0_u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(u64::from(byte)));
     let shown = examples().into_iter().filter(|example| !example.is_tied).take(WITH_TORCH);
     shown.enumerate().map(|(case, example)| (example, seed.wrapping_add(10 * case as u64))).collect()
 }
 
-/// Every registered layer has examples, and each of them has the values that PyTorch computes for it, to 1e-9.
+/// Every registered layer has examples, and each of them has the values that PyTorch computes for it, to
+/// 1e-9.
 #[test]
 fn every_layer_is_what_pytorch_computes() {
-    // What PyTorch is to compute is written on request, so that it can never be older than the layers.
+    // The cases for PyTorch are written on request, so they can never be older than the layers.
     if let Some(folder) = std::env::var_os("ELBO_LAYER_CASES") {
         for (name, examples) in EXAMPLES {
             let cases = cases(name, *examples);
@@ -283,7 +285,7 @@ fn every_layer_is_what_pytorch_computes() {
         let cases = cases(name, *examples);
         assert!(!cases.is_empty(), "{name} has no example, so nothing proves it");
         let text = std::fs::read_to_string(format!("{FIXTURES}/{name}.json")).unwrap_or_else(|_| {
-            panic!("{name} has no values of PyTorch; tests/fixtures/make_layer_fixtures.py makes them")
+            panic!("{name} has no PyTorch values; tests/fixtures/make_layer_fixtures.py makes them")
         });
         let fixture: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(fixture["cases"].as_array().unwrap().len(), cases.len(), "{name}: other examples");

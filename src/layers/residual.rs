@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! forward     y  = x + f(x)
-//! backward    dx = dy + (∂f/∂x)ᵀ · dy        x is used twice, so its gradient is a sum: first dy, then what comes through f
+//! backward    dx = dy + (∂f/∂x)ᵀ · dy        x is used twice, so its gradient is the sum of dy and f's part
 //! ```
 //!
-//! The gradient reaches x unchanged whatever f is, which is why deep stacks of such blocks train.
+//! The gradient reaches x unchanged whatever f is, so deep stacks of such blocks can be trained.
 
 use rayon::prelude::*;
 
@@ -13,7 +13,7 @@ use super::work::{PIECE, add, padded};
 use super::{Backward, Child, Describe, Forward, Layer, ParameterSpec, Sequence, Steps, Torch, WorkLen};
 use crate::tensor::{Element, ImageShape};
 
-/// x + f(x), for an f that keeps the shape.
+/// x + f(x), for an f that preserves the shape.
 #[derive(Debug)]
 pub struct Residual<T> {
     inner: Sequence<T>,
@@ -69,7 +69,7 @@ impl<T: Element> Describe for Residual<T> {
 
     fn torch(&self, name: &str, torch: &mut Torch<'_>) {
         if self.input().pixels() > 1 {
-            // Before it is kept: the first layer inside may need it so, and both must be of one form.
+            // Before x is saved: the first layer inside may need this form, and both must have the same form.
             torch.need_image(self.input());
         }
         let x = torch.save();
@@ -128,13 +128,13 @@ pub(crate) fn examples() -> Vec<super::proof::Example> {
             ("conv2", Box::new(conv(ImageShape::new(5, 4, 2), 3, last)) as _),
         ]))
     };
-    // An activation at the end changes dy: the sum must have the dy from before.
+    // An activation at the end changes dy: the sum must use the unchanged dy.
     let of_residuals = Sequence::new(boxed([
         ("a", Box::new(Residual::new(two(Activation::Tanh))) as _),
         ("b", Box::new(Residual::new(two(Activation::Identity))) as _),
         ("linear", Box::new(linear(image, 2, Activation::Identity)) as _),
     ]));
-    // From a vector: what is kept must become an image too.
+    // From a vector: the saved value must become an image too.
     let from_a_vector = Sequence::new(boxed([
         ("linear", Box::new(Linear::to_image(4, image, Activation::Identity)) as _),
         ("block", Box::new(Residual::new(two(Activation::Identity))) as _),

@@ -1,12 +1,12 @@
-//! A sequence of layers: each one's output is the next one's input.
+//! A sequence of layers: the output of each is the input of the next.
 //!
 //! ```text
 //! forward     x₀ = x,  xᵢ = fᵢ(xᵢ₋₁),  y = xₙ
 //! backward    dxₙ = dy,  dxᵢ₋₁ = (∂fᵢ/∂xᵢ₋₁)ᵀ · dxᵢ,  dx = dx₀        the chain rule, from the end
 //! ```
 //!
-//! Forward keeps every output between two children, because backward needs it. Backward walks from the end; two buffers take turns at holding
-//! the gradient between two children.
+//! Forward saves every output between two children, because backward needs it. Backward runs from the end;
+//! two buffers alternate in holding the gradient between two children.
 
 use super::work::padded;
 use super::{
@@ -24,7 +24,7 @@ impl<T: Element> Sequence<T> {
     /// A sequence of named layers.
     ///
     /// # Panics
-    /// If there are none, or one's output is not of the length that the next takes.
+    /// If there are none, or the lengths of an output and the next input differ.
     pub fn new(layers: Vec<(String, Box<dyn Layer<T>>)>) -> Self {
         assert!(!layers.is_empty(), "a sequence of no layers");
         let mut children: Vec<Child<T>> = Vec::with_capacity(layers.len());
@@ -50,7 +50,7 @@ impl<T: Element> Sequence<T> {
         self.children.last().expect("a sequence has layers")
     }
 
-    /// The numbers of the longest gradient between two children.
+    /// The length of the longest gradient between two children.
     fn widest(&self, batch: usize) -> usize {
         self.children[1..].iter().map(|child| padded(batch * child.layer.input().len())).max().unwrap_or(0)
     }
@@ -179,7 +179,7 @@ impl<T: Element> Layer<T> for Sequence<T> {
     }
 }
 
-/// The front and the last `len` numbers.
+/// Splits off the last `len` numbers.
 fn split_end<T>(numbers: &[T], len: usize) -> (&[T], &[T]) {
     numbers.split_at(numbers.len() - len)
 }

@@ -1,32 +1,35 @@
-//! The shared layer between encoder and decoder: it learns the parameters of a Gaussian over codes, and draws from it.
+//! The shared layer between encoder and decoder: it learns the parameters of a Gaussian over codes, and draws
+//! from it.
 //!
-//! For the encoder's output h, with noise ε from a standard normal (Kingma & Welling 2014, sections 2.4 and 3):
+//! For the encoder's output h, with noise ε from a standard normal (Kingma & Welling 2014, sections 2.4 and
+//! 3):
 //!
 //! ```text
 //! μ = h·W_μᵀ + b_μ                   the mean of q(z|x)                       [B×Z]
-//! s = bound(h·W_sᵀ + b_s)            s = ln σ², kept in [−20, 20]             [B×Z]
+//! s = bound(h·W_sᵀ + b_s)            s = ln σ², within [−20, 20]             [B×Z]
 //! z = μ + σ·ε,  σ = e^(s/2)          the draw, written so that it has a derivative
-//! r = ReLU(z·W_μ + b_r)              the article's way back: μ's own weights, transposed
+//! r = ReLU(z·W_μ + b_r)              the article's decoder: μ's own weights, transposed
 //! ```
 //!
 //! # Backward
 //!
-//! The draw is why this is a layer of its own: with ε outside, z is a plain function of μ and s. For the decoder's
-//! gradient dz:
+//! Because of the draw this is a layer of its own: with ε as an input, z is a deterministic function of μ and
+//! s. For the decoder's gradient dz:
 //!
 //! ```text
 //! ∂z/∂μ = 1              so dμ = dz                 (reconstruction)  + ∂D/∂μ   (divergence)
 //! ∂z/∂s = ½·σ·ε          so ds = dz·½·σ·ε           (reconstruction)  + ∂D/∂s   (divergence)
 //! ```
 //!
-//! Outside of [−20, 20] the bounded s does not move with the layer's output, so ds is 0 there. μ and s are linear in h:
-//! dh = dμ·W_μ + ds·W_s, and W_μ's gradient is the sum of both its uses where the way back shares it.
+//! Outside of [−20, 20] the bounded s does not change with the layer's output, so ds is 0 there. μ and s are
+//! linear in h: dh = dμ·W_μ + ds·W_s. If the decoder shares W_μ, its gradient is the sum over both uses.
 
 use super::{Linear, ParameterGradients, Slot};
 use crate::kernels::simd::vectorized;
 use crate::tensor::Element;
 
-/// |ln σ²| is kept within this: σ between 4.5·10⁻⁵ and 22,026, where neither e^s nor e^−s leaves single precision.
+/// The bound of |ln σ²|: σ stays between 4.5·10⁻⁵ and 22,026, so that neither e^s nor e^−s leaves single
+/// precision.
 pub const LOG_VARIANCE_BOUND: f64 = 20.0;
 
 /// The sizes of the latent layer.
@@ -94,9 +97,9 @@ impl Shared {
         }
     }
 
-    /// dh and the heads' gradients, from `d_mu` and `d_log_variance`, in which the reconstruction's and the divergence's
-    /// parts are both in already (see [`reparameterize_backward`]). `weights` and `slots` are those of μ and of ln σ²; the gradients go to the
-    /// slots of `gradient`.
+    /// dh and the heads' gradients, from `d_mu` and `d_log_variance`, which already contain the
+    /// reconstruction's and the divergence's parts (see [`reparameterize_backward`]). `weights` and `slots`
+    /// are those of μ and of ln σ²; the gradients go to the slots of `gradient`.
     pub fn backward<T: Element>(
         &self,
         features: &[T],
@@ -121,7 +124,7 @@ impl Shared {
     }
 }
 
-/// z ← μ + e^(s/2)·ε. Numbers in the same order: B × Z.
+/// z ← μ + e^(s/2)·ε. All are B × Z.
 pub fn reparameterize<T: Element>(mu: &[T], log_variance: &[T], noise: &[T], z: &mut [T]) {
     let half = T::from_f64(0.5);
     vectorized!({
@@ -131,7 +134,7 @@ pub fn reparameterize<T: Element>(mu: &[T], log_variance: &[T], noise: &[T], z: 
     });
 }
 
-/// dμ ← dμ + dz and ds ← ds + dz·½·σ·ε: what reached z reaches both parameters.
+/// dμ ← dμ + dz and ds ← ds + dz·½·σ·ε: the gradient of z reaches both parameters.
 pub fn reparameterize_backward<T: Element>(
     log_variance: &[T],
     noise: &[T],
@@ -155,7 +158,7 @@ pub(crate) mod tests {
     use crate::gradient_check::{check, random_vec};
     use crate::layers::Activation;
 
-    /// Σ u·z + Σ v·μ² + Σ w·s of a draw with frozen noise: everything that reaches μ and s in training.
+    /// Σ u·z + Σ v·μ² + Σ w·s of a draw with frozen noise: every path by which training reaches μ and s.
     #[test]
     pub(crate) fn gradients_through_the_draw_and_beside_it() {
         for (seed, (features, latent, batch)) in [(1, 1, 1), (4, 3, 2), (6, 2, 5)].into_iter().enumerate() {

@@ -1,8 +1,11 @@
-//! A network as a list of steps, for an engine in another language: what `elbo explore` puts into its page.
+//! A network as a list of steps, for an engine in another language: the data that `elbo explore` puts into
+//! its page.
 //!
-//! Each layer describes itself ([`Describe::steps`](super::Describe::steps)) as operations with sizes and the names of their parameters, in the
-//! order in which they run. Numbers lie as in this engine: channels last, parameters in their layout in memory ([`Layout`](super::Layout)). The page
-//! has one function for each operation (`src/explore/engine.js`), so a new layer needs its function there; a test compares the two lists.
+//! Each layer describes itself ([`Describe::steps`](super::Describe::steps)) as operations with sizes and the
+//! names of their parameters, in the order in which they run. Numbers have this engine's order: channels
+//! last, parameters in their memory layout ([`Layout`](super::Layout)). The page has one function for each
+//! operation (`src/explore/engine.js`), so a new layer needs its function there; a test compares the two
+//! lists.
 
 use std::collections::BTreeMap;
 
@@ -15,16 +18,16 @@ pub struct Step {
     pub operation: &'static str,
     /// Its sizes, by name.
     pub sizes: Vec<(&'static str, usize)>,
-    /// The full names of its parameters. A tied one has the name of the parameter that it is.
+    /// The full names of its parameters. A tied one has the name of the parameter that it shares.
     pub parameters: Vec<String>,
-    /// What is applied to its output.
+    /// The activation of its output.
     pub activation: Activation,
 }
 
-/// The steps of a chain of layers, as the list grows.
+/// The steps of a chain of layers, while it is built.
 #[derive(Debug)]
 pub struct Steps<'a> {
-    /// Which parameter is another: its name, and the name of the parameter that it is.
+    /// The tied parameters: each one's name, and the name of the parameter that it shares.
     ties: &'a BTreeMap<String, String>,
     /// The steps so far.
     pub list: Vec<Step>,

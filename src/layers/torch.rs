@@ -1,17 +1,19 @@
-//! A network written in PyTorch, layer by layer: the modules that hold the parameters, and the lines of a function that applies them.
+//! A network as PyTorch code, layer by layer: the modules that hold the parameters, and the lines of a
+//! function that applies them.
 //!
-//! Each layer spells itself ([`Describe::torch`](super::Describe::torch)); this is the paper that they write on. The current value is always
-//! called `x`. It is either an image, N×C×H×W, or a row of numbers, N×n; a layer asks for the form that it needs.
+//! Each layer writes its own code ([`Describe::torch`](super::Describe::torch)) to this builder. The current
+//! value is always called `x`. It is either an image, N×C×H×W, or a row of numbers, N×n; a layer requests the
+//! form that it needs.
 
 use std::collections::BTreeMap;
 
 use super::Activation;
 use crate::tensor::ImageShape;
 
-/// The Python text of a chain of layers, as it grows.
+/// The Python code of a chain of layers, while it is built.
 #[derive(Debug)]
 pub struct Torch<'a> {
-    /// Which weight is whose: a tied parameter's name, and the name of the parameter that it is.
+    /// The tied parameters: each one's name, and the name of the parameter that it shares.
     ties: &'a BTreeMap<String, String>,
     /// Name and constructor of every module, in order.
     pub modules: Vec<(String, String)>,
@@ -22,12 +24,12 @@ pub struct Torch<'a> {
 }
 
 impl<'a> Torch<'a> {
-    /// An empty text. `is_image` says what `x` is at the start.
+    /// Starts without code. `is_image` is the initial form of `x`.
     pub fn new(ties: &'a BTreeMap<String, String>, is_image: bool) -> Self {
         Self { ties, modules: Vec::new(), lines: Vec::new(), is_image, saved: 0 }
     }
 
-    /// Makes `x` a row of numbers, in PyTorch's order (channels first).
+    /// Flattens `x` to a row of numbers, in PyTorch's order (channels first).
     pub fn need_vector(&mut self) {
         if std::mem::replace(&mut self.is_image, false) {
             self.lines.push("x = x.flatten(1)".into());
@@ -53,8 +55,9 @@ impl<'a> Torch<'a> {
         owner.strip_suffix(".weight").map(str::to_owned)
     }
 
-    /// A layer of one module: makes it, and applies it. With a weight of another layer's the module has a bias only, and `function` is called with
-    /// that weight instead; `{weight}` and `{bias}` stand for both, `{x}` for the value.
+    /// A layer of one module: constructs it, and applies it. With a weight shared from another layer the
+    /// module has only a bias, and `function` is called with that weight instead; `{weight}` and `{bias}`
+    /// stand for both, `{x}` for the value.
     pub fn module(&mut self, name: &str, constructor: String, biases: usize, function: &str) -> String {
         match self.weight_owner(name) {
             None => {
@@ -71,7 +74,7 @@ impl<'a> Torch<'a> {
         }
     }
 
-    /// The line `x = activation(call)`, with the shape behind it if `x` is an image.
+    /// Adds the line `x = activation(call)`, with the shape in a comment if `x` is an image.
     pub fn apply(&mut self, call: String, activation: Activation, shape: ImageShape) {
         let line = match activation {
             Activation::Identity => format!("x = {call}"),
@@ -83,7 +86,7 @@ impl<'a> Torch<'a> {
         self.lines.push(if self.is_image { format!("{line}  # {channels}x{height}x{width}") } else { line });
     }
 
-    /// Keeps `x` under a new name, which it returns.
+    /// Saves `x` under a new name, which it returns.
     pub fn save(&mut self) -> String {
         self.saved += 1;
         let name = format!("x{}", self.saved);
@@ -92,7 +95,7 @@ impl<'a> Torch<'a> {
     }
 }
 
-/// `encoder.conv1` as it is reached in Python: `e.conv1`.
+/// The Python expression for `encoder.conv1`: `e.conv1`.
 fn place(name: &str) -> String {
     for (group, short) in [("encoder.", "e."), ("shared.", "s."), ("decoder.", "d.")] {
         if let Some(rest) = name.strip_prefix(group) {

@@ -1,12 +1,12 @@
-//! Nearest-neighbour upsampling: every pixel becomes a square of 2×2 of itself.
+//! Nearest-neighbour upsampling: every pixel becomes a 2×2 square of copies.
 //!
 //! ```text
 //! forward     y[i, j]  = x[⌊i/2⌋, ⌊j/2⌋]
-//! backward    dx[i, j] = Σ of dy over the square that x[i, j] became
+//! backward    dx[i, j] = Σ of dy over the square of x[i, j]'s copies
 //! ```
 //!
-//! With a convolution after it, this is the way up that leaves no checkerboard (Odena, Dumoulin & Olah 2016). The larger image may lack the last
-//! row or column, so that odd sizes come back exactly.
+//! Followed by a convolution, this upsampling leaves no checkerboard pattern (Odena, Dumoulin & Olah 2016).
+//! The larger image may lack the last row or column, so odd sizes are restored exactly.
 
 use rayon::prelude::*;
 
@@ -14,10 +14,10 @@ use super::{Backward, Describe, Forward, Layer, Steps, Torch};
 use crate::kernels::simd::vectorized;
 use crate::tensor::{Element, ImageShape};
 
-/// Doubling of an image.
+/// Doubles the height and width of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Upsample {
-    /// H×W×C before.
+    /// The input's shape, H×W×C.
     pub input: ImageShape,
     /// H′, 2H or 2H − 1.
     pub height: usize,
@@ -26,10 +26,10 @@ pub struct Upsample {
 }
 
 impl Upsample {
-    /// To an image of `height` × `width`.
+    /// Upsampling to an image of `height` × `width`.
     ///
     /// # Panics
-    /// If that is not the double, or one less.
+    /// If that is neither the double nor one less.
     pub fn new(input: ImageShape, height: usize, width: usize) -> Self {
         let fits = height.div_ceil(2) == input.height && width.div_ceil(2) == input.width;
         assert!(fits, "{input} is not doubled by {height}×{width}");

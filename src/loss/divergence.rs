@@ -1,4 +1,5 @@
-//! The divergence term: how far a posterior q = N(μ, σ²) is from the prior p = N(0, 1), per latent dimension.
+//! The divergence term: the distance of a posterior q = N(μ, σ²) from the prior p = N(0, 1), per latent
+//! dimension.
 //!
 //! With s = ln σ², the two Kullback–Leibler divergences of one dimension are
 //!
@@ -7,9 +8,10 @@
 //! KL(p‖q) = ½((1 + μ²)/σ² − 1 + ln σ²)    = ½(μ²·e⁻ˢ + φ(−s))
 //! ```
 //!
-//! **`kl`** is the first (Kingma & Welling 2014, appendix B), the one in the ELBO. **`jeffreys`** is half the sum of
-//! both, ¼[μ² + σ² + (1+μ²)/σ² − 2] (half of Jeffreys 1946's symmetric divergence): the usable reading of the article's
-//! ½[KL(q‖p) + a second, reversed term], whose second term as printed asks for a density that nobody has. Derivatives:
+//! **`kl`** is the first (Kingma & Welling 2014, appendix B), the one in the ELBO. **`jeffreys`** is half the
+//! sum of both, ¼[μ² + σ² + (1+μ²)/σ² − 2] (half of Jeffreys 1946's symmetric divergence). It is the usable
+//! reading of the article's ½[KL(q‖p) + a second, reversed term], whose second term as printed requires an
+//! unknown density. Derivatives:
 //!
 //! ```text
 //!             by μ               by s = ln σ²
@@ -17,22 +19,23 @@
 //! jeffreys    ½μ(1 + e⁻ˢ)        ¼[eˢ − (1+μ²)e⁻ˢ] = ¼[(eˢ − 1) − (e⁻ˢ − 1) − μ²e⁻ˢ]
 //! ```
 //!
-//! Near the prior, where a VAE's unused dimensions live, μ² + σ² − 1 − ln σ² is a difference of numbers near 1 that leaves
-//! nothing but rounding error in `f32`, sometimes a negative one. In terms of φ every sum has terms of one sign, and φ
-//! comes from its power series there: values are never negative, exactly 0 at μ = s = 0, and right to the last few
-//! digits all over [−20, 20].
+//! Near the prior, where a VAE's unused dimensions are, μ² + σ² − 1 − ln σ² cancels: in `f32` only rounding
+//! error remains, sometimes a negative one. In terms of φ every sum has terms of one sign, and φ is computed
+//! by its power series there. So values are never negative, exactly 0 at μ = 0 and s = 0, and accurate to the
+//! last few digits all over [−20, 20].
 //!
-//! ln σ² is expected within [−20, 20]; the latent layer bounds it, and its backward pass stops the gradient outside.
+//! ln σ² is expected within [−20, 20]; the latent layer bounds it, and its backward pass stops the gradient
+//! outside.
 //!
-//! Sums run on one thread: a batch has some thousand latent numbers against millions of activations, less than it
-//! takes to wake another.
+//! Sums run on one thread: a batch has some thousand latent numbers, against millions of activations, and
+//! waking another thread would take longer than summing them.
 
 use crate::kernels::simd::vectorized;
 use crate::tensor::Element;
 use crate::text::names::named;
 use serde::{Deserialize, Serialize};
 
-/// Which divergence the objective has.
+/// The divergence in the objective.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -47,14 +50,15 @@ pub enum Divergence {
 named!(Divergence, "divergence", Kl => "kl", Jeffreys => "jeffreys");
 
 impl Divergence {
-    /// The divergence in nats: of every image, summed over dimensions, and of every dimension, averaged over images.
+    /// The divergence in nats: of every image, summed over dimensions, and of every dimension, averaged over
+    /// images.
     ///
-    /// `mu`, `log_variance` and `values` are B × Z, images one after the other; B is the length of `per_image`, Z that
-    /// of `per_dimension`. `values` is overwritten with every single divergence.
+    /// `mu`, `log_variance` and `values` are B × Z, images one after the other; B is the length of
+    /// `per_image`, Z that of `per_dimension`. `values` is overwritten with every single divergence.
     ///
     /// # Panics
     ///
-    /// Where the lengths do not fit together.
+    /// If the lengths do not fit together.
     pub fn forward<T: Element>(
         &self,
         mu: &[T],
@@ -97,12 +101,12 @@ impl Divergence {
 
     /// The gradient of Σ_j weight_j · Σ_b divergence(μ_bj, ln σ²_bj).
     ///
-    /// `mu`, `log_variance`, `d_mu` and `d_log_variance` are B × Z, `weights` Z: what the objective makes of dimension j,
-    /// divided by B. The gradients are overwritten.
+    /// `mu`, `log_variance`, `d_mu` and `d_log_variance` are B × Z, `weights` Z: the objective's derivative
+    /// by dimension j's mean divergence, divided by B. The gradients are overwritten.
     ///
     /// # Panics
     ///
-    /// Where the lengths do not fit together.
+    /// If the lengths do not fit together.
     pub fn backward<T: Element>(
         &self,
         mu: &[T],
@@ -149,7 +153,7 @@ fn assert_shape<T>(mu: &[T], log_variance: &[T], third: &[T], images: usize, lat
     assert_eq!(lengths, [images * latent; 3], "μ, ln σ² and a third do not all have {images} × {latent}");
 }
 
-/// One flat loop over all B·Z, so that it fills vector registers whatever Z is.
+/// One flat loop over all B·Z, so that it fills vector registers for any Z.
 #[inline(always)]
 fn each_value<T: Element>(mu: &[T], log_variance: &[T], values: &mut [T], value: impl Fn(T, T) -> T) {
     for ((out, &mu), &s) in values.iter_mut().zip(mu).zip(log_variance) {
@@ -196,7 +200,7 @@ fn d_jeffreys<T: Element>(mu: T, s: T) -> (T, T) {
     (d_mu, T::from_f64(0.25) * d_s)
 }
 
-/// eˢ and what is left of it without the first one and two terms of its series.
+/// eˢ, and eˢ without the first one and two terms of its series.
 struct Exponential<T> {
     /// eˢ
     exponential: T,
@@ -206,8 +210,9 @@ struct Exponential<T> {
     phi: T,
 }
 
-/// For |s| < 1 the series φ(s) = s²/2! + s³/3! + … + s¹⁹/19!, which leaves 10⁻¹⁸; further out the difference itself,
-/// which then keeps all but two bits. Both are computed and one is chosen, since a branch would keep the loop scalar.
+/// For |s| < 1 the series φ(s) = s²/2! + s³/3! + … + s¹⁹/19!, with an error of 10⁻¹⁸; further out the
+/// difference itself, which there keeps all but two bits. Both are computed and one is chosen, since a branch
+/// would prevent vectorization.
 #[inline(always)]
 fn exponential_excess<T: Element>(s: T) -> Exponential<T> {
     let exponential = s.exp();

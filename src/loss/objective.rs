@@ -1,4 +1,4 @@
-//! The objective: how reconstruction and divergence become the one number that training lowers.
+//! The objective: combines reconstruction and divergence into the one number that training minimizes.
 //!
 //! ```text
 //! loss = R + penalty(D₁ … D_Z)                      mean over the B images of a batch, in nats
@@ -10,16 +10,17 @@
 //! capacity     penalty = β · |Σ_j max(λ, D_j) − C|
 //! ```
 //!
-//! **This is the project's reduction convention, and this file is where it is kept**: sums over pixels and latent
-//! dimensions, means over images, so that the loss does not change with the batch size and R and D weigh as the
-//! evidence bound has them. Gradients are those of this mean; nothing later divides by B again.
+//! **This is the project's reduction convention, and it is implemented in this file**: sums over pixels and
+//! latent dimensions, means over images. So the loss does not change with the batch size, and R and D have
+//! the weights of the evidence bound. Gradients are those of this mean; no later step divides by B again.
 //!
-//! - **β** (Higgins et al. 2017): 1 is the ELBO, more asks for simpler posteriors. It warms up from 0 to keep the decoder
-//!   from learning to ignore z before z says anything (Sønderby et al. 2016).
-//! - **Free bits** (Kingma et al. 2016, "objective with free bits"): the first λ nats of a dimension, on average over the batch, cost
-//!   nothing more, so there is no gain in emptying it. Its derivative by D_j is 1 above λ and 0 up to it.
+//! - **β** (Higgins et al. 2017): 1 is the ELBO, more favours simpler posteriors. It warms up from 0 so that
+//!   the decoder does not learn to ignore z before z carries information (Sønderby et al. 2016).
+//! - **Free bits** (Kingma et al. 2016, "objective with free bits"): the first λ nats of a dimension, on
+//!   average over the batch, are free, so nothing is gained by emptying it. The derivative by D_j is 1 above
+//!   λ and 0 up to it.
 //! - **Capacity** (Burgess et al. 2018): the divergence is held at C nats, which grows during training; β
-//!   is then how strictly (their γ). The derivative by the sum is sign(Σ − C).
+//!   then sets how strictly (their γ). The derivative by the sum is sign(Σ − C).
 //!
 //! So by the chain rule, with a weight per dimension that is known once all D_j are,
 //!
@@ -27,11 +28,11 @@
 //! ∂loss/∂μ_bj = weight_j · ∂divergence/∂μ_bj        weight_j = β/B · [D_j > λ] · [sign(Σ − C)]
 //! ```
 //!
-//! and the same by ln σ². Both options see a mean over the batch, which is why the divergence has its forward pass over
-//! the whole batch before its backward pass begins.
+//! and the same by ln σ². Both options use a mean over the batch, so the divergence completes its forward
+//! pass over the whole batch before its backward pass begins.
 //!
-//! Whatever is trained on, the standard KL(q‖p) is computed and reported beside it: the −ELBO that is called so is
-//! R + offset + KL, without β, floors or targets.
+//! Whatever the loss, the standard KL(q‖p) is computed and reported too: the reported −ELBO is R + offset +
+//! KL, without β, floors or targets.
 
 use std::sync::Arc;
 
@@ -42,16 +43,16 @@ use crate::error::{Error, Result};
 use crate::tensor::{Element, ImageShape};
 use serde::{Deserialize, Serialize};
 
-/// What training lowers, apart from the likelihood, which is the model's.
+/// The training objective, apart from the likelihood, which belongs to the model.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Objective {
-    /// How the posterior's distance from the prior is measured.
+    /// The measure of the posterior's distance from the prior.
     pub divergence: Divergence,
-    /// What the loss makes of the divergence.
+    /// The loss's weights and bounds for the divergence.
     pub terms: ObjectiveTerms,
 }
 
-/// What the losses of a batch are computed from, images one after the other.
+/// The inputs of a batch's losses, images one after the other.
 #[derive(Clone, Copy, Debug)]
 pub struct LossInputs<'a, T> {
     /// The shape of an image, H×W×C.
@@ -62,18 +63,18 @@ pub struct LossInputs<'a, T> {
     pub target: &'a [T],
     /// μ, B × Z.
     pub mu: &'a [T],
-    /// ln σ², B × Z, bounded already (see [`super::divergence`]).
+    /// ln σ², B × Z, already bounded (see [`super::divergence`]).
     pub log_variance: &'a [T],
 }
 
-/// What the objective makes of the divergence at this step; β and C may differ at the next.
+/// The weights and bounds of the divergence at this step; β and C may differ at the next.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ObjectiveTerms {
     /// The divergence's weight; 1 is the ELBO.
     pub beta: f64,
-    /// λ: nats per latent dimension that cost nothing; 0 switches it off.
+    /// λ: free nats per latent dimension; 0 disables it.
     pub free_bits: f64,
-    /// C: nats per image that the divergence is held at; `None` switches it off.
+    /// C: nats per image that the divergence is held at; `None` disables it.
     pub capacity: Option<f64>,
 }
 
@@ -81,7 +82,7 @@ impl ObjectiveTerms {
     /// The plain evidence bound.
     pub const ELBO: Self = Self { beta: 1.0, free_bits: 0.0, capacity: None };
 
-    /// [`Error::Config`] where one of them is negative or not finite.
+    /// [`Error::Config`] if one of them is negative or not finite.
     pub fn validate(&self) -> Result<()> {
         let values =
             [("beta", self.beta), ("free-bits", self.free_bits), ("capacity", self.capacity.unwrap_or(0.0))];
@@ -100,30 +101,30 @@ impl Default for ObjectiveTerms {
     }
 }
 
-/// What a batch gave: means over its images, in nats per image.
+/// The results for a batch: means over its images, in nats per image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LossValues {
-    /// What training lowers: reconstruction + what the [`ObjectiveTerms`] make of the divergence.
+    /// The minimized loss: reconstruction + divergence with the [`ObjectiveTerms`] applied.
     pub loss: f64,
-    /// −ln p(x|z), as the loss has it (the squared error without its normalizer).
+    /// −ln p(x|z), as in the loss (the squared error without its normalizer).
     pub reconstruction: f64,
     /// The chosen divergence, summed over dimensions, before β, free bits and capacity.
     pub divergence: f64,
-    /// The standard KL(q‖p), whatever was chosen.
+    /// The standard KL(q‖p), whichever was chosen.
     pub kl: f64,
     /// The standard −ELBO: reconstruction with its normalizer + kl.
     pub negative_elbo: f64,
-    /// σ² of the optimal Gaussian, fitted to this batch by a training step; 0 elsewhere.
+    /// σ² of the optimal Gaussian, fitted to this batch by a training step; otherwise 0.
     pub variance: f64,
 }
 
-/// The sums of many batches, each weighted by its size: an epoch's means, whatever its last batch's size. A checkpoint
-/// in the middle of an epoch keeps them.
+/// The sums of many batches, each weighted by its size, so that an epoch's means do not depend on its last
+/// batch's size. A checkpoint in the middle of an epoch includes them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LossSums {
     /// Images so far.
     pub images: u64,
-    /// Every value times its batch's images, summed.
+    /// Every value multiplied by its batch's images, summed.
     pub sums: LossValues,
 }
 
@@ -143,7 +144,7 @@ impl LossSums {
 }
 
 impl LossValues {
-    /// All of them, to change each alike.
+    /// All values, to modify each in the same way.
     pub(crate) fn each_mut(&mut self) -> [&mut f64; 6] {
         let Self { loss, reconstruction, divergence, kl, negative_elbo, variance } = self;
         [loss, reconstruction, divergence, kl, negative_elbo, variance]
@@ -161,7 +162,8 @@ impl LossValues {
     }
 }
 
-/// Memory for the objective of up to a given number of images, made once, and what a step leaves there for reports.
+/// Memory for the objective of up to a given number of images, allocated once, and a step's results for
+/// reports.
 #[derive(Clone, Debug)]
 pub struct ObjectiveWorkspace<T> {
     images: usize,                      // of the last batch
@@ -190,12 +192,12 @@ impl<T: Element> ObjectiveWorkspace<T> {
         }
     }
 
-    /// The next steps' images are part of a larger batch, whose mean they count in as `images` images.
+    /// The next steps' images are part of a larger batch, whose mean counts them as `images` images.
     pub(crate) fn take_part(&mut self, whole: Arc<dyn WholeBatch>, images: usize) {
         self.part = Some(Part { whole, images });
     }
 
-    /// −ln p(x|z) of each image of the last batch, in nats, as the loss has it.
+    /// −ln p(x|z) of each image of the last batch, in nats, as in the loss.
     pub fn reconstruction_per_image(&self) -> &[f64] {
         &self.reconstruction_per_image[..self.images]
     }
@@ -215,8 +217,8 @@ impl Objective {
     /// The standard evidence bound.
     pub const ELBO: Self = Self { divergence: Divergence::Kl, terms: ObjectiveTerms::ELBO };
 
-    /// Evaluation: the objective's values without a gradient. Z and the largest B are the workspace's. The optimal Gaussian takes the σ² that it
-    /// carries.
+    /// Evaluation: the objective's values without a gradient. Z and the largest B are the workspace's. The
+    /// optimal Gaussian uses the model's σ².
     ///
     /// # Panics
     ///
@@ -235,9 +237,9 @@ impl Objective {
 
     /// Training: the objective's values and its gradients.
     ///
-    /// `d_output` (as the output), `d_mu` and `d_log_variance` (B × Z) are overwritten with the gradient of [`LossValues::loss`], a mean over
-    /// the batch. `d_mu` and `d_log_variance` are the divergence's share: what comes back through z from the decoder is for the latent layer to
-    /// add.
+    /// `d_output` (as the output), `d_mu` and `d_log_variance` (B × Z) are overwritten with the gradient of
+    /// [`LossValues::loss`], a mean over the batch. `d_mu` and `d_log_variance` contain only the divergence's
+    /// share; the latent layer adds the decoder's share through z.
     ///
     /// # Panics
     ///
@@ -290,14 +292,14 @@ impl Objective {
             let per_dimension = &mut workspace.divergence_per_dimension;
             self.divergence.forward(mu, log_variance, values, per_image, per_dimension);
         }
-        // Last, so that what stays in the workspace per image is the standard one.
+        // Last, so that the workspace's values per image are those of the standard one.
         Divergence::Kl.forward(mu, log_variance, values, per_image, &mut workspace.kl_per_dimension);
         if self.divergence == Divergence::Kl {
             workspace.divergence_per_dimension.copy_from_slice(&workspace.kl_per_dimension);
         }
     }
 
-    /// Puts the batch's values together.
+    /// Combines the batch's values.
     fn values<T: Element>(
         &self,
         likelihood: &Likelihood,
@@ -320,10 +322,10 @@ impl Objective {
 }
 
 impl ObjectiveTerms {
-    /// The penalty on the mean divergences of all dimensions, and its derivative by the divergence of one that is above
-    /// λ (it is 0 by the others).
+    /// The penalty on the mean divergences of all dimensions, and its derivative by the divergence of a
+    /// dimension above λ (it is 0 by the others).
     fn penalty(&self, per_dimension: &[f64]) -> (f64, f64) {
-        // Not f64::max, which would replace NaN by λ and let training go on with it.
+        // Not f64::max, which would replace NaN by λ and let training continue with it.
         let floored =
             |&divergence: &f64| if divergence <= self.free_bits { self.free_bits } else { divergence };
         let total = per_dimension.iter().map(floored).sum::<f64>();

@@ -1,8 +1,9 @@
-//! A batch that several processes share: what the objective has to know of the images that the others have.
+//! A batch that several processes share: the exchange of means that the objective needs.
 //!
-//! Most losses are sums over images, so each process computes its own, and only gradients are added up. Three terms depend on means over
-//! the whole batch before their gradient is known: free bits and capacity on the divergence of each dimension, the optimal Gaussian on
-//! the squared error. For those the processes exchange some numbers between the forward and the backward pass.
+//! Most losses are sums over images, so each process computes its own, and only gradients are added up. Three
+//! terms depend on means over the whole batch before their gradient is known: free bits and capacity on the
+//! divergence of each dimension, the optimal Gaussian on the squared error. For those the processes exchange
+//! some numbers between the forward and the backward pass.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -12,8 +13,9 @@ use crate::tensor::{Element, ImageShape};
 
 /// The processes that share a batch.
 pub trait WholeBatch: Debug + Send + Sync {
-    /// Replaces `values`, means over this process's images, by the means over the whole batch, in which they count as `images` images. All
-    /// processes call it at the same point, with as many values, and get the same bits.
+    /// Replaces `values`, means over this process's images, by the means over the whole batch, in which this
+    /// process counts as `images` images. All processes call it at the same point, with the same number of
+    /// values, and get bit-identical results.
     fn mean(&self, images: usize, values: &mut [f64]);
 }
 
@@ -22,12 +24,12 @@ pub trait WholeBatch: Debug + Send + Sync {
 pub(super) struct Part {
     /// The processes that share it.
     pub whole: Arc<dyn WholeBatch>,
-    /// Its own images; 0 for a process that has none, and computes something that does not count.
+    /// Its own images; 0 for a process without images, whose results do not count.
     pub images: usize,
 }
 
 impl Part {
-    /// Means over this part become those over the whole batch.
+    /// Replaces means over this part by those over the whole batch.
     pub fn mean(&self, values: &mut [f64]) {
         self.whole.mean(self.images, values);
     }

@@ -1,7 +1,8 @@
-//! Images to codes and codes to images, any number of them, in batches.
+//! Encodes images and decodes codes, any number of them, in batches.
 //!
-//! A [`Codec`] is a trained model with the memory for using it. It takes images as they are stored ([`Images`]), gives pictures with
-//! values in [0, 1], and is deterministic: encoding gives μ and ln σ², and draws nothing.
+//! A [`Codec`] is a trained model with the memory for using it. It takes images as they are stored
+//! ([`Images`]), returns pictures with values in [0, 1], and is deterministic: encoding returns μ and ln σ²,
+//! and draws nothing.
 
 use super::labels::Labelled;
 use super::vae::{Batch, Vae};
@@ -9,7 +10,7 @@ use super::workspace::Workspace;
 use crate::data::{Binarize, Filler, Images, Span};
 use crate::error::{Error, Result};
 
-/// Images or codes per pass: enough for the products to be efficient, few enough to stay small in memory.
+/// Images or codes per pass: enough for the products to be efficient, few enough to use little memory.
 pub const BATCH: usize = 128;
 
 /// The posteriors of some images, `count × Z` each.
@@ -21,7 +22,7 @@ pub struct Codes {
     pub log_variance: Vec<f32>,
 }
 
-/// A model in use.
+/// A model with working memory.
 ///
 /// ```
 /// use elbo::model::Codec;
@@ -42,7 +43,8 @@ pub struct Codec<'m> {
 }
 
 impl<'m> Codec<'m> {
-    /// Makes the memory for batches of [`BATCH`], or of as many images as take 256 MiB: an image's numbers do not depend on its batch.
+    /// Allocates memory for batches of [`BATCH`], or of as many images as fit in 256 MiB: an image's results
+    /// do not depend on its batch.
     pub fn new(model: &'m Vae<f32>) -> Self {
         let images = Self::batch(model);
         let workspace = model.inference_workspace(images);
@@ -56,7 +58,8 @@ impl<'m> Codec<'m> {
         (NUMBERS / model.activations_len(1)).clamp(1, BATCH)
     }
 
-    /// The bytes that a codec of a model allocates: activations, a batch of images with their conditions, and each thread's columns.
+    /// The bytes that a codec of a model allocates: activations, a batch of images with their conditions, and
+    /// each thread's columns.
     pub fn memory(model: &Vae<f32>) -> u64 {
         let (images, work) = (Self::batch(model), model.architecture().work_len());
         let batch = images * (model.config().pixels() + model.config().classes());
@@ -69,10 +72,12 @@ impl<'m> Codec<'m> {
         self.model
     }
 
-    /// The posteriors of the images `indices`, which come with their labels if the model is conditional ([`Labelled`]).
+    /// The posteriors of the images `indices`, which come with their labels if the model is conditional
+    /// ([`Labelled`]).
     ///
     /// # Panics
-    /// If the images are of another size than the model's (see [`check_size`]), or a conditional model gets no labels.
+    /// If the images' size differs from the model's (see [`check_size`]), or a conditional model gets no
+    /// labels.
     pub fn encode<'i>(
         &mut self,
         images: impl Into<Labelled<'i>>,
@@ -82,8 +87,8 @@ impl<'m> Codec<'m> {
         self.encode_with(images, indices, &Filler { span: self.model.config().span(), binarize, seed: 0 })
     }
 
-    /// [`encode`](Self::encode) with everything about filling batches chosen: images that were binarized by chance while training are to be seen
-    /// with the same draws.
+    /// [`encode`](Self::encode) with a given method of filling batches: images that were binarized randomly
+    /// in training must be encoded with the same draws.
     ///
     /// # Panics
     /// As [`encode`](Self::encode).
@@ -109,18 +114,21 @@ impl<'m> Codec<'m> {
         codes
     }
 
-    /// The pictures of some codes, `count × Z`: the means of p(x|z), `count × H·W·C`, in [0, 1]. The model has no labels.
+    /// The pictures of some codes, `count × Z`: the means of p(x|z), `count × H·W·C`, in [0, 1]. The model
+    /// must have no labels.
     ///
     /// # Panics
-    /// If the numbers do not come out as whole codes, or the model is conditional ([`decode_as`](Self::decode_as)).
+    /// If the length is not a whole number of codes, or the model is conditional
+    /// ([`decode_as`](Self::decode_as)).
     pub fn decode(&mut self, codes: &[f32]) -> Vec<f32> {
         self.decode_as(codes, &[])
     }
 
-    /// [`decode`](Self::decode) for any model: the means of p(x|z, y) with a label y for each code; a model without labels takes none.
+    /// [`decode`](Self::decode) for any model: the means of p(x|z, y) with a label y for each code; a model
+    /// without labels takes none.
     ///
     /// # Panics
-    /// If the numbers do not come out as whole codes, or there are not as many labels as codes.
+    /// If the length is not a whole number of codes, or the number of labels is not that of the codes.
     pub fn decode_as(&mut self, codes: &[f32], labels: &[u32]) -> Vec<f32> {
         let latent = self.model.config().latent;
         let needed = if self.model.config().classes() > 0 { codes.len() / latent } else { 0 };
@@ -144,10 +152,10 @@ impl<'m> Codec<'m> {
     }
 }
 
-/// Whether images are of the model's size.
+/// Checks that images have the model's size.
 ///
 /// # Errors
-/// Where they are not, with both sizes.
+/// If they do not; the message has both sizes.
 pub fn check_size(model: &Vae<f32>, images: &Images) -> Result<()> {
     let c = model.config();
     if (images.height, images.width, images.channels) == (c.height, c.width, c.channels) {

@@ -1,8 +1,8 @@
 //! A model on disk: `model.safetensors`, with PyTorch's names and layouts.
 //!
-//! The description in the file's metadata is the [`ModelConfig`] and a version, so the file alone is enough to use the model, and
-//! the same model is the same bytes. `torch.nn.Module.load_state_dict` takes the tensors as they are; a weight that is tied is
-//! stored once, under its encoder's name.
+//! The description in the file's metadata is the [`ModelConfig`] and a version, so the file alone is enough
+//! to use the model, and the same model is always the same bytes. `torch.nn.Module.load_state_dict` takes the
+//! tensors unchanged; a tied weight is stored once, under its encoder's name.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -20,13 +20,14 @@ use crate::storage::filesystem::FileSystem;
 use crate::storage::system::system;
 use crate::storage::tensor_file::{NamedTensor, TensorFile};
 
-/// The version of the description. It grows where an older program would misread a newer file.
+/// The version of the description. It is increased if an older program would misread a newer file.
 pub const FORMAT_VERSION: u64 = 1;
 
-/// The most numbers for an image that a file may ask for, 4 GiB. Up to here no size of a network overflows.
+/// The most numbers per image that a file may request, 4 GiB. Up to here no size of a network overflows.
 const LARGEST_IMAGE: usize = 1 << 30;
 
-/// A flat vector of parameters (or of what has their shape, as Adam's moments) as named tensors in PyTorch's layout.
+/// A flat vector of parameters (or of values of the same shape, such as Adam's moments) as named tensors in
+/// PyTorch's layout.
 pub fn to_tensors<'a>(table: &Table, values: &'a [f32], prefix: &str) -> Vec<NamedTensor<'a>> {
     let parameters = table.parameters.iter();
     parameters
@@ -47,7 +48,7 @@ pub fn to_tensors<'a>(table: &Table, values: &'a [f32], prefix: &str) -> Vec<Nam
 /// The inverse of [`to_tensors`]: takes the table's tensors out of a file.
 ///
 /// # Errors
-/// Where one is missing or has another shape.
+/// If one is missing or has another shape.
 pub fn from_tensors(table: &Table, file: &mut TensorFile<'_>, prefix: &str, path: &Path) -> Result<Vec<f32>> {
     let mut values = vec![0.0; table.len()];
     for parameter in &table.parameters {
@@ -57,15 +58,16 @@ pub fn from_tensors(table: &Table, file: &mut TensorFile<'_>, prefix: &str, path
     Ok(values)
 }
 
-/// The description of a file of ours: what kind it is, the version, and the model's configuration.
+/// The description of a file: its kind, the version, and the model's configuration.
 pub fn description(kind: &str, config: &ModelConfig) -> Value {
     json!({ "kind": kind, "version": FORMAT_VERSION, "model": config })
 }
 
-/// Reads the configuration out of a description, and checks that the file is of the wanted kind ("model" or "checkpoint").
+/// Reads the configuration from a description, and checks that the file is of the expected kind ("model" or
+/// "checkpoint").
 ///
 /// # Errors
-/// Where it is of another kind or a newer version, or the configuration makes no network.
+/// If it is of another kind or a newer version, or the configuration is not a valid network.
 pub fn parse_description(description: &Value, kind: &str, path: &Path) -> Result<ModelConfig> {
     let found = description["kind"].as_str().unwrap_or("an unknown kind of file");
     if found != kind {
@@ -82,7 +84,7 @@ pub fn parse_description(description: &Value, kind: &str, path: &Path) -> Result
                 ),
             ));
         }
-        None => return Err(Error::data(path, "has no version; it is no file of elbo")),
+        None => return Err(Error::data(path, "has no version; it is not an elbo file")),
     }
     let config: ModelConfig = serde_json::from_value(description["model"].clone())
         .map_err(|error| Error::data(path, format!("its model configuration cannot be read: {error}")))?;
@@ -95,8 +97,8 @@ pub fn parse_description(description: &Value, kind: &str, path: &Path) -> Result
 }
 
 impl Vae<f32> {
-    /// Saves the model as safetensors with PyTorch's names and layouts. A file of that name is replaced only when the new one is safely on
-    /// the disk.
+    /// Saves the model as safetensors with PyTorch's names and layouts. An existing file of that name is
+    /// replaced only once the new one is safely on the disk.
     ///
     /// # Errors
     /// If a parameter is not finite, or the system refuses.
@@ -104,23 +106,23 @@ impl Vae<f32> {
         self.save_in(system(), path.as_ref())
     }
 
-    /// [`save`](Self::save) in a file system that tests can make fail.
+    /// [`save`](Self::save) through a file system that tests can make fail.
     pub(crate) fn save_in(&self, fs: &dyn FileSystem, path: &Path) -> Result<()> {
         let table = &self.architecture().table;
         let tensors = to_tensors(table, &self.parameters, "");
         TensorFile { description: description("model", self.config()), tensors }.save(fs, path)
     }
 
-    /// Loads a model that [`save`](Self::save) wrote, or `elbo train` as model.safetensors; at most 8 GiB.
+    /// Loads a model written by [`save`](Self::save), or by `elbo train` as model.safetensors; at most 8 GiB.
     ///
     /// # Errors
-    /// If it is not a model, damaged, too large, or the system refuses.
+    /// If it is not a model, is damaged or too large, or the system refuses.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         Self::load_within(path, 8 << 30)
     }
 
-    /// [`load`](Self::load) with a limit of `max_memory` bytes for the file, and for the parameters and a [`Codec`]'s memory together: few
-    /// parameters can be a network of huge activations.
+    /// [`load`](Self::load) with a limit of `max_memory` bytes for the file, and for the parameters and a
+    /// [`Codec`]'s memory together: a network with few parameters can have huge activations.
     ///
     /// # Errors
     /// As [`load`](Self::load).
@@ -133,7 +135,7 @@ impl Vae<f32> {
         }
     }
 
-    /// The bytes that using the model takes: its parameters, and a [`Codec`]'s memory.
+    /// The bytes needed to use the model: its parameters, and a [`Codec`]'s memory.
     pub fn memory(&self) -> u64 {
         4 * self.parameters.len() as u64 + Codec::memory(self)
     }
@@ -141,12 +143,13 @@ impl Vae<f32> {
     /// A model from the contents of its file; `path` is for messages.
     ///
     /// # Errors
-    /// Where it is no model, or its tensors do not fit its configuration.
+    /// If it is not a model, or its tensors do not fit its configuration.
     pub fn from_file(mut file: TensorFile<'_>, path: &Path) -> Result<Self> {
         let config = parse_description(&file.description, "model", path)?;
         let architecture =
             Architecture::new(&config).map_err(|error| Error::data(path, error.to_string()))?;
-        // Before a vector of that size is made: what the file has is a bound on what it may ask for.
+        // Checked before a vector of that size is allocated: the file's own contents limit what it may
+        // request.
         let stored: usize = file.tensors.iter().map(|tensor| tensor.data.len()).sum();
         if stored != architecture.table.len() {
             let needed = architecture.table.len();

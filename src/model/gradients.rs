@@ -1,14 +1,17 @@
-//! The gradient of the whole objective against finite differences, ε frozen: every preset, tied or not where it can be, with every
-//! likelihood, every divergence, and with free bits, capacity, both, or neither.
+//! The gradient of the whole objective against finite differences, ε frozen: every preset, tied and untied if
+//! it can be tied, with every likelihood, every divergence, and with free bits, capacity, both, or neither.
 //!
-//! Presets are made so narrow that every parameter can be moved by itself. The article's widths are fixed, so its one and a half
-//! million parameters are moved together: for a random direction v of ±1 the derivative along v must be v·gradient, and once a likelihood, for each tensor,
-//! the parameter with the largest of some sampled gradients is moved alone. The step along v is 10⁻⁸ (larger for the byte likelihoods), so that the thousands of ReLUs and
-//! poolings are unlikely to meet a kink on the way; as v·gradient is of order 10, rounding stays far below the tolerance all the same.
+//! Presets are made so narrow that every parameter can be moved by itself. The article's widths are fixed, so
+//! its one and a half million parameters are moved together: for a random direction v of ±1 the derivative
+//! along v must be v·gradient. Once per likelihood, for each tensor, the parameter with the largest of some
+//! sampled gradients is moved alone. The step along v is 10⁻⁸ (larger for the byte likelihoods), so that the
+//! thousands of ReLUs and poolings are unlikely to meet a kink on the way. As v·gradient is of order 10,
+//! rounding stays far below the tolerance nevertheless.
 //!
-//! Seeds are fixed, and a kink (of ReLU, max, |·|) within a step could only fail a check, never pass it: it bends the difference, not the
-//! gradient. The kinks of the terms themselves, where a dimension's divergence is λ or their sum is C, are kept away from by choosing λ
-//! halfway between two dimensions' divergences, so that some are at the floor and some above it.
+//! Seeds are fixed, and a kink (of ReLU, max, |·|) within a step could only fail a check, never pass it: it
+//! bends the difference, not the gradient. The terms have kinks of their own, at a dimension's divergence of
+//! λ or a sum of C. They are avoided by choosing λ halfway between two dimensions' divergences, so that some
+//! are at the floor and some above it.
 
 use rand::RngExt;
 use rand::{SeedableRng, rngs::ChaCha8Rng};
@@ -17,7 +20,7 @@ use super::{Batch, ModelConfig, Preset, Vae};
 use crate::gradient_check::{agree, check_in_steps, random_vec};
 use crate::loss::{Divergence, Likelihood, Objective, ObjectiveTerms};
 
-/// Three images a batch: the mean over images must be one.
+/// Three images a batch: a mean over images differs from a sum.
 const BATCH: usize = 3;
 
 /// A model, a batch and the objective as a function of the parameters.
@@ -42,14 +45,14 @@ impl Setting {
         (setting, name)
     }
 
-    /// The kinds of terms: plain, free bits, capacity, both. The capacity is once above and once below the divergences' sum, so that every
-    /// branch is taken.
+    /// The kinds of terms: plain, free bits, capacity, both. The capacity is once above and once below the
+    /// divergences' sum, so that every branch is taken.
     fn kinds_of_terms(&self) -> [(&'static str, ObjectiveTerms); 4] {
         let mut means = self.divergences();
         means.sort_by(f64::total_cmp);
         let below = if means[1] - means[0] > means[2] - means[1] { 0 } else { 1 };
         let gap = means[below + 1] - means[below];
-        assert!(gap > 1e-5 && means.iter().sum::<f64>() < 2.5, "no place for λ and C beside {means:?}");
+        assert!(gap > 1e-5 && means.iter().sum::<f64>() < 2.5, "no room for λ and C beside {means:?}");
         let lambda = means[below] + 0.5 * gap;
         let terms = |beta, free_bits, capacity| ObjectiveTerms { beta, free_bits, capacity };
         [
@@ -76,7 +79,8 @@ impl Setting {
         Batch { images: &self.images, labels: labels(&self.model) }
     }
 
-    /// The distance that a parameter is moved: larger for the beta-binomial, whose nats are hundreds and sums of special functions.
+    /// The distance by which a parameter is moved: larger for the beta-binomial, whose nats are hundreds and
+    /// sums of special functions.
     fn step(&self) -> f64 {
         if self.model.config().likelihood == Likelihood::BetaBinomial { 4e-6 } else { 1e-6 }
     }
@@ -91,7 +95,7 @@ impl Setting {
     fn loss(&self) -> impl FnMut(&[f64]) -> f64 {
         let (mut model, images, noise) = (self.model.clone(), self.images.clone(), self.noise.clone());
         let objective = self.objective;
-        // The training workspace: the optimal Gaussian fits its σ² to the batch in training only.
+        // The training workspace: the optimal Gaussian fits its σ² to the batch only in training.
         let mut space = model.training_workspace(BATCH);
         move |parameters| {
             model.parameters.copy_from_slice(parameters);
@@ -112,7 +116,7 @@ fn likelihoods() -> impl Iterator<Item = Likelihood> {
     })
 }
 
-/// The labels of a batch, if the model takes any: the last is used twice.
+/// The labels of a batch, if the model has any: the last is used twice.
 fn labels(model: &Vae<f64>) -> &'static [u32] {
     if model.config().classes() > 0 { &[1, 0, 1] } else { &[] }
 }
@@ -128,7 +132,8 @@ fn narrow(preset: Preset) -> Option<ModelConfig> {
     Some(ModelConfig { latent: 3, widths, hidden, ..ModelConfig::new(preset, size) })
 }
 
-/// The whole objective of a preset's network: tied if it can be, with labels, with every likelihood, divergence and kind of terms.
+/// The whole objective of a preset's network: tied if it can be, with labels, with every likelihood,
+/// divergence and kind of terms.
 pub(crate) fn of_preset(preset: Preset) {
     let mut seed = 100_000 * (1 + preset as u64);
     let two = vec!["a".to_owned(), "b".to_owned()];
@@ -145,7 +150,7 @@ pub(crate) fn of_preset(preset: Preset) {
                     assert!(tie_weights, "{preset:?} with {likelihood:?}");
                     continue;
                 }
-                // The terms do not know of labels.
+                // The terms do not depend on labels.
                 if !labels.is_empty() && (divergence, kind) != (Divergence::Kl, 0) {
                     continue;
                 }
@@ -175,7 +180,7 @@ pub(crate) fn of_preset(preset: Preset) {
     }
 }
 
-/// A wide network along a random direction; `of_each`: and one parameter of every tensor.
+/// A wide network along a random direction; if `of_each`, also one parameter of every tensor.
 fn along_and_some(name: &str, setting: &Setting, seed: u64, of_each: bool) {
     let (gradient, mut loss) = (setting.gradient(), setting.loss());
     along_a_direction(name, setting, &gradient, &mut loss, seed);
@@ -206,8 +211,9 @@ fn along_a_direction(
     seed: u64,
 ) {
     let (likelihood, parameters) = (setting.model.config().likelihood, &setting.model.parameters);
-    // The nats of the byte likelihoods are some eight times those of the others, and so is their rounding. The beta-binomial's are differences
-    // of large logarithms besides: it takes a larger step, which only the last layer can take, as no kink comes after it.
+    // The nats of the byte likelihoods are some eight times those of the others, and so is their rounding.
+    // The beta-binomial's are also differences of large logarithms, so it needs a larger step. Only the last
+    // layer can take that, as no kink comes after it.
     let tail = &setting.model.architecture().decoder_slots;
     let (step, moving) = match likelihood {
         Likelihood::BetaBinomial => (1e-5, tail[tail.len() - 2].range.start..parameters.len()),

@@ -1,8 +1,9 @@
-//! Images with their labels, as a conditional model takes them.
+//! Images with their labels, the input of a conditional model.
 //!
-//! A conditional model stores the names of its labels ([`ModelConfig::labels`]); a label's number is its position there. A data set numbers its
-//! labels by itself, so the two are matched by name: [`ModelConfig::relabel`] gives a data set the model's numbers, and refuses a name that the
-//! model does not know.
+//! A conditional model stores the names of its labels ([`ModelConfig::labels`]); a label's number is its
+//! position there. A data set numbers its labels by itself, so the two are matched by name:
+//! [`ModelConfig::relabel`] converts a data set to the model's numbers, and refuses a name that the model
+//! does not know.
 
 use super::config::ModelConfig;
 use crate::data::{Dataset, Images, Labels};
@@ -58,14 +59,15 @@ impl ModelConfig {
         let found = self.labels.iter().position(|known| known == name);
         found.map(|label| label as u32).ok_or_else(|| {
             Error::config(format!(
-                "the model knows no label {}; its labels are {}",
+                "the model does not know the label {}; its labels are {}",
                 printable(name),
                 shown(&self.labels)
             ))
         })
     }
 
-    /// Gives the labels of a data set the model's numbers and names; those of data for a model without labels stay as they are.
+    /// Converts the labels of a data set to the model's numbers and names; for a model without labels they
+    /// stay unchanged.
     ///
     /// # Errors
     /// If an image has a label that the model does not know.
@@ -81,10 +83,11 @@ impl ModelConfig {
         Ok(())
     }
 
-    /// Images as this model takes them: with their labels if it is conditional, otherwise without.
+    /// Images as input of this model: with their labels if it is conditional, otherwise without.
     ///
     /// # Errors
-    /// If the model needs labels and there are none, or they are not in the model's numbers ([`relabel`](Self::relabel)).
+    /// If the model needs labels and there are none, or they are not in the model's numbers
+    /// ([`relabel`](Self::relabel)).
     pub fn labelled<'a>(&self, images: &'a Images, labels: Option<&'a Labels>) -> Result<Labelled<'a>> {
         if self.classes() == 0 {
             return Ok(Labelled::from(images));
@@ -108,7 +111,8 @@ impl ModelConfig {
         word == "all" && self.classes() > 0 && self.label(word).is_err()
     }
 
-    /// The number of the label of this name; with `all` (unless a label has this name) those of all labels.
+    /// The number of the label of this name; for `all` (unless a label has this name), the numbers of all
+    /// labels.
     ///
     /// # Errors
     /// As [`label`](Self::label).
@@ -119,12 +123,12 @@ impl ModelConfig {
         Ok(vec![self.label(word)?])
     }
 
-    /// The names of the labels for a message: up to twenty, with commas between them.
+    /// The names of the labels for a message: up to twenty, separated by commas.
     pub fn label_names(&self) -> String {
         shown(&self.labels)
     }
 
-    /// Labels in turn, for `count` codes without a label of their own; none for a model without labels.
+    /// Cyclic labels for `count` codes without a label of their own; none for a model without labels.
     pub fn labels_in_turn(&self, count: usize) -> Vec<u32> {
         let classes = self.classes() as u32;
         if classes == 0 { Vec::new() } else { (0..count as u32).map(|at| at % classes).collect() }
@@ -136,7 +140,7 @@ impl ModelConfig {
     }
 }
 
-/// The labels of images in other numbers: positions in `known`, by name.
+/// Renumbers the labels of images to their positions in `known`, matched by name.
 ///
 /// # Errors
 /// If an image has a label that is not known.
@@ -155,9 +159,10 @@ pub fn match_names(known: &[String], labels: &Labels) -> Result<Vec<u32>> {
     labels.ids.iter().map(number).collect()
 }
 
-/// The labels of a conditional model that learns from these images: the names that an image has, and the number of each training image.
+/// The labels for training a conditional model: the label names that occur, and the number of each training
+/// image.
 ///
-/// `option` is what asks for them, for messages.
+/// `option` is the option that requires them, for messages.
 ///
 /// # Errors
 /// If the images have no labels, or fewer than two different ones.

@@ -1,20 +1,21 @@
-//! M2: a classifier that learns from few labels and many images without (Kingma, Rezende, Mohamed & Welling 2014).
+//! M2: a classifier that learns from few labelled and many unlabelled images (Kingma, Rezende, Mohamed &
+//! Welling 2014).
 //!
-//! It stands on the codes of a model without labels, as in the paper's section 2.3 ("M1+M2"): its x is a code that q(z|image) draws, and its own
-//! code w says what the class leaves open.
+//! Its input is the code of a model without labels, as in the paper's section 2.3 ("M1+M2"): its x is a code
+//! drawn from q(z|image), and its own code w encodes everything except the class.
 //!
 //! ```text
 //! generate   p(y) = 1/L,  p(w) = N(0, 1),  p(x|w, y) = N(x; μ_x(w, y), σ²_x(w, y))
 //! infer      q(y|x) = softmax(classifier(x)),  q(w|x, y) = N(w; μ_w(x, y), σ²_w(x, y))
 //! bound      F(x, y) = ln p(x|w, y) − KL(q(w|x, y)‖p(w)) + ln p(y) ≤ ln p(x, y)           one draw of w
 //!
-//! loss = −1/B Σ_b Σ_y q(y|x_b)·(F(x_b, y) − ln q(y|x_b))       without labels: the sum over the classes, and the entropy of q(y|x)   (7)
-//!        −λ/B' Σ_b F(x_b, y_b)                                 with labels; λ is their share of all images                          (6)
-//!        −α/B' Σ_b ln q(y_b|x_b)                               with labels: the classifier learns from them directly                (9)
+//! loss = −1/B Σ_b Σ_y q(y|x_b)·(F(x_b, y) − ln q(y|x_b))   without labels: over classes, and q's entropy (7)
+//!        −λ/B' Σ_b F(x_b, y_b)                             with labels; λ is their share of images       (6)
+//!        −α/B' Σ_b ln q(y_b|x_b)                           with labels: the classifier's own term        (9)
 //! ```
 //!
-//! The numbers on the right are the paper's equations. Its α is 0.1 for a mean over images; here it is [`ALPHA`], as on the codes
-//! of MNIST with 100 labels 0.1 let the classes change places.
+//! The numbers on the right are the paper's equations. Its α is 0.1 for a mean over images. Here it is
+//! [`ALPHA`], because on the codes of MNIST with 100 labels 0.1 let classes be exchanged.
 //!
 //! # Layers
 //!
@@ -24,8 +25,9 @@
 //! decoder      linear K→H + U[y] · ReLU · linear H→2Z: μ_x, ln σ²_x
 //! ```
 //!
-//! A row of V or U for each class is what a linear layer would add for a condition that is 1 at y. Written so, the first product is taken once
-//! for an image and not once for each class. Logarithms of variances are kept within [`LOG_VARIANCE_BOUND`](crate::layers::shared::LOG_VARIANCE_BOUND) (their gradient is 0 beyond).
+//! A row of V or U for each class equals a linear layer's contribution for a condition that is 1 at y. In
+//! this form, the first product is computed once per image and not once per class. Log-variances are bounded
+//! by [`LOG_VARIANCE_BOUND`](crate::layers::shared::LOG_VARIANCE_BOUND) (their gradient is 0 beyond).
 //!
 //! The forward and backward pass are in [`pass`].
 
@@ -46,7 +48,7 @@ const ROWS: usize = 64;
 /// ln 2π.
 const LN_2_PI: f64 = 1.837_877_066_409_345_3;
 
-/// What has to be known to build an M2.
+/// The configuration of an M2.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct M2Config {
@@ -65,24 +67,24 @@ impl M2Config {
     }
 }
 
-/// The layers, with the places of their parameters.
+/// The layers, with the positions of their parameters.
 #[derive(Clone, Debug)]
 pub struct M2 {
     classes: usize,
     hidden: usize,
     style: usize,
     latent: usize,
-    /// Linear layers by name; V and U are the third parameters of those after which they are added.
+    /// Linear layers by name; V and U are the third parameters of the layers whose output they are added to.
     layers: [(&'static str, Linear); 6],
     slots: [Vec<Slot>; 6],
 }
 
-// The places in `layers`.
+// The positions in `layers`.
 const CLASSIFIER: usize = 0;
 const ENCODER: usize = 2;
 const DECODER: usize = 4;
 
-/// What a step is given: codes, with labels and without, and draws of the normal distribution for w.
+/// The input of a step: codes, with and without labels, and draws of the normal distribution for w.
 #[derive(Clone, Copy, Debug)]
 pub struct M2Batch<'a, T> {
     /// B × Z codes without labels, then B' × Z with.
@@ -97,7 +99,7 @@ pub struct M2Batch<'a, T> {
     pub alpha: f64,
 }
 
-/// What a step gave, in nats per image.
+/// The results of a step, in nats per image.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct M2Values {
     /// The whole loss.
@@ -108,10 +110,11 @@ pub struct M2Values {
     pub cross_entropy: f64,
 }
 
-/// Memory for a step, made once. A row is an image with a class: B·L of those without labels, then B' of the others.
+/// Memory for a step, allocated once. A row is an image with a class: B·L of those without labels, then B' of
+/// the others.
 #[derive(Debug)]
 pub struct M2Space<T> {
-    first: Vec<T>,     // [images, H] what the first linear layers give
+    first: Vec<T>,     // [images, H] output of the first linear layers
     hidden: Vec<T>,    // [rows, H] of the encoder
     posterior: Vec<T>, // [rows, 2K] μ_w, ln σ²_w
     w: Vec<T>,         // [rows, K]
@@ -145,7 +148,7 @@ impl<T: Element> M2Space<T> {
 }
 
 impl M2 {
-    /// The layers for codes of `latent` dimensions; their parameters have no places yet.
+    /// The layers for codes of `latent` dimensions; their parameters do not have positions yet.
     pub fn new(config: &M2Config, latent: usize) -> Self {
         let (classes, hidden, style) = (config.labels.len(), config.hidden, config.style);
         let linear = |inputs, outputs| Linear::new(inputs, outputs, Activation::Identity);
@@ -160,7 +163,7 @@ impl M2 {
         Self { classes, hidden, style, latent, layers, slots: Default::default() }
     }
 
-    /// Gives every parameter a place: `add` takes the parameters of a layer and tells where they lie.
+    /// Assigns every parameter a position: `add` takes the parameters of a layer and returns where they lie.
     pub(super) fn place(&mut self, mut add: impl FnMut(Vec<ParameterSpec>) -> Vec<Slot>) {
         for (index, (name, layer)) in self.layers.iter().enumerate() {
             let mut parameters = layer.parameters();
@@ -174,12 +177,12 @@ impl M2 {
         }
     }
 
-    /// Every layer with its name and its places.
+    /// Every layer with its name and its positions.
     pub fn for_each_layer<'a>(&'a self, mut visit: impl FnMut(&str, &'a dyn Describe, &'a [Slot])) {
         self.layers.iter().zip(&self.slots).for_each(|((name, layer), slots)| visit(name, layer, slots));
     }
 
-    /// The numbers that an [`M2Space`] has.
+    /// The size of an [`M2Space`] in numbers.
     pub fn space_len(&self, plain: usize, labelled: usize) -> usize {
         let (images, rows) = (plain + labelled, plain * self.classes + labelled);
         images * (self.hidden + self.classes)
@@ -191,10 +194,10 @@ impl M2 {
         self.style
     }
 
-    /// q(y|x) for codes, N × Z: N × L.
+    /// q(y|x) for N × Z codes: N × L.
     ///
     /// # Panics
-    /// If the numbers do not come out as whole codes.
+    /// If the length is not a whole number of codes.
     pub fn probabilities<T: Element>(&self, parameters: &[T], codes: &[T]) -> Vec<f64> {
         assert!(
             codes.len().is_multiple_of(self.latent),

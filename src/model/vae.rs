@@ -7,15 +7,16 @@
 //! loss     reconstruction(x, output) + β·divergence(μ, ln σ²)          mean over the batch
 //! ```
 //!
-//! The gradient goes back the same way: from the loss into the decoder's output and, beside it, straight into μ and ln σ²; through
-//! the decoder to z; through the draw to μ and ln σ², where both meet; through the encoder to its weights.
+//! The gradient follows the same way back. It goes from the loss into the decoder's output and directly into
+//! μ and ln σ²; through the decoder to z; through the draw to μ and ln σ², where both parts add up; and
+//! through the encoder to its weights.
 //!
-//! The parts of a step can be called one by one: [`encode`](Vae::encode), [`draw`](Vae::draw), [`decode`](Vae::decode), then
-//! [`decoder_backward`](Vae::decoder_backward) from any gradient of the decoder's output, and [`encoder_backward`](Vae::encoder_backward) from
-//! what has reached z, μ and ln σ².
+//! The parts of a step can be called one by one: [`encode`](Vae::encode), [`draw`](Vae::draw),
+//! [`decode`](Vae::decode), then [`decoder_backward`](Vae::decoder_backward) from any gradient of the
+//! decoder's output, and [`encoder_backward`](Vae::encoder_backward) from the gradients at z, μ and ln σ².
 //!
-//! A [`Vae`] is only numbers and the table that names them. What a pass needs besides lies in a [`Workspace`], made once for
-//! the largest batch, so that a training step allocates nothing.
+//! A [`Vae`] is only numbers and the table that names them. Everything else that a pass needs is in a
+//! [`Workspace`], allocated once for the largest batch, so that a training step allocates nothing.
 
 use super::architecture::Architecture;
 use super::config::ModelConfig;
@@ -32,11 +33,12 @@ use crate::tensor::Element;
 pub struct Vae<T> {
     config: ModelConfig,
     architecture: Architecture<T>,
-    /// All parameters; [`Architecture::table`] says which is which.
+    /// All parameters; [`Architecture::table`] describes them.
     pub parameters: Vec<T>,
 }
 
-/// Images, B × H·W·C in the model's span, with their labels, B numbers below L. A model without labels takes none.
+/// Images, B × H·W·C in the model's span, with their labels, B numbers below L. A model without labels takes
+/// none.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a, T> {
     /// The images.
@@ -56,19 +58,19 @@ impl<T: Element> Vae<T> {
     /// A new model with PyTorch's default initialization.
     ///
     /// # Errors
-    /// If the configuration makes no network.
+    /// If the configuration is not a valid network.
     pub fn new(config: ModelConfig, seed: u64) -> Result<Self> {
         let architecture = Architecture::new(&config)?;
         let parameters = architecture.table.initialize(seed);
         Ok(Self { config, architecture, parameters })
     }
 
-    /// A model from a network and its numbers.
+    /// A model from a network and its parameters.
     pub(super) fn from_parts(config: ModelConfig, architecture: Architecture<T>, parameters: Vec<T>) -> Self {
         Self { config, architecture, parameters }
     }
 
-    /// The model without its classifier from few labels, whose parameters come last.
+    /// The model without its few-label classifier, whose parameters come last.
     pub fn without_classifier(&self) -> Self {
         let config = ModelConfig { m2: None, ..self.config.clone() };
         let architecture = Architecture::new(&config).expect("a network without its classifier is one");
@@ -76,7 +78,7 @@ impl<T: Element> Vae<T> {
         Self { config, architecture, parameters }
     }
 
-    /// What the model is made of.
+    /// The model's configuration.
     pub fn config(&self) -> &ModelConfig {
         &self.config
     }
@@ -86,7 +88,7 @@ impl<T: Element> Vae<T> {
         &self.architecture
     }
 
-    /// Sets the σ² that evaluation uses with the optimal Gaussian; without effect on other likelihoods.
+    /// Sets the σ² for evaluation with the optimal Gaussian; no effect on other likelihoods.
     pub fn set_optimal_variance(&mut self, value: f64) {
         if let crate::loss::Likelihood::OptimalGaussian { variance } = &mut self.config.likelihood {
             *variance = Some(value);
@@ -103,20 +105,23 @@ impl<T: Element> Vae<T> {
         Workspace::for_training(&self.architecture, &self.config, max_batch)
     }
 
-    /// The numbers that [`inference_workspace`](Self::inference_workspace) keeps of `images` images: what each layer gives, and codes.
+    /// The numbers that [`inference_workspace`](Self::inference_workspace) holds for `images` images: the
+    /// layers' outputs, and codes.
     pub fn activations_len(&self, images: usize) -> usize {
         workspace::activations_len(&self.architecture, &self.config, images)
     }
 
-    /// The numbers that [`training_workspace`](Self::training_workspace) needs for `images` images on `threads` threads.
+    /// The numbers that [`training_workspace`](Self::training_workspace) needs for `images` images on
+    /// `threads` threads.
     pub fn training_len(&self, images: usize, threads: usize) -> usize {
         workspace::training_len(&self.architecture, &self.config, images, threads)
     }
 
-    /// μ and ln σ² of a batch; they are then in `workspace.latent`.
+    /// Computes μ and ln σ² of a batch; they are then in `workspace.latent`.
     ///
     /// # Panics
-    /// If the images are of another size than the model's, are more than fit the workspace, or do not have the labels that the model needs.
+    /// If the images' size differs from the model's, there are more than fit the workspace, or they do not
+    /// have the labels that the model needs.
     pub fn encode(&self, batch: Batch<'_, T>, workspace: &mut Workspace<T>) {
         let count = self.count(batch, workspace);
         self.set_condition(batch.labels, workspace);
@@ -137,11 +142,11 @@ impl<T: Element> Vae<T> {
         a.shared.forward(features, head(&a.mu), head(&a.log_variance), &mut w.latent);
     }
 
-    /// Sets the condition of a batch: for each image L numbers, 1 for its label and 0 for the others. [`encode`](Self::encode) does it;
-    /// who only decodes does it before.
+    /// Sets the condition of a batch: for each image L numbers, 1 for its label and 0 for the others.
+    /// [`encode`](Self::encode) does it; a caller that only decodes must call it first.
     ///
     /// # Panics
-    /// If a model with labels gets none, or one that it does not know.
+    /// If a model with labels gets none, or an unknown one.
     pub fn set_condition(&self, labels: &[u32], workspace: &mut Workspace<T>) {
         let classes = self.config.classes();
         if classes == 0 {
@@ -154,8 +159,9 @@ impl<T: Element> Vae<T> {
         }
     }
 
-    /// The likelihood's numbers for the first `batch` codes in `workspace.latent.z`: B × H·W·(m·C). In a model with a context network these
-    /// take an image too ([`decode_given`](Self::decode_given)), and this gives the decoder's features, B × H·W × F.
+    /// The likelihood's parameters for the first `batch` codes in `workspace.latent.z`: B × H·W·(m·C). In a
+    /// model with a context network these depend on an image too ([`decode_given`](Self::decode_given)), and
+    /// this function returns the decoder's features, B × H·W × F.
     pub fn decode<'w>(&self, batch: usize, workspace: &'w mut Workspace<T>) -> &'w mut [T] {
         assert!(batch <= workspace.max_batch, "{batch} codes in a workspace for {}", workspace.max_batch);
         let (a, w) = (&self.architecture, workspace);
@@ -173,7 +179,8 @@ impl<T: Element> Vae<T> {
         output
     }
 
-    /// The expected images for the first `batch` codes in `workspace.latent.z`: B × H·W·C, in the model's span.
+    /// The expected images for the first `batch` codes in `workspace.latent.z`: B × H·W·C, in the model's
+    /// span.
     pub fn decode_means<'w>(&self, batch: usize, workspace: &'w mut Workspace<T>) -> &'w mut [T] {
         self.decode(batch, workspace);
         let (likelihood, image) = (&self.config.likelihood, self.config.image());
@@ -192,8 +199,8 @@ impl<T: Element> Vae<T> {
         means
     }
 
-    /// The likelihood's numbers for the codes in `workspace.latent.z` that begin with those of `images`, B × H·W·C: with a context network
-    /// those of each pixel given the pixels before it in its image.
+    /// The likelihood's parameters for the first codes in `workspace.latent.z`, one for each of `images`, B ×
+    /// H·W·C. With a context network they are those of each pixel given the pixels before it in its image.
     pub fn decode_given<'w>(&self, images: &[T], workspace: &'w mut Workspace<T>) -> &'w mut [T] {
         let batch = images.len() / self.config.pixels();
         self.decode(batch, workspace);
@@ -218,7 +225,8 @@ impl<T: Element> Vae<T> {
         reparameterize(&mu[..n], &log_variance[..n], noise, &mut z[..n]);
     }
 
-    /// One forward and backward pass: the loss's values, and its gradient in [`Workspace::gradient`]. `noise` is B × Z.
+    /// One forward and backward pass: the loss's values, and its gradient in [`Workspace::gradient`]. `noise`
+    /// is B × Z.
     pub fn gradients(
         &self,
         batch: Batch<'_, T>,
@@ -233,9 +241,10 @@ impl<T: Element> Vae<T> {
         values
     }
 
-    /// The second step of the alternating schedule: the gradient of the reconstruction with respect to the decoder alone, in the
-    /// decoder's half of [`Workspace::gradient`]. What lies in the encoder's half is nothing to step by: most of it is left as it was,
-    /// and the article's shared layer, whose way back is the decoder's first layer, has only that use's share there.
+    /// The second step of the alternating schedule: the gradient of the reconstruction with respect to the
+    /// decoder alone, in the decoder's half of [`Workspace::gradient`]. The encoder's half must not be used
+    /// for a step: most of it is unchanged, and the article's shared layer, which is also the decoder's first
+    /// layer, has only that use's share there.
     pub fn decoder_gradients(
         &self,
         batch: Batch<'_, T>,
@@ -249,7 +258,8 @@ impl<T: Element> Vae<T> {
         values
     }
 
-    /// Encodes, draws, decodes, and leaves the loss's gradients by the decoder's output, μ and ln σ² in the workspace.
+    /// Encodes, draws, decodes, and leaves the loss's gradients by the decoder's output, μ and ln σ² in the
+    /// workspace.
     fn forward_and_loss(
         &self,
         batch: Batch<'_, T>,
@@ -279,8 +289,8 @@ impl<T: Element> Vae<T> {
         objective.forward_backward(likelihood, &inputs, d_output, d_mu, d_log_variance, &mut t.objective)
     }
 
-    /// The decoder's backward pass over the batch that was decoded last, from the gradient in [`Workspace::d_output`]: the decoder's half of
-    /// the gradient, and ∂L/∂z in `workspace.latent.d_z`.
+    /// The decoder's backward pass over the last decoded batch, from the gradient in [`Workspace::d_output`]:
+    /// the decoder's half of the gradient, and ∂L/∂z in `workspace.latent.d_z`.
     pub fn decoder_backward(&self, batch: usize, workspace: &mut Workspace<T>) {
         let (a, w) = (&self.architecture, workspace);
         let t = w.training.as_mut().expect("a workspace for training");
@@ -307,8 +317,9 @@ impl<T: Element> Vae<T> {
         a.decoder.backward(&z[..latent], output, d_output, Some(&mut d_z[..latent]), pass);
     }
 
-    /// The backward pass of draw, latent layer and encoder over the batch that was encoded last, from the gradients in
-    /// `workspace.latent`: `d_z`, and what reaches μ and ln σ² beside the draw in `d_mu` and `d_log_variance`, to which its share is added.
+    /// The backward pass of draw, latent layer and encoder over the last encoded batch. It starts from the
+    /// gradients in `workspace.latent`: `d_z`, and the direct gradients of μ and ln σ² in `d_mu` and
+    /// `d_log_variance`, to which the draw's share is added.
     pub fn encoder_backward(&self, images: &[T], noise: &[T], workspace: &mut Workspace<T>) {
         let (a, w) = (&self.architecture, workspace);
         let t = w.training.as_mut().expect("a workspace for training");

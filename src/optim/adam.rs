@@ -8,27 +8,31 @@
 //! θ ← θ − α·m̂ / (√v̂ + ε)
 //! ```
 //!
-//! m and v start at 0 and so are too small at first; as both are sums of geometric weights (1−β)βᵏ, which add up to
-//! 1 − βᵗ after t steps, dividing by that makes them true weighted means. The step is about α whatever the gradient's
-//! scale, less where its sign changes.
+//! m and v start at 0 and so are too small at first. Both are sums with geometric weights (1−β)βᵏ, which add
+//! up to 1 − βᵗ after t steps, so dividing by that makes them true weighted means. The step is about α
+//! whatever the gradient's scale, and smaller if its sign changes.
 //!
-//! As PyTorch does it, the corrections are taken out of the loop: √v̂ is √v / √(1−β₂ᵗ), and α/(1−β₁ᵗ) is one number.
+//! As in PyTorch, the corrections are computed outside the loop: √v̂ is √v / √(1−β₂ᵗ), and α/(1−β₁ᵗ) is one
+//! number.
 //!
-//! Weight decay is decoupled (AdamW, Loshchilov & Hutter 2019, algorithm 2): θ ← θ·(1 − αλ) before the step, on all
-//! parameters. Added to the gradient instead, it would be divided by √v̂, and so decay least what moves most.
+//! Weight decay is decoupled (AdamW, Loshchilov & Hutter 2019, algorithm 2): θ ← θ·(1 − αλ) before the step,
+//! on all parameters. Added to the gradient instead, it would be divided by √v̂, so the parameters that move
+//! most would decay least.
 //!
-//! A step reads four arrays and writes three, 28 bytes for some ten operations, so memory is what it waits for.
-//! Everything that needs a pass over them rides on that one: the decay, and the factor that clips the gradient's norm.
+//! A step reads four arrays and writes three, 28 bytes for some ten operations, so it is bound by memory.
+//! Everything that needs a pass over the arrays is done in this one: the decay, and the factor that clips the
+//! gradient's norm.
 
 use crate::kernels::simd::vectorized;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// Numbers per task. Four arrays of it, 256 KiB, come from memory once and fit in a core's second-level cache; cutting
-/// by a fixed size also makes [`gradient_norm`]'s order of additions the same for any number of threads.
+/// Numbers per task. Four arrays of this length, 256 KiB, are read from memory once and fit in a core's
+/// second-level cache. The fixed size also makes [`gradient_norm`]'s order of additions independent of the
+/// number of threads.
 pub const PIECE: usize = 16 * 1024;
 
-/// Adam's constants. [`Default`] gives the paper's, without weight decay.
+/// Adam's constants. [`Default`] has the paper's, without weight decay.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Adam {
@@ -36,7 +40,7 @@ pub struct Adam {
     pub beta1: f64,
     /// β₂, the memory of the mean square: 0.999.
     pub beta2: f64,
-    /// ε, which keeps the step finite where the gradient was always 0: 10⁻⁸.
+    /// ε, which keeps the step finite if the gradient was always 0: 10⁻⁸.
     pub epsilon: f64,
     /// λ of the decoupled decay, per step and unit of learning rate: 0.
     pub weight_decay: f64,
@@ -48,7 +52,7 @@ impl Default for Adam {
     }
 }
 
-/// What Adam remembers of the parameters that it moves together; a checkpoint has all of it.
+/// Adam's state for the parameters that it moves together; a checkpoint has all of it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AdamState {
     /// m, one number per parameter.
@@ -69,11 +73,11 @@ impl AdamState {
 impl Adam {
     /// One step: moves `parameters` against `gradient · gradient_scale` and updates `state`.
     ///
-    /// `learning_rate` is α. `gradient_scale` is 1, or what [`clip_factor`] says.
+    /// `learning_rate` is α. `gradient_scale` is 1 or the result of [`clip_factor`].
     ///
     /// # Panics
     ///
-    /// Where parameters, gradient and state differ in length.
+    /// If parameters, gradient and state differ in length.
     pub fn step(
         &self,
         parameters: &mut [f32],
@@ -100,8 +104,8 @@ impl Adam {
             });
     }
 
-    /// All that does not depend on the parameter. In f64 until the end: 1 − 0.999 has four digits in f32, and
-    /// 1 − 0.999ᵗ hardly more.
+    /// Everything that does not depend on the parameter. In f64 until the end: 1 − 0.999 has four digits in
+    /// f32, and 1 − 0.999ᵗ hardly more.
     fn factors(&self, steps: u64, learning_rate: f64, gradient_scale: f64) -> Factors {
         let steps = steps as f64;
         Factors {
@@ -136,11 +140,11 @@ impl Factors {
         let Self { gradient_scale, decay, into_first, beta2, into_second, root_scale, epsilon, step } = *self;
         for (((parameter, &gradient), m), v) in parameters.iter_mut().zip(gradient).zip(first).zip(second) {
             let gradient = gradient * gradient_scale;
-            // β₁m + (1−β₁)g, in the form that leaves m exactly as it is where g = m.
+            // β₁m + (1−β₁)g, in the form that leaves m exactly unchanged if g = m.
             let first = *m + into_first * (gradient - *m);
             let second = beta2 * *v + into_second * gradient * gradient;
-            // Decay and step are added before they meet the parameter, which is so rounded once; and 1 − αλ, rounded
-            // to f32, would have few of αλ's digits left.
+            // Decay and step are added before they are applied, so the parameter is rounded once. Besides, 1
+            // − αλ, rounded to f32, would keep few of αλ's digits.
             let step = step * first / (second.sqrt() * root_scale + epsilon);
             *parameter -= decay * *parameter + step;
             (*m, *v) = (first, second);
@@ -148,19 +152,19 @@ impl Factors {
     }
 }
 
-/// How many partial sums [`gradient_norm`] needs for gradients of these lengths.
+/// The number of partial sums that [`gradient_norm`] needs for gradients of these lengths.
 pub fn norm_partials(lengths: impl IntoIterator<Item = usize>) -> usize {
     lengths.into_iter().map(|length| length.div_ceil(PIECE)).sum()
 }
 
-/// The Euclidean norm of all `gradients` taken as one vector, the same bits for any number of threads.
+/// The Euclidean norm of all `gradients` taken as one vector, bit-identical for any number of threads.
 ///
-/// Squares are added in f64, where those of f32 numbers neither overflow nor vanish. `partials` is the caller's memory,
-/// at least [`norm_partials`] long.
+/// Squares are added in f64, in which squares of f32 numbers neither overflow nor vanish. `partials` is the
+/// caller's memory, at least [`norm_partials`] long.
 ///
 /// # Panics
 ///
-/// Where `partials` is too short.
+/// If `partials` is too short.
 pub fn gradient_norm<'a>(gradients: impl IntoIterator<Item = &'a [f32]>, partials: &mut [f64]) -> f64 {
     let mut used = 0;
     for gradient in gradients {
@@ -190,8 +194,9 @@ fn sum_of_squares(piece: &[f32]) -> f64 {
     lanes.iter().sum()
 }
 
-/// The factor that brings a gradient of this norm down to `max_norm` (Pascanu, Mikolov & Bengio 2013, algorithm 1), 1
-/// where it is no longer than that. A norm that is not finite should not get here: see [`super::spike`].
+/// The factor that scales a gradient of this norm down to `max_norm` (Pascanu, Mikolov & Bengio 2013,
+/// algorithm 1), 1 if the norm is no larger than that. The caller must refuse a norm that is not finite: see
+/// [`super::spike`].
 pub fn clip_factor(norm: f64, max_norm: f64) -> f64 {
     if norm > max_norm { max_norm / norm } else { 1.0 }
 }

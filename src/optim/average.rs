@@ -1,13 +1,14 @@
-//! An exponential average of the weights, which is judged and saved in place of the weights themselves (Polyak & Juditsky 1992; for
-//! generative models Karras et al. 2018, appendix A).
+//! An exponential average of the weights, which is evaluated and saved instead of the weights themselves
+//! (Polyak & Juditsky 1992; for generative models Karras et al. 2018, appendix A).
 //!
 //! ```text
 //! a ← a + (1 − d)(w − a)          d = min(decay, (t − 1)/(t + 9))          after step t = 1, 2, …
 //! ```
 //!
-//! The weights of a single step are off by the noise of the last batches; their average is not. The first steps take a smaller d
-//! (the ramp of TensorFlow's `ExponentialMovingAverage`, which has (1 + n)/(10 + n)), so that the average never remembers more than a
-//! tenth of the run: it begins as the weights after the first step, and short runs need no other decay than long ones.
+//! The weights after a single step carry the noise of the last batches; their average does not. The first
+//! steps take a smaller d (the ramp of TensorFlow's `ExponentialMovingAverage`, which has (1 + n)/(10 + n)),
+//! so that the average never covers more than a tenth of the run. It starts as the weights after the first
+//! step, and short runs need no other decay than long ones.
 
 use rayon::prelude::*;
 
@@ -19,7 +20,7 @@ pub fn decay_at(decay: f64, step: u64) -> f64 {
     decay.min(step.saturating_sub(1) as f64 / step.saturating_add(9) as f64)
 }
 
-/// Takes the weights after the step `step`, counted from 1, into the average.
+/// Updates the average with the weights after the step `step`, counted from 1.
 ///
 /// ```
 /// use elbo::optim::average;
@@ -43,7 +44,7 @@ pub fn update(average: &mut [f32], weights: &[f32], decay: f64, step: u64) {
 #[inline(always)]
 fn update_piece(average: &mut [f32], weights: &[f32], share: f32) {
     for (average, &weight) in average.iter_mut().zip(weights) {
-        // With a share of 1 exactly the weight.
+        // With a share of 1, exactly the weight.
         *average = if share == 1.0 { weight } else { *average + share * (weight - *average) };
     }
 }

@@ -1,7 +1,7 @@
-//! How parameters move: [`adam`] takes the step, [`schedule`] says how large it is, and how much the divergence counts
-//! by then, [`spike`] says whether to take it at all.
+//! The optimizer: [`adam`] takes the step, [`schedule`] sets the learning rate and the divergence's weight at
+//! each step, and [`spike`] decides whether to take the step at all.
 //!
-//! Plain `f32`: whether a gradient is right is known before it gets here.
+//! Plain `f32`: gradients are verified before they get here.
 
 pub mod adam;
 pub mod average;

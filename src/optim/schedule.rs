@@ -1,7 +1,7 @@
-//! What changes as training goes on: the learning rate, β, and the capacity.
+//! Schedules: the learning rate, β, and the capacity.
 //!
-//! The learning rate is a function of the step, over the steps of all epochs that were asked for. A run that is cut short
-//! follows the same curve and just does not reach its end.
+//! The learning rate is a function of the step, over the steps of all requested epochs. A run that is cut
+//! short follows the same curve and just does not reach its end.
 //!
 //! ```text
 //! warm-up    α·(k+1)/W                          for the first W steps k = 0 … W−1
@@ -10,10 +10,10 @@
 //! step       α, α/10 from p = ½, α/100 from p = ¾
 //! ```
 //!
-//! Warm-up gives Adam's second moment time to mean something. The cosine is Loshchilov & Hutter's (2017, equation 5) with
-//! one period; the steps are those of He et al. (2016, section 4.2).
+//! Warm-up lets Adam's second moment become meaningful. The cosine is Loshchilov & Hutter's (2017,
+//! equation 5) with one period; the steps are those of He et al. (2016, section 4.2).
 //!
-//! β and the capacity C follow a [`Ramp`], linear over epochs, fractions of an epoch included.
+//! β and the capacity C follow a [`Ramp`], linear over epochs, including fractions of an epoch.
 
 use crate::error::{Error, Result};
 use crate::text::names::named;
@@ -25,7 +25,7 @@ use std::f64::consts::PI;
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum LearningRateSchedule {
-    /// The same all the time.
+    /// Constant.
     #[default]
     Constant,
     /// Down to 0 along half a cosine.
@@ -45,12 +45,12 @@ pub struct LearningRate {
     pub schedule: LearningRateSchedule,
     /// W, steps of linear warm-up; 0 for none.
     pub warmup_steps: u64,
-    /// K, the steps of all epochs that were asked for, warm-up included.
+    /// K, the steps of all requested epochs, warm-up included.
     pub total_steps: u64,
 }
 
 impl LearningRate {
-    /// [`Error::Config`] where the rate is not a positive number or the warm-up is longer than the run.
+    /// [`Error::Config`] if the rate is not a positive number or the warm-up is longer than the run.
     pub fn validate(&self) -> Result<()> {
         if !(self.base.is_finite() && self.base > 0.0) {
             return Err(Error::config(format!(
@@ -67,7 +67,7 @@ impl LearningRate {
         Ok(())
     }
 
-    /// The rate of a step, counted from 0. Past the end of the run, what the curve ends with.
+    /// The rate of a step, counted from 0. After the end of the run, the curve's last value.
     pub fn at(&self, step: u64) -> f64 {
         if step < self.warmup_steps {
             return self.base * (step + 1) as f64 / self.warmup_steps as f64;
@@ -85,30 +85,30 @@ impl LearningRate {
     }
 }
 
-/// A value that goes from one number to another in a straight line and stays there: β in a warm-up (0 to β), the
+/// A value that changes linearly from one number to another and then stays: β in a warm-up (0 to β), the
 /// capacity (0 to C).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ramp {
     /// The value at the beginning of training.
     pub from: f64,
-    /// The value at the end of the ramp and ever after.
+    /// The value from the end of the ramp on.
     pub to: f64,
     /// Its length in epochs, not necessarily whole; 0 for none.
     pub epochs: f64,
 }
 
 impl Ramp {
-    /// The same value all the time.
+    /// A constant value.
     pub fn constant(value: f64) -> Self {
         Self { from: value, to: value, epochs: 0.0 }
     }
 
-    /// From 0 to `to` in so many epochs.
+    /// From 0 to `to` in `epochs` epochs.
     pub fn from_zero(to: f64, epochs: f64) -> Self {
         Self { from: 0.0, to, epochs }
     }
 
-    /// The value after so many epochs, fractions included (steps taken / steps of an epoch).
+    /// The value after `epochs` epochs, fractions included (steps taken / steps of an epoch).
     pub fn at(&self, epochs: f64) -> f64 {
         if epochs >= self.epochs {
             return self.to;
@@ -116,7 +116,8 @@ impl Ramp {
         self.from + (self.to - self.from) * (epochs / self.epochs)
     }
 
-    /// Whether a run of so many epochs gets to the end of the ramp. If not, it never trains on what it will be judged by.
+    /// Whether a run of `epochs` epochs reaches the end of the ramp. If not, it never trains with the value
+    /// that it is judged by.
     pub fn ends_within(&self, epochs: f64) -> bool {
         self.epochs <= epochs
     }

@@ -1,21 +1,22 @@
-//! Gradient spikes: a norm far above what is usual by now, from a batch that would throw the parameters far off.
+//! Gradient spikes: a norm far above the recent ones, from a batch that would throw the parameters far off.
 //!
-//! Usual is the median of the last [`WINDOW`] norms: unlike a mean, it does not care how large the few outliers among
-//! them were. A norm of more than [`FACTOR`] times that is a spike, once there are [`LEAST`] norms to judge by (in the
-//! first steps of training norms fall by orders of magnitude, and are nobody's fault). Adam's second moment forgets in
-//! 1/(1−β₂) = 1000 steps, so one taken spike makes steps small for long; a skipped one costs a batch.
+//! The reference is the median of the last [`WINDOW`] norms: unlike a mean, it does not depend on how large
+//! the few outliers are. A norm of more than [`FACTOR`] times the median is a spike, once [`LEAST`] norms are
+//! known (in the first steps of training norms fall by orders of magnitude, which is normal). Adam's second
+//! moment forgets in 1/(1−β₂) = 1000 steps, so taking one spike makes the steps small for a long time;
+//! skipping it costs one batch.
 //!
-//! Norms are remembered whether they were spikes or not. If the scale has changed for good, the median follows after
-//! half a window, and training is not skipped to its end. A norm that is not finite never gets here: it is
-//! no measure of scale, and training stops at it.
+//! Norms are remembered whether they were spikes or not. If the scale changes permanently, the median follows
+//! after half a window, so training does not skip every step from then on. A norm that is not finite never
+//! gets here: it says nothing about scale, and training stops at it.
 
 use crate::text::names::named;
 use serde::{Deserialize, Serialize};
 
-/// Norms that the median is taken of.
+/// Norms that the median is taken over.
 pub const WINDOW: usize = 101;
 
-/// Norms that must be known before anything is called a spike.
+/// Norms that must be known before anything counts as a spike.
 pub const LEAST: usize = 20;
 
 /// How far above the median a spike is. Ordinary minibatch noise stays within a factor of three or so.
@@ -26,18 +27,18 @@ pub const FACTOR: f64 = 10.0;
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum OnSpike {
-    /// Leave the step out and go on with the next batch.
+    /// Skip the step and continue with the next batch.
     Skip,
-    /// End the training before the step, with an error that names it.
+    /// Stop training before the step, with an error that names it.
     Stop,
 }
 
 named!(OnSpike, "on-spike", Skip => "skip", Stop => "stop");
 
-/// What a gradient norm is, next to those before it.
+/// The verdict on a gradient norm, given those before it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Verdict {
-    /// As usual: take the step.
+    /// Normal: take the step.
     Usual,
     /// More than [`FACTOR`] times the median.
     Spike {
@@ -60,19 +61,21 @@ impl Default for SpikeDetector {
 }
 
 impl SpikeDetector {
-    /// One that knows no norms.
+    /// A detector that has seen no norms.
     pub fn new() -> Self {
         Self { history: Vec::with_capacity(WINDOW), sorted: Vec::with_capacity(WINDOW) }
     }
 
-    /// One that goes on from a [`history`](Self::history); of a longer one, the newest norms count.
+    /// A detector that continues from a [`history`](Self::history); of a longer one, only the newest norms
+    /// count.
     pub fn from_history(history: &[f64]) -> Self {
         let mut detector = Self::new();
         detector.history.extend_from_slice(&history[history.len().saturating_sub(WINDOW)..]);
         detector
     }
 
-    /// The last norms, oldest first, at most [`WINDOW`]: all of the detector's state. Save every bit of them.
+    /// The last norms, oldest first, at most [`WINDOW`]: all of the detector's state. It must be saved
+    /// bit-exactly.
     pub fn history(&self) -> &[f64] {
         &self.history
     }
@@ -88,12 +91,12 @@ impl SpikeDetector {
     /// Judges the norm of the step about to be taken by those before it, and remembers it.
     ///
     /// # Panics
-    /// If the norm is infinite or NaN: no step can be taken then, and the caller has refused it.
+    /// If the norm is infinite or NaN: no step can be taken then, and the caller must have refused it.
     pub fn observe(&mut self, norm: f64) -> Verdict {
         assert!(norm.is_finite(), "a gradient norm of {norm}");
         let known = self.history.len();
         let verdict = match self.median() {
-            // A median of 0 is no scale to compare with.
+            // A median of 0 gives no scale to compare with.
             Some(median) if known >= LEAST && median > 0.0 && norm > FACTOR * median => {
                 Verdict::Spike { median }
             }

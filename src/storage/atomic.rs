@@ -1,21 +1,22 @@
-//! Writing a file so that under its name there is only ever a whole one.
+//! Atomic file writes: a file's final name only ever refers to a complete file.
 //!
-//! The content goes to a temporary file in the same folder, and takes the final name when it is complete:
+//! The content goes to a temporary file in the same folder, which gets the final name once it is complete:
 //!
 //! 1. create `.NAME.PID-COUNT.tmp`
 //! 2. write everything
 //! 3. sync the file, or after a power cut the name could point to bytes that never reached the disk
-//! 4. rename it to NAME: one step, so whoever opens NAME finds the old file or the new one
+//! 4. rename it to NAME, in one step: a reader of NAME finds the old file or the new one
 //! 5. sync the folder, or the rename itself could be lost
 //!
-//! If a step up to the rename fails, the old file is as it was and the temporary one is removed. If the last step
-//! fails, the new file is there, whole, and the error says that its name may not outlast a power cut. A sync that
-//! failed is never tried again on the same file: the system may have dropped the very pages that it could not write.
+//! If a step up to the rename fails, the old file is unchanged and the temporary file is removed. If the last
+//! step fails, the new file is complete, and the error says that its name may not survive a power cut. A
+//! failed sync is never retried on the same file: the system may have dropped the very pages that it could
+//! not write.
 //!
-//! A process that is killed leaves its temporary file behind; [`remove_stale`] finds those by their lock, which died
-//! with the process.
+//! A process that is killed leaves its temporary file behind. [`remove_stale`] finds such files by their
+//! lock, which ended with the process.
 //!
-//! A final name that is a symbolic link is replaced by the file; what the link points to is not touched.
+//! If the final name is a symbolic link, the file replaces the link; the link's target is not touched.
 
 use super::filesystem::FileSystem;
 use crate::error::{Error, Result};
@@ -24,14 +25,14 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Bytes gathered for one write call.
+/// Bytes buffered for one write call.
 const BLOCK: usize = 64 * 1024;
 
-/// Writes the file `path`, replacing one that is there. `fill` writes the content; the writer is buffered.
+/// Writes the file `path`, replacing an existing one. `fill` writes the content; the writer is buffered.
 ///
 /// # Errors
 ///
-/// If the system refuses a step. There is then either the old file under `path` or the whole new one.
+/// If the system refuses a step. `path` then holds either the old file or the complete new one.
 pub fn write_atomically(
     fs: &dyn FileSystem,
     path: &Path,
@@ -42,11 +43,11 @@ pub fn write_atomically(
     })
 }
 
-/// Writes the file `path`, which must not be there yet: the user's own files are never replaced.
+/// Writes the file `path`, which must not exist yet: the user's own files are never replaced.
 ///
 /// # Errors
 ///
-/// If there is something under `path`, also if it came while `fill` was at work, or if the system refuses a step.
+/// If `path` exists, even if it appeared while `fill` was running, or if the system refuses a step.
 pub fn write_new(
     fs: &dyn FileSystem,
     path: &Path,
@@ -54,14 +55,14 @@ pub fn write_new(
 ) -> Result<()> {
     refuse_existing(path)?;
     write_and_place(fs, path, fill, |temporary| {
-        // A rename would replace a file that appeared meanwhile; giving a second name cannot.
+        // A rename would replace a file that appeared meanwhile; a hard link cannot.
         match fs.link(temporary, path) {
             Ok(()) => fs.remove(temporary).map_err(|error| Error::io("remove", temporary, error)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(already_there(path)),
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied) =>
             {
-                // This file system has no second names (FAT). Look once more, and rename.
+                // This file system has no hard links (FAT). Check once more, then rename.
                 refuse_existing(path)?;
                 fs.rename(temporary, path)
                     .map_err(|error| Error::io("rename the finished file to", path, error))
@@ -71,11 +72,11 @@ pub fn write_new(
     })
 }
 
-/// An error if there is something under `path`: for a command to ask before it starts on an hour's work.
+/// Returns an error if `path` exists: for a command to check before it starts an hour of work.
 ///
 /// # Errors
 ///
-/// If there is.
+/// If it exists.
 pub fn refuse_existing(path: &Path) -> Result<()> {
     match path.symlink_metadata() {
         Ok(_) => Err(already_there(path)),
@@ -87,7 +88,7 @@ fn already_there(path: &Path) -> Error {
     Error::config(format!("{} already exists; choose another name, or remove it first", path.display()))
 }
 
-/// The steps 1, 2, 3 and 5; `place` is step 4.
+/// Steps 1, 2, 3 and 5; `place` is step 4.
 fn write_and_place(
     fs: &dyn FileSystem,
     path: &Path,
@@ -98,15 +99,15 @@ fn write_and_place(
     let file = fs.create_new(&temporary).map_err(|error| Error::io("create", path, error))?;
     let mut writer = BufWriter::with_capacity(BLOCK, file);
     let filled = fill(&mut writer).and_then(|()| writer.flush());
-    // The file stays open, and so locked, until it has its final name. Taken out of its buffer, because a buffer
-    // that is dropped would try once more to write what just failed.
+    // The file stays open, and so locked, until it has its final name. It is taken out of its buffer, because
+    // a dropped buffer would try once more to write what just failed.
     let (mut file, _) = writer.into_parts();
     let result = filled
         .map_err(|error| Error::io("write", path, error))
         .and_then(|()| file.sync().map_err(|error| Error::io("sync", path, error)))
         .and_then(|()| place(&temporary));
     if result.is_err() {
-        // The first error is the one to report; what this leaves, `remove_stale` finds.
+        // The first error is the one to report; `remove_stale` finds any file that is left.
         let _ = fs.remove(&temporary);
         return result;
     }
@@ -114,7 +115,7 @@ fn write_and_place(
     fs.sync_folder(folder).map_err(|error| Error::io("sync the folder", folder, error))
 }
 
-/// Creates a folder and those above it, each so that it lasts. One that already exists is fine.
+/// Creates a folder and its parents, each synced to disk. One that already exists is fine.
 ///
 /// # Errors
 ///
@@ -136,11 +137,10 @@ pub fn create_folder(fs: &dyn FileSystem, path: &Path) -> Result<()> {
     fs.sync_folder(parent).map_err(|error| Error::io("sync the folder", parent, error))
 }
 
-/// Removes the temporary files in `folder` whose writer died, and tells how many they were.
+/// Removes the temporary files in `folder` whose writer died, and returns their number.
 ///
-/// A file that is being written is locked by its writer. (Between a writer's creating a file and locking it lie
-/// microseconds in which this would take it for stale: the writer's rename then fails with a message, and nothing
-/// else is lost.)
+/// A file that is being written is locked by its writer. (For microseconds between creating and locking a
+/// file it would look stale: the writer's rename then fails with a message, and nothing else is lost.)
 ///
 /// # Errors
 ///
@@ -164,7 +164,7 @@ pub fn remove_stale(fs: &dyn FileSystem, folder: &Path) -> Result<usize> {
     Ok(removed)
 }
 
-/// A name beside `path` that no other write uses, of this process or another.
+/// A name beside `path` that no other write uses, in this process or another.
 fn temporary_path(path: &Path) -> Result<PathBuf> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let Some(name) = path.file_name() else {
@@ -177,7 +177,7 @@ fn temporary_path(path: &Path) -> Result<PathBuf> {
     Ok(path.with_file_name(temporary))
 }
 
-/// Whether a name is one of [`temporary_path`]'s: a dot, a name, a dot, two numbers, `.tmp`.
+/// Whether a name was made by [`temporary_path`]: a dot, a name, a dot, two numbers, `.tmp`.
 fn is_temporary_name(name: &str) -> bool {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     name.strip_prefix('.')
@@ -187,7 +187,7 @@ fn is_temporary_name(name: &str) -> bool {
         .is_some_and(|(name, pid, count)| !name.is_empty() && is_number(pid) && is_number(count))
 }
 
-/// The folder that a file's name is in.
+/// The folder that contains a file.
 fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,

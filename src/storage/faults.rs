@@ -1,8 +1,8 @@
-//! A file system that fails when it is told to: the stand-in for [`Disk`] in tests.
+//! A file system that fails on request: the stand-in for [`Disk`] in tests.
 //!
-//! [`Faulty`] does everything on the real disk, counts the calls, keeps a record of them, and spoils the one that
-//! its [`FaultPlan`] names. A test then walks the fault through a whole operation: n = 1, 2, 3, … until nothing
-//! fails any more, and looks at the files after each.
+//! [`Faulty`] does everything on the real disk, counts and records the calls, and makes the one that its
+//! [`FaultPlan`] names fail. A test then moves the fault through a whole operation, n = 1, 2, 3, … until
+//! nothing fails any more, and checks the files after each.
 
 use super::filesystem::{Disk, FileSystem, OutputFile};
 use std::io::{self, ErrorKind, Write};
@@ -10,14 +10,16 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How a call is spoiled.
+/// How a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The disk is full. A write leaves half of its bytes in the file before it fails, as a full disk does.
+    /// The disk is full. A write leaves half of its bytes in the file before it fails, as on a real full
+    /// disk.
     NoSpace,
     /// The disk has become read-only.
     ReadOnly,
-    /// A write takes only half of its bytes and says so. That is no error: the writer must come again with the rest.
+    /// A write takes only half of its bytes and says so. That is not an error: the writer must write the
+    /// rest.
     ShortWrite,
     /// The process dies at once (a write leaves half of its bytes).
     Abort,
@@ -25,21 +27,22 @@ pub enum Fault {
 
 #[cfg(test)]
 impl Fault {
-    /// Every fault that a process outlives.
+    /// Every fault that the process survives.
     pub const ALL: [Self; 3] = [Self::NoSpace, Self::ReadOnly, Self::ShortWrite];
 }
 
-/// Which call is spoiled, and how.
+/// Which call fails, and how.
 ///
-/// As text, `17:nospace` spoils the 17th call and `17+:nospace` every one from the 17th on; the faults are `nospace`,
-/// `readonly`, `short` and `abort`. With `+`, a full disk still lets files be removed and cut.
+/// As text, `17:nospace` makes the 17th call fail and `17+:nospace` every one from the 17th on; the faults
+/// are `nospace`, `readonly`, `short` and `abort`. With `+`, a full disk still lets files be removed and
+/// truncated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FaultPlan {
-    /// The first call to spoil, counted from 1.
+    /// The first call that fails, counted from 1.
     pub call: usize,
-    /// Whether the calls after it are spoiled too.
+    /// Whether the calls after it fail too.
     pub onwards: bool,
-    /// How.
+    /// How they fail.
     pub fault: Fault,
 }
 
@@ -54,9 +57,7 @@ impl FromStr for FaultPlan {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || {
-            format!("`{text}` is no plan; write a call's number and a fault, like 17:nospace or 17+:abort")
-        };
+        let wrong = || format!("invalid fault plan `{text}`; write it like 17:nospace or 17+:abort");
         let (call, fault) = text.split_once(':').ok_or_else(wrong)?;
         let (call, onwards) = match call.strip_suffix('+') {
             Some(call) => (call, true),
@@ -73,7 +74,7 @@ impl FromStr for FaultPlan {
     }
 }
 
-/// What was asked of the file system.
+/// The operation that was requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)] // The calls of `FileSystem` and `OutputFile`, by name.
 pub enum Operation {
@@ -89,16 +90,16 @@ pub enum Operation {
     SyncFolder,
 }
 
-/// One call, and the file or folder that it was made on (of a rename or link, the new name).
+/// One call, and the file or folder that it was made on (the new name for a rename or link).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    /// What was asked.
+    /// The operation.
     pub operation: Operation,
-    /// Of which file.
+    /// The file or folder.
     pub path: PathBuf,
 }
 
-/// The real disk with one fault, or without any and only with a record.
+/// The real disk with one fault, or with none and only a record of the calls.
 #[derive(Debug, Clone)]
 pub struct Faulty {
     plan: Option<FaultPlan>,
@@ -122,7 +123,7 @@ impl Faulty {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a call and tells whether to spoil it.
+    /// Counts a call and returns the fault to apply to it, if any.
     fn count_call(&self, operation: Operation, path: &Path) -> Option<Fault> {
         let mut log = self.log();
         log.count += 1;
@@ -132,7 +133,7 @@ impl Faulty {
         self.plan.filter(|plan| plan.hits(log.count, operation)).map(|plan| plan.fault)
     }
 
-    /// A call that is either made or not made; only writes can be made in part.
+    /// A call that either happens or does not; only writes can happen in part.
     fn enter(&self, operation: Operation, path: &Path) -> io::Result<()> {
         match self.count_call(operation, path) {
             Some(Fault::NoSpace) => Err(ErrorKind::StorageFull.into()),
@@ -149,17 +150,17 @@ impl Faulty {
 
 #[cfg(test)]
 impl Faulty {
-    /// A disk that never fails and keeps a record of the calls.
+    /// A disk that never fails and records the calls.
     pub fn recording() -> Self {
         Self { plan: None, recording: true, log: Arc::default() }
     }
 
-    /// How many calls were made.
+    /// The number of calls made.
     pub fn count(&self) -> usize {
         self.log().count
     }
 
-    /// The calls so far, in their order.
+    /// The calls so far, in order.
     pub fn calls(&self) -> Vec<Call> {
         self.log().calls.clone()
     }

@@ -1,9 +1,11 @@
-//! The few calls with which this program changes a disk, as a trait, so that each of them can be made to fail.
+//! The few calls with which this program changes a disk, as a trait, so that each of them can be made to
+//! fail.
 //!
-//! A promise like "a full disk never costs you the last checkpoint" can be tested only if the disk can be full at
-//! any moment one likes. So whatever must last is written through a
-//! [`FileSystem`]: the real one is [`Disk`], and `system` chooses between it and one that fails. Two things do not last and are done
-//! with `std::fs` directly: a run's lock ([`lock`](super::lock)), and the removal of a new run's folder when creating it failed.
+//! A promise like "a full disk never costs you the last checkpoint" can be tested only if the disk can become
+//! full at any chosen moment. So every file that must last is written through a [`FileSystem`]: the real one
+//! is [`Disk`], and `system` chooses between it and one that fails. Two things do not last and use `std::fs`
+//! directly: a run's lock ([`lock`](super::lock)), and the removal of a new run's folder if creating it
+//! failed.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -14,39 +16,40 @@ pub trait OutputFile: Write + Send {
     /// Waits until everything written so far is on the disk (`fsync`).
     fn sync(&mut self) -> io::Result<()>;
 
-    /// Cuts the file to `length` bytes; what is written next goes there.
+    /// Truncates the file to `length` bytes; the next write goes there.
     fn truncate(&mut self, length: u64) -> io::Result<()>;
 }
 
-/// What this program does to a disk. Reading is not here: it cannot lose anything.
+/// The operations that change a disk. Reading is not here: it cannot lose anything.
 pub trait FileSystem: Send + Sync {
-    /// Creates a file that is not there yet, and marks it as being written for as long as it is open
-    /// (see [`Disk`] for how).
+    /// Creates a file that does not exist yet, and marks it as being written for as long as it is open (see
+    /// [`Disk`] for how).
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn OutputFile>>;
 
-    /// Opens a file that is there, to write at its end.
+    /// Opens an existing file, to write at its end.
     fn open_append(&self, path: &Path) -> io::Result<Box<dyn OutputFile>>;
 
-    /// Gives a file another name in one step. A file that has this name already is replaced.
+    /// Renames a file in one step. An existing file of the new name is replaced.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Gives a file a second name in one step, which fails if there is a file with this name already.
+    /// Gives a file a second name in one step, which fails if that name already exists.
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
-    /// Creates a folder in a folder that is there.
+    /// Creates a folder in an existing folder.
     fn create_folder(&self, path: &Path) -> io::Result<()>;
 
-    /// Waits until the names in a folder are on the disk. A file's own sync does not promise that its name lasts.
+    /// Waits until the names in a folder are on the disk. A file's own sync does not guarantee that its name
+    /// lasts.
     fn sync_folder(&self, path: &Path) -> io::Result<()>;
 }
 
 /// The real file system.
 ///
-/// A file from [`create_new`](FileSystem::create_new) is locked until it is closed. The lock goes with the process,
-/// so a temporary file that nobody has locked belongs to a process that died; no process ids need to be compared.
+/// A file from [`create_new`](FileSystem::create_new) is locked until it is closed. The lock ends with the
+/// process, so an unlocked temporary file belongs to a process that died; no process ids need to be compared.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Disk;
 
@@ -76,7 +79,7 @@ impl OutputFile for DiskFile {
 impl FileSystem for Disk {
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn OutputFile>> {
         let file = OpenOptions::new().append(true).create_new(true).open(path)?;
-        // A file system without locks costs only the tidying up after a crash.
+        // A file system without locks only loses the cleanup after a crash.
         let _ = file.try_lock();
         Ok(Box::new(DiskFile(file)))
     }
@@ -104,7 +107,7 @@ impl FileSystem for Disk {
     #[cfg(unix)]
     fn sync_folder(&self, path: &Path) -> io::Result<()> {
         match File::open(path)?.sync_all() {
-            // Some network file systems have no such thing as syncing a folder, and say so.
+            // Some network file systems do not support syncing a folder, and say so.
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) =>
             {

@@ -1,15 +1,15 @@
-//! The table that a training adds a row to now and then: `metrics.csv`.
+//! The table of metrics, `metrics.csv`, to which training appends a row now and then.
 //!
-//! It only grows, so it is not written anew each time, and so a crash can leave half a row at its end. One more thing
-//! can go wrong: rows are written more often than checkpoints, so a training that resumes from its last checkpoint
-//! comes again through steps whose rows are there already. [`Journal::resume`] mends both before the first new row:
-//! it keeps the whole rows up to the step of the checkpoint and drops the rest, in an atomic rewrite.
+//! It only grows, so it is not rewritten each time, and a crash can leave half a row at its end. One more
+//! thing can go wrong: rows are written more often than checkpoints, so a training run that resumes from its
+//! last checkpoint repeats steps whose rows already exist. [`Journal::resume`] repairs both before the first
+//! new row: it keeps the complete rows up to the checkpoint's step and drops the rest, in an atomic rewrite.
 //!
-//! One column is the step, and it grows from row to row; that is how no row gets there twice. Cells are numbers and
+//! One column is the step, which grows from row to row, so no row can appear twice. Cells are numbers and
 //! words without commas, quotes and line ends, so a row is a line.
 //!
-//! Whoever saves a checkpoint calls [`Journal::sync`] first: then the rows before a checkpoint outlast a power cut
-//! whenever the checkpoint does.
+//! Whoever saves a checkpoint calls [`Journal::sync`] first: if a checkpoint survives a power cut, so do the
+//! rows before it.
 
 use super::atomic::{refuse_existing, write_atomically};
 use super::filesystem::{FileSystem, OutputFile};
@@ -19,10 +19,10 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
-/// The longest line that is taken for a row, in bytes. Anything longer is damage.
+/// The longest line that is accepted as a row, in bytes. Anything longer is damage.
 const MAX_LINE: u64 = 64 * 1024;
 
-/// A table that rows can be added to.
+/// A table that rows can be appended to.
 pub struct Journal {
     file: Box<dyn OutputFile>,
     path: PathBuf,
@@ -30,29 +30,29 @@ pub struct Journal {
     step_column: usize,
     /// The step of the last row.
     last_step: Option<u64>,
-    /// The length of the file up to the last whole row.
+    /// The length of the file up to the last complete row.
     length: u64,
-    /// Whether there may be half a row after that, from a write that failed.
+    /// Whether half a row may follow, from a write that failed.
     is_torn: bool,
 }
 
 /// What [`Journal::resume`] did to the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Repair {
-    /// Rows that stay.
+    /// Rows kept.
     pub kept: usize,
-    /// Whole rows of steps after the checkpoint, or that were there twice; the training writes them again.
+    /// Complete rows of steps after the checkpoint, or duplicates; training writes them again.
     pub dropped: usize,
-    /// Lines that were no rows: cut in half by a crash, or otherwise damaged.
+    /// Lines that were not rows: cut in half by a crash, or otherwise damaged.
     pub damaged: usize,
 }
 
 impl Journal {
-    /// Starts a table with these columns, of which `step` must be one. There must be no file yet.
+    /// Starts a table with these columns, one of which must be `step`. The file must not exist yet.
     ///
     /// # Errors
     ///
-    /// If there is one, or the system refuses.
+    /// If it exists, or the system refuses.
     ///
     /// # Panics
     ///
@@ -65,7 +65,8 @@ impl Journal {
         Self::open(fs, path, columns.len(), step_column, None)
     }
 
-    /// Opens the table of a run that resumes after `step`, mended; see the module. A table that is missing is started.
+    /// Opens and repairs the table of a run that resumes after `step`; see the module. A missing table is
+    /// created.
     ///
     /// # Errors
     ///
@@ -92,7 +93,7 @@ impl Journal {
         let header = line_of(columns);
         let mut line = Vec::new();
         read_line(&mut lines, &mut line).map_err(unreadable)?;
-        // A crash cannot leave half a header, because it is written atomically.
+        // A crash cannot leave half a header, because the header is written atomically.
         if line != header.as_bytes() {
             return Err(Error::data(
                 path,
@@ -139,17 +140,17 @@ impl Journal {
         Ok(Self { file, path: path.to_path_buf(), columns, step_column, last_step, length, is_torn: false })
     }
 
-    /// Adds a row, in a single write.
+    /// Appends a row, in a single write.
     ///
     /// # Errors
     ///
-    /// If the system refuses. What was written of the row is then cut off again, now or, if that fails too, before
-    /// the next row; so the call may be repeated.
+    /// If the system refuses. The part of the row that was written is then cut off, now or, if that fails
+    /// too, before the next row; so the call may be repeated.
     ///
     /// # Panics
     ///
-    /// If the row has not one cell for each column, a cell is not a word or number, or the step is not after the
-    /// last row's.
+    /// If the row does not have one cell for each column, a cell is not a word or number, or the step is not
+    /// after the last row's.
     pub fn append<S: AsRef<str>>(&mut self, cells: &[S]) -> Result<()> {
         assert_eq!(cells.len(), self.columns, "a row of {} has {} cells", self.path.display(), self.columns);
         let line = line_of(cells);
@@ -194,17 +195,18 @@ fn line_of<S: AsRef<str>>(cells: &[S]) -> String {
     cells.join(",") + "\n"
 }
 
-/// The step of a row, if the line is a whole row.
+/// The step of a row, if the line is a complete row.
 fn step_of(line: &[u8], columns: usize, step_column: usize) -> Option<u64> {
     let line = std::str::from_utf8(line.strip_suffix(b"\n")?).ok()?;
-    // After a power cut a file can end in zeros, where its length got to the disk and its content did not.
+    // After a power cut a file can end in zeros, if its length reached the disk and its content did not.
     if line.contains('\0') || line.split(',').count() != columns {
         return None;
     }
     line.split(',').nth(step_column)?.parse().ok()
 }
 
-/// Reads the next line with its end, or only the start of one that is too long for a row; `false` at the end.
+/// Reads the next line including its end, or only the start of a line that is too long for a row; `false` at
+/// the end.
 fn read_line(lines: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     line.clear();
     lines.take(MAX_LINE).read_until(b'\n', line)?;

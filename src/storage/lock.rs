@@ -1,13 +1,13 @@
-//! One training per run folder.
+//! At most one training process per run folder.
 //!
-//! Two trainings into one folder would each replace the other's checkpoints and mix their rows of metrics. So a
-//! training holds a lock on the file `lock` in its run folder, which has its process id as content for the other's
-//! message. The lock is the kernel's (`flock`), not the file's being there: it ends with the process, however that
-//! dies, so a crash leaves a file behind and no lock.
+//! Two training processes in one folder would replace each other's checkpoints and mix their rows of metrics.
+//! So training holds a lock on the file `lock` in its run folder, which contains the process id for the
+//! message to a second process. The lock is the kernel's (`flock`), not the file's existence: it ends with
+//! the process, however that dies, so a crash leaves a file behind but no lock.
 //!
-//! A training that ends well removes the file. Another one may have opened it just before, and would then lock a
-//! file that has no name any more, while a third creates a new one; so whoever gets a lock looks whether the file
-//! that it holds is still the one under the name, and tries again if it is not.
+//! Training that ends normally removes the file. Another process may have opened it just before, and would
+//! then lock a file that no longer has a name, while a third creates a new one. So whoever gets a lock checks
+//! that its file is still the one under that name, and tries again if it is not.
 
 use crate::error::{Error, Result};
 use std::fs::{File, OpenOptions, TryLockError};
@@ -34,7 +34,7 @@ impl RunLock {
     pub fn acquire(folder: &Path) -> Result<Self> {
         let path = folder.join(LOCK_FILE);
         for _ in 0..100 {
-            // A link could lead out of the folder, and what it leads to would be emptied.
+            // A link could lead out of the folder, and its target would be emptied.
             if path.symlink_metadata().is_ok_and(|found| !found.is_file()) {
                 return Err(Error::data(
                     &path,
@@ -60,14 +60,14 @@ impl RunLock {
             return Ok(Self { file, path });
         }
         let message =
-            "the file that was locked is never the one of this name; use a folder on another file system";
+            "the locked file never matches the file of that name; use a folder on another file system";
         Err(Error::data(&path, message))
     }
 }
 
 impl Drop for RunLock {
     fn drop(&mut self) {
-        // While it is still locked. If this fails, a file stays that nobody holds a lock on: no harm.
+        // While it is still locked. If this fails, an unlocked file remains, which is harmless.
         if cfg!(unix) {
             let _ = std::fs::remove_file(&self.path);
         }
@@ -81,9 +81,9 @@ fn write_process_id(file: &mut File) -> std::io::Result<()> {
     writeln!(file, "{}", std::process::id())
 }
 
-/// The message for the second one.
+/// The message for the second process.
 fn in_use(folder: &Path, path: &Path) -> Error {
-    // The first one may have its lock since a moment ago and not have written its id yet.
+    // The first process may have got its lock only a moment ago and not have written its id yet.
     std::thread::sleep(Duration::from_millis(20));
     let holder = match std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<u32>().ok()) {
         Some(id) => format!("process {id} is training into it"),
@@ -105,7 +105,7 @@ fn is_still_named(file: &File, path: &Path) -> bool {
     }
 }
 
-/// Elsewhere the file is never removed.
+/// On other systems the file is never removed.
 #[cfg(not(unix))]
 fn is_still_named(_file: &File, _path: &Path) -> bool {
     true

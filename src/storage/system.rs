@@ -1,9 +1,10 @@
 //! The file system that the program uses: the disk.
 //!
-//! **Test hook.** In builds with debug assertions (what `cargo test` builds, the program included) [`system`] reads the environment
-//! variable `ELBO_FAULT` once, and makes the n-th call fail as it says; see `FaultPlan` for how it is written. That is how the tests put
-//! an error, or the death of the process, at each single write of the whole program. `cargo build --release` leaves the hook out, and
-//! with it the module `faults`: no environment variable of a user's changes how a release writes its files.
+//! **Test hook.** In builds with debug assertions (those of `cargo test`, the program included) [`system`]
+//! reads the environment variable `ELBO_FAULT` once, and makes the n-th call fail accordingly; see
+//! `FaultPlan` for the syntax. That is how the tests inject an error, or the death of the process, at every
+//! single write of the program. `cargo build --release` leaves out the hook and the module `faults`: no
+//! environment variable changes how a release writes its files.
 
 use super::filesystem::{Disk, FileSystem};
 
@@ -13,11 +14,12 @@ pub fn system() -> &'static dyn FileSystem {
     &Disk
 }
 
-/// The file system that the program uses; in this build, with debug assertions, `ELBO_FAULT` can make it fail.
+/// The file system that the program uses. In this build, with debug assertions, `ELBO_FAULT` can make it
+/// fail.
 ///
 /// # Panics
 ///
-/// If `ELBO_FAULT` is set to something that is not a plan.
+/// If `ELBO_FAULT` is not a valid plan.
 #[cfg(debug_assertions)]
 pub fn system() -> &'static dyn FileSystem {
     use super::faults::{FaultPlan, Faulty};
@@ -38,7 +40,7 @@ mod tests {
     use super::*;
     use crate::storage::testing::Child;
 
-    /// The process in the test below, which says where to write and what fails; by itself, with nothing failing.
+    /// The process in the test below, told where to write and what fails; run by itself, nothing fails.
     #[test]
     fn two_files_are_written() {
         let own = tempfile::tempdir().unwrap();

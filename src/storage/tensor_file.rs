@@ -1,31 +1,33 @@
-//! The file of a model or a checkpoint: named tensors, a description in JSON, and a checksum over every byte.
+//! The file format of models and checkpoints: named tensors, a JSON description, and a checksum over every
+//! byte.
 //!
-//! It is a [safetensors](https://github.com/huggingface/safetensors) file, so Python's `safetensors.torch.load_file`
-//! reads it and `load_state_dict` takes the result. Such a file is
+//! It is a [safetensors](https://github.com/huggingface/safetensors) file, so Python's
+//! `safetensors.torch.load_file` reads it and `load_state_dict` takes the result. Its structure is
 //!
 //! ```text
 //! 8 bytes       length of the header, little-endian
-//! the header    JSON: {"__metadata__":{KEY:TEXT,…},NAME:{"dtype":"F32","shape":[…],"data_offsets":[BEGIN,END]},…}
-//! the data      the tensors' numbers, little-endian, one tensor after the other and nothing else
+//! the header    JSON: {"__metadata__":{KEY:TEXT,…},
+//!                      NAME:{"dtype":"F32","shape":[…],"data_offsets":[BEGIN,END]},…}
+//! the data      the tensors' numbers, little-endian, one tensor after the other without gaps
 //! ```
 //!
-//! with two keys of ours in the metadata, in this order and place: `checksum`, eight hexadecimal digits, and `elbo`,
-//! the description, itself JSON with sorted keys. Tensors stand in the order in which they were given. The same
-//! content is therefore always the same bytes.
+//! with two keys of this program in the metadata, in this order: `checksum`, eight hexadecimal digits, and
+//! `elbo`, the description, itself JSON with sorted keys. Tensors are stored in the order in which they were
+//! given. So the same content always produces the same bytes.
 //!
-//! **The checksum** is the CRC-32 of the whole file with zeros for its own eight digits. It goes first in the header
-//! so that these digits have a fixed place, which is found before anything is trusted or parsed. A CRC finds every
-//! flip of one bit and every run of damage up to 32 bits long, in a file of any size, by construction and not only by
-//! probability; of worse damage it misses one in 2³². The header states where the data ends, so a cut or longer file
-//! is noticed without it. Of the longer checksums none was in the dependencies already, and CRC-32 runs at the
-//! speed of memory.
+//! **The checksum** is the CRC-32 of the whole file with zeros for its own eight digits. It comes first in
+//! the header so that the digits have a fixed place, found before anything is trusted or parsed. A CRC is
+//! guaranteed to detect every single-bit flip and every burst of damage up to 32 bits long, in a file of any
+//! size; of worse damage it misses one in 2³². The header states where the data ends, so a truncated or
+//! extended file is noticed without it. None of the longer checksums was already a dependency, and CRC-32
+//! runs at the speed of memory.
 //!
-//! **What is read is what would be written**: after the checksum the reader writes the header anew from what it
-//! understood, and compares. That refuses with one rule whatever two readers could understand differently: a
-//! name given twice, an unknown key, another order.
+//! **The file must be canonical**: after the checksum the reader rewrites the header from its own
+//! interpretation, and compares. This one rule refuses everything that two readers could interpret
+//! differently: duplicate names, unknown keys, another order.
 //!
-//! Numbers in the description survive exactly, f64 and u64 included (serde_json's `float_roundtrip`), except
-//! infinity and NaN: JSON has neither, and they turn into `null`.
+//! Numbers in the description are preserved exactly, f64 and u64 included (serde_json's `float_roundtrip`).
+//! Infinity and NaN do not exist in JSON and become `null`.
 
 use super::atomic::write_atomically;
 use super::filesystem::FileSystem;
@@ -38,23 +40,23 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-/// The longest header: some thousand tensors. It bounds what parsing a stranger's header can cost, because JSON in
-/// memory can be 70 times as large as its text.
+/// The longest header: some thousand tensors. It limits the cost of parsing an untrusted header, because JSON
+/// in memory can be 70 times as large as its text.
 const MAX_HEADER: usize = 512 * 1024;
 
-/// How every file of ours goes on after the header's length, up to the checksum's digits.
+/// How every file continues after the header's length, up to the checksum's digits.
 const START: &str = r#"{"__metadata__":{"checksum":""#;
 
 /// Where the checksum's digits are in the header.
 const DIGITS: std::ops::Range<usize> = START.len()..START.len() + 8;
 
-/// Numbers that are converted at a time.
+/// Numbers converted at a time.
 const BLOCK: usize = 16 * 1024;
 
-/// What a model file or a checkpoint holds.
+/// The contents of a model file or a checkpoint.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TensorFile<'a> {
-    /// What the tensors are: for a model its configuration, for a checkpoint also the state of the training.
+    /// What the tensors are: for a model its configuration, for a checkpoint also the training state.
     pub description: Value,
     /// The tensors, in the file's order.
     pub tensors: Vec<NamedTensor<'a>>,
@@ -76,14 +78,15 @@ impl<'a> NamedTensor<'a> {
     ///
     /// # Panics
     ///
-    /// If the shape and the number of elements do not fit, or it is empty, or the name is empty or `__metadata__`.
+    /// If the shape does not match the number of elements or is empty, or the name is empty or
+    /// `__metadata__`.
     pub fn new(name: impl Into<String>, shape: &[usize], data: impl Into<Cow<'a, [f32]>>) -> Self {
         let tensor = Self { name: name.into(), shape: shape.to_vec(), data: data.into() };
         tensor.assert_whole();
         tensor
     }
 
-    /// A tensor that does not fit its shape would make a file that nobody can read.
+    /// A tensor that does not match its shape would make an unreadable file.
     fn assert_whole(&self) {
         let Self { name, shape, data } = self;
         assert!(!name.is_empty() && name != "__metadata__", "a tensor cannot have the name `{name}`");
@@ -91,9 +94,9 @@ impl<'a> NamedTensor<'a> {
         assert!(!data.is_empty(), "tensor {name} is empty");
     }
 
-    /// The first element that is infinite or not a number, as (position, value).
+    /// The first element that is infinite or NaN, as (position, value).
     fn non_finite(&self) -> Option<(usize, f32)> {
-        // Whole blocks first: a loop without an early exit is vectorized.
+        // Complete blocks first: a loop without an early exit is vectorized.
         let block = self
             .data
             .chunks(BLOCK)
@@ -105,17 +108,17 @@ impl<'a> NamedTensor<'a> {
 }
 
 impl TensorFile<'_> {
-    /// Saves to `path`, replacing what is there only when everything is safely on the disk. The tensors are not
-    /// copied as a whole.
+    /// Saves to `path`, replacing an existing file only once everything is safely on the disk. The tensors
+    /// are not copied as a whole.
     ///
     /// # Errors
     ///
-    /// If a number is not finite, the description is too long, or the system refuses a step. What was under `path`
-    /// is then still there.
+    /// If a number is not finite, the description is too long, or the system refuses a step. The previous
+    /// file under `path` is then kept.
     ///
     /// # Panics
     ///
-    /// If two tensors have the same name, or one is not as [`NamedTensor::new`] makes it.
+    /// If two tensors have the same name, or one violates the rules of [`NamedTensor::new`].
     pub(crate) fn save(&self, fs: &dyn FileSystem, path: &Path) -> Result<()> {
         let header = self.checked_header(path)?;
         write_atomically(fs, path, |out| self.write(&header, out))
@@ -134,11 +137,11 @@ impl TensorFile<'_> {
         Ok(bytes)
     }
 
-    /// Takes a tensor out, to be used with this shape.
+    /// Takes out the tensor `name`, which must have this shape.
     ///
     /// # Errors
     ///
-    /// If it is not there or has another shape; `path` is for the message.
+    /// If it is missing or has another shape; `path` is for the message.
     pub fn take(&mut self, name: &str, shape: &[usize], path: &Path) -> Result<Vec<f32>> {
         let Some(index) = self.tensors.iter().position(|tensor| tensor.name == name) else {
             return Err(Error::data(
@@ -154,11 +157,11 @@ impl TensorFile<'_> {
         Ok(self.tensors.remove(index).data.into_owned())
     }
 
-    /// To be called after the last [`take`](Self::take): nothing should be left.
+    /// To be called after the last [`take`](Self::take): no tensor should be left.
     ///
     /// # Errors
     ///
-    /// If something is; `path` is for the message.
+    /// If one is; `path` is for the message.
     pub fn expect_empty(&self, path: &Path) -> Result<()> {
         match self.tensors.first() {
             Some(tensor) => {
@@ -170,7 +173,8 @@ impl TensorFile<'_> {
         }
     }
 
-    /// The checksum that a file carries: its eight hexadecimal digits as a number. `None` if the bytes do not begin as such a file.
+    /// The checksum that a file carries: its eight hexadecimal digits as a number. `None` if the bytes do not
+    /// start like such a file.
     pub fn checksum_in(file: &[u8]) -> Option<u32> {
         let header = file.get(8..)?;
         let digits = header.starts_with(START.as_bytes()).then(|| header.get(DIGITS))??;
@@ -204,7 +208,8 @@ impl TensorFile<'_> {
         Ok(header)
     }
 
-    /// The header with zeros for the checksum, filled up with spaces to a multiple of 8 bytes as the format asks for.
+    /// The header with zeros for the checksum, padded with spaces to a multiple of 8 bytes as the format
+    /// requires.
     fn header(&self) -> Vec<u8> {
         let quoted = |text: &str| Value::from(text).to_string();
         let mut header = format!("{START}00000000\",\"elbo\":{}}}", quoted(&self.description.to_string()));
@@ -221,7 +226,8 @@ impl TensorFile<'_> {
         header
     }
 
-    /// Writes the file in two passes over the tensors: the checksum stands in front of what it is computed from.
+    /// Writes the file in two passes over the tensors: the checksum precedes the data that it is computed
+    /// from.
     fn write(&self, header: &[u8], out: &mut dyn Write) -> io::Result<()> {
         let length = (header.len() as u64).to_le_bytes();
         let mut checksum = crc32fast::Hasher::new();
@@ -252,15 +258,15 @@ impl TensorFile<'_> {
 }
 
 impl TensorFile<'static> {
-    /// Loads a file that `save` wrote. It is read in blocks, straight into the tensors; a file longer
-    /// than `max_memory` bytes is refused before anything is allocated.
+    /// Loads a file that `save` wrote. It is read in blocks, straight into the tensors; a file longer than
+    /// `max_memory` bytes is refused before anything is allocated.
     ///
     /// # Errors
     ///
-    /// If the system refuses, or if a single bit of the file is not as it was written.
+    /// If the system refuses, or if a single bit of the file has changed since it was written.
     pub fn load(path: &Path, max_memory: u64) -> Result<Self> {
         let cannot_open = |error| Error::io("open", path, error);
-        // Looked at before it is opened: opening a pipe would wait for somebody to write to it.
+        // Checked before it is opened: opening a pipe would block until somebody writes to it.
         if !path.metadata().map_err(cannot_open)?.is_file() {
             return Err(Error::data(path, "is not a file; a model or checkpoint file is needed"));
         }
@@ -279,7 +285,7 @@ impl TensorFile<'static> {
     ///
     /// # Errors
     ///
-    /// If a single bit is not as it was written.
+    /// If a single bit has changed since it was written.
     pub fn decode(bytes: &[u8], path: &Path) -> Result<Self> {
         Self::read(bytes, bytes.len() as u64, path)
     }
@@ -298,8 +304,8 @@ impl TensorFile<'static> {
         let header_length = u64::from_le_bytes(first);
         if header_length > (length - 8).min(MAX_HEADER as u64) {
             return Err(wrong(format!(
-                "is no model or checkpoint file, or damaged: its first 8 bytes give a header of {header_length} \
-                 bytes, in a file of {length} bytes and with at most {MAX_HEADER} accepted"
+                "is not a model or checkpoint file, or is damaged: its first 8 bytes give a header of \
+                 {header_length} bytes, in a file of {length} bytes and with at most {MAX_HEADER} accepted"
             )));
         }
         let mut header = vec![0; header_length as usize];
@@ -312,7 +318,7 @@ impl TensorFile<'static> {
             )));
         }
 
-        // The tensors, and the checksum of all that went by.
+        // The tensors, and the checksum of all bytes read.
         let stated = header[DIGITS].to_vec();
         header[DIGITS].fill(b'0');
         let mut checksum = crc32fast::Hasher::new();
@@ -355,12 +361,12 @@ impl TensorFile<'static> {
     }
 }
 
-/// Where the tensors are, checked by the safetensors crate (names, shapes, offsets without gaps or overlaps), and
-/// the text of the description.
+/// The positions of the tensors, checked by the safetensors crate (names, shapes, offsets without gaps or
+/// overlaps), and the text of the description.
 fn parse_header(header: &[u8], path: &Path) -> Result<(Metadata, String)> {
     let wrong = |message: &str| Error::data(path, message);
     let layout: Metadata = serde_json::from_slice(header).map_err(|error| {
-        Error::data(path, format!("is no model or checkpoint file, or damaged: {}", printable(error)))
+        Error::data(path, format!("is not a model or checkpoint file, or is damaged: {}", printable(error)))
     })?;
     let Some(description) = layout.metadata().as_ref().and_then(|metadata| metadata.get("elbo")) else {
         return Err(wrong(
@@ -370,7 +376,7 @@ fn parse_header(header: &[u8], path: &Path) -> Result<(Metadata, String)> {
     };
     if !header.starts_with(START.as_bytes()) || header.len() < DIGITS.end {
         return Err(wrong(
-            "has no checksum where this program writes it: it is damaged or was saved anew by another program; \
+            "has no checksum where this program writes it: it is damaged or was re-saved by another program; \
              a file made by `elbo train` is needed",
         ));
     }

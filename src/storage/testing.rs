@@ -6,14 +6,14 @@ use std::process::{Command, ExitStatus, Stdio};
 
 const READY: &str = "the child is ready";
 
-/// A running copy of the test program. Killed when it is dropped.
+/// A running copy of the test program. It is killed when dropped.
 pub struct Child(std::process::Child);
 
 impl Child {
-    /// The environment variable with what a child was started with.
+    /// The environment variable with the child's argument.
     pub const ARGUMENT: &str = "ELBO_TEST_CHILD";
 
-    /// Starts the test with this full name, for which [`argument`](Self::argument) will be there.
+    /// Starts the test with this full name and passes it the [`argument`](Self::argument).
     pub fn start(test: &str, argument: impl AsRef<OsStr>) -> Self {
         let child = Command::new(std::env::current_exe().unwrap())
             .args([test, "--exact", "--nocapture", "--test-threads=1"])
@@ -26,7 +26,7 @@ impl Child {
         Self(child)
     }
 
-    /// A shell command that sees file systems mounted of its own, which end with it.
+    /// A shell command with mounts of its own, which end with it.
     #[cfg(target_os = "linux")]
     pub fn in_own_mounts(command: &str) -> Command {
         let mut unshare = Command::new("unshare");
@@ -34,12 +34,12 @@ impl Child {
         unshare
     }
 
-    /// In the child: what it was started with. In the same test run by itself: nothing.
+    /// In the child: its argument. In the same test run by itself: `None`.
     pub fn argument() -> Option<String> {
         std::env::var(Self::ARGUMENT).ok()
     }
 
-    /// In the child: tells the parent, and waits to be killed (or for the parent's end).
+    /// In the child: signals the parent, and waits to be killed (or for the parent's end).
     pub fn say_ready_and_wait() {
         println!("\n{READY}");
         let _ = std::io::stdin().read(&mut [0]);

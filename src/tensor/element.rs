@@ -1,11 +1,11 @@
 //! The two number types that the engine computes with.
 //!
-//! Training runs in `f32`. Everything from the kernels to the objective is generic over [`Element`] all the same, because
-//! a finite difference needs the sixteen digits of `f64` to say anything about a gradient.
+//! Training runs in `f32`. Everything from the kernels to the objective is generic over [`Element`]
+//! nevertheless, because a finite difference needs the sixteen digits of `f64` to verify a gradient.
 //!
-//! `exp` and `ln` of `f32` are written here as short polynomials without branches, so that a loop over a slice becomes
-//! vector instructions; the standard library's are calls, one number at a time. Those of `f64`, which only tests use,
-//! are the standard library's.
+//! `exp` and `ln` of `f32` are written here as short polynomials without branches, so that a loop over a
+//! slice becomes vector instructions; the standard library's are function calls, one number at a time. `f64`,
+//! which only tests use, has the standard library's.
 
 use std::fmt::{Debug, Display};
 use std::ops::{Add, AddAssign, Div, DivAssign, Mul, MulAssign, Neg, Sub, SubAssign};
@@ -42,19 +42,20 @@ pub trait Element:
     const ZERO: Self;
     /// 1.
     const ONE: Self;
-    /// A number near the largest, whose product with anything up to 1 is finite.
+    /// A number near the largest; its product with any number up to 1 is finite.
     const HUGE: Self;
 
     /// The nearest number of this type.
     fn from_f64(value: f64) -> Self;
     /// The same number in double precision.
     fn to_f64(self) -> f64;
-    /// `self · factor + addend` in one rounding. For matrix products alone: without the instruction it is a slow function call.
+    /// `self · factor + addend` in one rounding. Only for matrix products: without the instruction it is a
+    /// slow function call.
     fn mul_add(self, factor: Self, addend: Self) -> Self;
     /// e to the power of `self`. 0 for large negative numbers, infinity above the type's range, NaN for NaN.
     fn exp(self) -> Self;
-    /// The natural logarithm of a positive, normal number (`f32`: to about 1 unit in the last place, and for
-    /// 0, negative, subnormal or non-finite arguments see the standard library's, which it calls).
+    /// The natural logarithm of a positive, normal number, in `f32` to about 1 unit in the last place. For 0,
+    /// negative, subnormal or non-finite arguments `f32` calls the standard library.
     fn ln(self) -> Self;
     /// The square root.
     fn sqrt(self) -> Self;
@@ -98,8 +99,9 @@ impl Element for f32 {
         self.mul_add(factor, addend)
     }
 
-    /// eˣ = 2ⁿ·eʳ with n = round(x / ln 2) and |r| ≤ ½ ln 2, where eight terms of the exponential series leave an error
-    /// of r⁸/8! ≈ 5·10⁻⁹. The product n·ln 2 is subtracted in two parts so that r keeps all its digits.
+    /// eˣ = 2ⁿ·eʳ with n = round(x / ln 2) and |r| ≤ ½ ln 2, where eight terms of the exponential series
+    /// leave an error of r⁸/8! ≈ 5·10⁻⁹. The product n·ln 2 is subtracted in two parts so that r keeps all
+    /// its digits.
     #[inline(always)]
     fn exp(self) -> Self {
         const LN_2_HIGH: f32 = 0.693_359_4; // ln 2 to 9 bits: n times this is exact
@@ -108,8 +110,8 @@ impl Element for f32 {
         const LARGEST: f32 = 88.722_83; // ln of the largest number
         const ROUNDING: f32 = 12_582_912.0; // 1.5·2²³
         let x = self.max(SMALLEST).min(LARGEST);
-        // Next to 1.5·2²³ the last place of an f32 is 1: adding it rounds to the nearest integer and leaves that integer
-        // in the low bits, where a conversion by `as` would check for what an i32 cannot hold.
+        // Near 1.5·2²³ the last place of an f32 is 1: adding it rounds to the nearest integer and leaves that
+        // integer in the low bits. A conversion by `as` would also check for values that an i32 cannot hold.
         let shifted = x * std::f32::consts::LOG2_E + ROUNDING;
         let n = shifted - ROUNDING;
         let r = (x - n * LN_2_HIGH) - n * LN_2_LOW;
@@ -117,8 +119,8 @@ impl Element for f32 {
         for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
             series = series * r + coefficient;
         }
-        // 2ⁿ in two factors, since n can be 128 and the exponent field ends at 127. Wrapping, because a test for overflow
-        // keeps a loop from becoming vector instructions where overflow is checked.
+        // 2ⁿ in two factors, since n can be 128 and the exponent field ends at 127. Wrapping, because a test
+        // for overflow, in builds that have one, keeps a loop from becoming vector instructions.
         let n = (shifted.to_bits() as i32).wrapping_sub(ROUNDING.to_bits() as i32);
         let half = n >> 1;
         let power = |n: i32| f32::from_bits((n.wrapping_add(127) << 23) as u32);
@@ -128,7 +130,8 @@ impl Element for f32 {
         if self.is_nan() { self } else { value }
     }
 
-    /// ln x = k·ln 2 + ln m with m in [√½, √2), and ln m = 2·artanh(s) = 2(s + s³/3 + s⁵/5 + …) for s = (m−1)/(m+1),
+    /// ln x = k·ln 2 + ln m with m in [√½, √2), and ln m = 2·artanh(s) = 2(s + s³/3 + s⁵/5 + …) for s =
+    /// (m−1)/(m+1),
     /// |s| ≤ 0.172: five terms leave an error of 2s¹¹/11 ≈ 7·10⁻¹⁰.
     #[inline(always)]
     fn ln(self) -> Self {
@@ -136,7 +139,7 @@ impl Element for f32 {
         let subnormal = self < TINY;
         let x = if subnormal { self * 8_388_608.0 } else { self };
         let bits = x.to_bits() as i32;
-        // Adding 1 − √½ (in bits) carries into the exponent just where the mantissa passes √2.
+        // Adding 1 − √½ (in bits) carries into the exponent exactly when the mantissa passes √2.
         let shifted = bits.wrapping_add(0x3f80_0000 - 0x3f35_04f3);
         let exponent = (shifted >> 23) - 127;
         let m = f32::from_bits(((shifted & 0x007f_ffff) + 0x3f35_04f3) as u32);
@@ -159,7 +162,7 @@ impl Element for f32 {
         self.sqrt()
     }
 
-    /// 1 − 2/(e²ˣ + 1): an absolute error of 10⁻⁷, which is what a pixel needs.
+    /// 1 − 2/(e²ˣ + 1): an absolute error of 10⁻⁷, enough for a pixel.
     #[inline(always)]
     fn tanh(self) -> Self {
         1.0 - 2.0 / (Element::exp(2.0 * self) + 1.0)

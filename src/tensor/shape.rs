@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Rows, columns and channels: H×W×C, in the order in which the numbers lie in memory (channels last).
+/// Rows, columns and channels: H×W×C, in memory order (channels last).
 ///
 /// A vector of n numbers is an image of one pixel, 1×1×n.
 ///

@@ -1,16 +1,18 @@
-//! Options that are one of a few names: one table for each enum, from which `FromStr`, `Display` and the error come.
+//! Options with a few named values: one table for each enum, from which `FromStr`, `Display` and the error
+//! are derived.
 //!
 //! ```text
 //! named!(Preset, "preset", Conv => "conv", Article => "article", Mlp => "mlp");
 //! ```
 //!
-//! An unknown name is refused with the nearest one: "there is no preset cnov; did you mean conv? (preset is one of conv, article, mlp, residual)".
+//! The error for an unknown name suggests the nearest one: "there is no preset cnov; did you mean conv?
+//! (preset is one of conv, article, mlp, residual)".
 
 use crate::error::{Error, Result};
 
 /// An enum whose variants have the names that options and files use. Implemented by [`named!`].
 pub(crate) trait Named: Copy + Sized + 'static {
-    /// What is named, as the option is called: "preset".
+    /// The option's name: "preset".
     const WHAT: &'static str;
     /// Every variant with its name.
     const TABLE: &'static [(Self, &'static str)];
@@ -44,7 +46,7 @@ macro_rules! named {
             /// All variants.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
-            /// The name, as options and files have it.
+            /// The name, as options and files write it.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name),+
@@ -61,7 +63,7 @@ macro_rules! named {
         impl std::str::FromStr for $type {
             type Err = $crate::Error;
 
-            /// The variant of that name; any other text is a configuration error that says which names there are.
+            /// The variant of that name; any other text is a configuration error that lists the names.
             fn from_str(name: &str) -> $crate::Result<Self> {
                 <Self as $crate::text::names::Named>::parse(name)
             }
@@ -83,7 +85,8 @@ pub(crate) fn did_you_mean<S: AsRef<str>>(word: &str, names: impl IntoIterator<I
     nearest(word, names).map_or(String::new(), |near| format!("; did you mean {near}?"))
 }
 
-/// The nearest of some names, if one is near: at most a third of the letters differ, or one begins with the other.
+/// The nearest of some names, if one is near: at most a third of the letters differ, or one starts with the
+/// other.
 fn nearest<S: AsRef<str>>(word: &str, names: impl IntoIterator<Item = S>) -> Option<String> {
     let word = word.to_lowercase().replace('_', "-");
     let distances = names.into_iter().map(|name| {
@@ -96,7 +99,8 @@ fn nearest<S: AsRef<str>>(word: &str, names: impl IntoIterator<Item = S>) -> Opt
     (distance <= (name.len().max(word.len())).div_ceil(3)).then_some(name)
 }
 
-/// Letters to insert, remove, replace, or swap with the next to make one word of the other (Levenshtein 1966, Damerau 1964).
+/// The number of letters to insert, remove, replace, or swap with the next to turn one word into the other
+/// (Levenshtein 1966, Damerau 1964).
 fn edit_distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(100).collect(), b.chars().collect());
     let mut table = vec![vec![0; b.len() + 1]; a.len() + 1];
@@ -132,8 +136,8 @@ mod tests {
         assert_eq!((edit_distance("", "ab"), edit_distance("kitten", "sitting")), (2, 3));
     }
 
-    /// Each name is read back to its variant, and the table has every variant: `ALL` and `name` are made from one list, and `name`
-    /// would not compile with one missing.
+    /// Each name parses back to its variant, and the table has every variant: `ALL` and `name` are made from
+    /// one list, and `name` would not compile with one missing.
     fn round_trip<T>()
     where
         T: Named + PartialEq + std::fmt::Debug + std::fmt::Display + std::str::FromStr<Err = Error>,

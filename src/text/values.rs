@@ -1,10 +1,11 @@
-//! Sizes, ranges, colours, durations and amounts of memory, as options write them. What `show_…` writes, `parse_…` reads back.
+//! Sizes, ranges, colours, durations and amounts of memory, in the syntax of options. `parse_…` reads back
+//! what `show_…` writes.
 
 use std::time::Duration;
 
 use crate::error::{Error, Result};
 
-/// The largest side of an image that can be asked for.
+/// The largest accepted side of an image.
 const LONGEST_SIDE: usize = 65_535;
 
 /// A number that must be 0 or more.
@@ -33,7 +34,7 @@ pub(crate) fn positive(option: &str, value: Option<f64>) -> Result<Option<f64>> 
     }
 }
 
-/// The error of a text that cannot be read: what it should be, the text, and how to write it.
+/// The error for text that cannot be parsed: what it should be, the text, and how to write it.
 fn invalid(what: &str, text: &str, how: &str) -> Error {
     Error::config(format!("invalid {what} `{}`; write it like {how}", super::printable(text)))
 }
@@ -149,7 +150,8 @@ pub(crate) fn show_memory(bytes: u64) -> String {
 mod tests {
     use super::*;
 
-    /// Each text gives its value, which is written and read to the same; none of the others is taken.
+    /// Each text parses to its value, which survives writing and reading again; none of the others is
+    /// accepted.
     fn check<T: PartialEq + std::fmt::Debug + Copy>(
         parse: fn(&str) -> Result<T>,
         show: fn(T) -> String,

@@ -1,8 +1,8 @@
-//! What a JPEG file says before its data: the frame, and the tables.
+//! The header of a JPEG file: the frame, and the tables.
 
 use super::super::format::resize;
 
-/// The steps of the 64 coefficients, row by row.
+/// The quantization steps of the 64 coefficients, row by row.
 #[derive(Clone, Copy)]
 pub(super) struct Quantization(pub(super) [u16; 64]);
 
@@ -16,10 +16,10 @@ impl Default for Quantization {
 #[derive(Default)]
 pub(super) struct Component {
     id: u8,
-    /// How many blocks of an MCU are side by side and one below another.
+    /// Blocks of an MCU, horizontally and vertically.
     pub(super) h: usize,
     pub(super) v: usize,
-    /// Which quantization table.
+    /// The index of the quantization table.
     pub(super) table: usize,
     /// Columns and rows of samples that belong to the picture.
     pub(super) width: usize,
@@ -27,13 +27,13 @@ pub(super) struct Component {
     /// Columns and rows of blocks, up to the edge of the last MCU.
     pub(super) columns: usize,
     pub(super) rows: usize,
-    /// Coefficients of all blocks, 64 each in the order of rows, if the picture is progressive.
+    /// Coefficients of all blocks, 64 each in row-major order, if the picture is progressive.
     pub(super) coefficients: Vec<i16>,
     /// Samples: 8 · rows of 8 · columns.
     pub(super) samples: Vec<u8>,
-    /// The quantization table, as it was at the component's first scan.
+    /// The quantization table, as of the component's first scan.
     pub(super) quantization: Quantization,
-    /// Has a scan had it?
+    /// Whether a scan has contained it.
     pub(super) seen: bool,
 }
 
@@ -54,12 +54,12 @@ impl Frame {
         self.components.iter().position(|component| component.id == id)
     }
 
-    /// Are the components called R, G and B?
+    /// Whether the components are called R, G and B.
     pub(super) fn is_called_rgb(&self) -> bool {
         self.components.iter().map(|component| component.id).eq(*b"RGB")
     }
 
-    /// Makes the buffers of all components.
+    /// Allocates the buffers of all components.
     pub(super) fn allocate(&mut self) -> Result<(), String> {
         let (mcu_columns, mcu_rows) = (self.width.div_ceil(8 * self.h), self.height.div_ceil(8 * self.v));
         for c in &mut self.components {
@@ -118,27 +118,27 @@ pub(super) fn frame(marker: u8, segment: &[u8]) -> Result<Frame, String> {
     let v = components.iter().map(|c| c.v).max().unwrap_or(1);
     if components.iter().any(|c| h % c.h != 0 || v % c.v != 0) {
         return Err(
-            "is a JPEG whose components have sizes that are no whole parts of each other; save it as PNG"
+            "is a JPEG whose components have sizes that are not whole fractions of each other; save it as PNG"
                 .into(),
         );
     }
     Ok(Frame { height, width, progressive: marker == 0xc2, components, h, v })
 }
 
-/// A Huffman code: by the next 9 bits, and by length for longer codes.
+/// A Huffman code: a table of the next 9 bits, and limits by length for longer codes.
 #[derive(Clone)]
 pub(super) struct Huffman {
     /// Length of the code (0: longer than 9 bits) and its symbol.
     pub(super) fast: [(u8, u8); 512],
-    /// For each length: the first code that is too large, shifted to 16 bits.
+    /// For each length: the first code that is too large, left-aligned in 16 bits.
     pub(super) limits: [u32; 18],
-    /// For each length: what to add to a code to get its symbol's place.
+    /// For each length: the offset from a code to its symbol's index.
     pub(super) offsets: [i32; 17],
     pub(super) symbols: Vec<u8>,
 }
 
 impl Huffman {
-    /// The code with so many symbols of each length (T.81, C.2 and F.2.2.3).
+    /// The code with these numbers of symbols of each length (T.81, C.2 and F.2.2.3).
     fn new(counts: &[u8; 16], symbols: &[u8]) -> Result<Self, String> {
         let mut huffman =
             Self { fast: [(0, 0); 512], limits: [0; 18], offsets: [0; 17], symbols: symbols.to_vec() };
@@ -165,7 +165,7 @@ impl Huffman {
     }
 }
 
-/// Tables, and what else holds for the data that follow.
+/// The tables, and other settings that apply to the data after them.
 #[derive(Default)]
 pub(super) struct Tables {
     pub(super) quantization: [Option<Quantization>; 4],
@@ -228,14 +228,14 @@ impl Tables {
     }
 }
 
-/// Where the coefficients go, row by row, in the order in which they come.
+/// The row-major index of each coefficient, in the order of the file.
 pub(super) const ZIGZAG: [usize; 64] = [
     0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7,
     14, 21, 28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39,
     46, 53, 60, 61, 54, 47, 55, 62, 63,
 ];
 
-/// The next marker; bytes that are none are skipped, as other decoders do.
+/// The next marker; other bytes are skipped, as other decoders do.
 pub(super) fn next_marker(file: &[u8], position: &mut usize) -> Option<u8> {
     loop {
         let start = file.get(*position..)?.iter().position(|&b| b == 0xff)?;

@@ -1,13 +1,15 @@
-//! Blocks of coefficients into pixels: the inverse cosine transform, the upsampling of chroma, and colours.
+//! Converts blocks of coefficients to pixels: the inverse cosine transform, the upsampling of chroma, and
+//! colours.
 //!
-//! All three are the arithmetic of libjpeg-turbo to the bit: the transform of jidctint.c (Loeffler, Ligtenberg and Moschytz 1989, 13 bits
-//! of fraction), the smooth upsampling of jdsample.c (3/4 of the nearer sample, 1/4 of the other), the fixed-point colours of jdcolor.c.
+//! All three are bit-identical to libjpeg-turbo's arithmetic: the transform of jidctint.c (Loeffler,
+//! Ligtenberg and Moschytz 1989, 13 bits of fraction), the smooth upsampling of jdsample.c (3/4 of the nearer
+//! sample, 1/4 of the other), the fixed-point colours of jdcolor.c.
 
 use super::header::{Component, Frame, Tables};
 use crate::data::format::{Canvas, PictureHeader, resize};
 use std::num::Wrapping;
 
-/// A number that a hostile file may make overflow.
+/// A number that a hostile file may cause to overflow.
 type Int = Wrapping<i32>;
 
 const fn int(value: i32) -> Int {
@@ -37,7 +39,7 @@ fn transform8(input: [Int; 8]) -> [Int; 8] {
     [t10 + t3, t11 + t2, t12 + t1, t13 + t0, t13 - t0, t12 - t1, t11 - t2, t10 - t3]
 }
 
-/// Transforms a block into samples, 8 rows of 8 at distances of `stride`.
+/// Transforms a block into samples: 8 rows of 8, `stride` apart.
 pub(super) fn transform(
     coefficients: &[i16; 64],
     quantization: &[u16; 64],
@@ -50,7 +52,7 @@ pub(super) fn transform(
     }
     let round = |value: Int, bits: usize| (value + int(1 << (bits - 1))) >> bits;
     if coefficients[1..].iter().all(|&c| c == 0) {
-        // One grey: the same numbers as the long way.
+        // A constant block: the same numbers as from the full transform.
         let sample = (round(values[0] << 2, 5).0.wrapping_add(128)).clamp(0, 255) as u8;
         samples.chunks_mut(stride).take(8).for_each(|row| row[..8].fill(sample));
         return;
@@ -66,7 +68,7 @@ pub(super) fn transform(
     }
 }
 
-/// What the components are.
+/// The meaning of the components.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Colors {
     Grey,
@@ -78,7 +80,8 @@ enum Colors {
     Ycck,
 }
 
-/// As libjpeg decides it: JFIF is Y, Cb, Cr; then Adobe's marker tells, then the names of the components.
+/// Decides as libjpeg does: JFIF is Y, Cb, Cr; otherwise Adobe's marker decides, then the names of the
+/// components.
 fn colors(frame: &Frame, tables: &Tables) -> Colors {
     match (frame.components.len(), tables.adobe) {
         (1, _) => Colors::Grey,
@@ -135,7 +138,7 @@ pub(super) fn write(
                     *pixel = rgb(y, cb, cr);
                 }
             }
-            // Adobe stores the complements of all four; the picture's red is that of cyan, weakened by black.
+            // Adobe stores the complements of all four; red is cyan's complement, darkened by black.
             (Colors::Cmyk, [c, m, y, k]) => {
                 for (pixel, (((&c, &m), &y), &k)) in pixels.zip(c.iter().zip(m).zip(y).zip(k)) {
                     *pixel = [c, m, y].map(|complement| inked(complement, k));
@@ -152,7 +155,7 @@ pub(super) fn write(
     Ok(())
 }
 
-/// Y, Cb and Cr as red, green and blue, with 16 bits of fraction.
+/// Converts Y, Cb and Cr to red, green and blue, with 16 bits of fraction.
 #[inline]
 fn rgb(y: u8, cb: u8, cr: u8) -> [u8; 3] {
     const HALF: i32 = 1 << 15;
@@ -163,7 +166,7 @@ fn rgb(y: u8, cb: u8, cr: u8) -> [u8; 3] {
     [red, green, blue].map(|v| v.clamp(0, 255) as u8)
 }
 
-/// A colour under black ink, both stored as complements, as Pillow converts it.
+/// A colour under black ink, both stored as complements, converted as Pillow does.
 #[inline]
 fn inked(complement: u8, black: u8) -> u8 {
     let product = u32::from(255 - complement) * u32::from(black) + 128;
@@ -171,12 +174,12 @@ fn inked(complement: u8, black: u8) -> u8 {
     u32::from(black).saturating_sub(covered) as u8
 }
 
-/// One row of a component in the picture's size: `h` and `v` samples for one.
+/// One row of a component at the picture's size: `h` and `v` samples for one.
 fn upsample(component: &Component, h: usize, v: usize, y: usize, out: &mut [u8]) {
     let stride = 8 * component.columns;
     let row = |y: usize| &component.samples[y * stride..][..component.width];
     let near = row(y / v);
-    // The other row that counts: the nearer one, above or below; the edges are repeated.
+    // The other row that contributes: the nearer one, above or below; the edges are repeated.
     let other = || match (y % 2, y / 2) {
         (0, own) => row(own.saturating_sub(1)),
         (_, own) => row((own + 1).min(component.height - 1)),

@@ -1,18 +1,18 @@
-//! The entropy-coded data of a JPEG file: Huffman codes into coefficients (T.81, annexes F and G).
+//! Decodes the entropy-coded data of a JPEG file: Huffman codes into coefficients (T.81, annexes F and G).
 //!
-//! The blocks of a baseline picture are transformed as they are decoded. A progressive picture has its coefficients in several scans: the
-//! upper bits of a band of frequencies first, then one more bit at a time.
+//! The blocks of a baseline picture are transformed as they are decoded. A progressive picture has its
+//! coefficients in several scans: the upper bits of a band of frequencies first, then one more bit at a time.
 
 use super::header::{Frame, Huffman, Tables, ZIGZAG, next_marker};
 use super::pixels::transform;
 
-/// The data of a scan, bit by bit. `ff 00` stands for `ff`; any other `ff` is a marker, and ends them.
+/// The data of a scan, bit by bit. `ff 00` stands for `ff`; any other `ff` is a marker and ends the data.
 struct Bits<'d> {
     data: &'d [u8],
-    /// The next byte, never behind a marker.
+    /// The index of the next byte, never past a marker.
     position: usize,
     buffer: u64,
-    /// How many bits the buffer has, and how many of these are zeros from behind the end.
+    /// The number of bits in the buffer, and how many of these are zeros from past the end.
     count: u32,
     padding: u32,
 }
@@ -22,7 +22,7 @@ impl<'d> Bits<'d> {
         Self { data, position, buffer: 0, count: 0, padding: 0 }
     }
 
-    /// Makes sure of 32 bits.
+    /// Ensures that the buffer has 32 bits.
     #[inline]
     fn fill(&mut self) {
         while self.count <= 56 {
@@ -64,7 +64,8 @@ impl<'d> Bits<'d> {
         value
     }
 
-    /// A number of so many bits: below half of the range they mean negative ones (T.81, F.2.2.1).
+    /// A number of so many bits: values in the lower half of the range stand for negative numbers (T.81,
+    /// F.2.2.1).
     #[inline]
     fn number(&mut self, bits: u32) -> i32 {
         if bits == 0 {
@@ -89,17 +90,17 @@ impl<'d> Bits<'d> {
                 self.count -= length as u32;
                 Ok(symbol)
             }
-            None => Err("is damaged (a Huffman code is none of its table)".into()),
+            None => Err("is damaged (a Huffman code is not in its table)".into()),
         }
     }
 
-    /// Were more bits taken than there are?
+    /// Whether more bits were read than exist.
     #[inline]
     fn overrun(&self) -> bool {
         self.count < self.padding
     }
 
-    /// Goes behind the next restart marker, which is the `number`th.
+    /// Skips past the next restart marker, which is the `number`th.
     fn restart(&mut self, number: usize) -> Result<(), String> {
         let missing = || "is damaged (a restart marker is missing)".to_string();
         let mut position = self.position;
@@ -113,14 +114,14 @@ impl<'d> Bits<'d> {
     }
 }
 
-/// What a scan has: T.81, B.2.3.
+/// The header of a scan: T.81, B.2.3.
 struct Scan<'t> {
     /// For each component: its index in the frame, its tables, and its last DC coefficient.
     parts: Vec<(usize, Option<&'t Huffman>, Option<&'t Huffman>, i32)>,
     /// The band of frequencies, in zigzag order.
     first: usize,
     last: usize,
-    /// The bit that comes: 0 in the first scan of a band.
+    /// The bit position of the band's previous scan (T.81's Ah); 0 in its first scan.
     before: u32,
     low: u32,
 }
@@ -161,7 +162,7 @@ impl<'t> Scan<'t> {
     }
 }
 
-/// Reads a scan; gives how many bytes of `data` it took.
+/// Reads a scan; returns how many bytes of `data` it used.
 pub(super) fn read(frame: &mut Frame, tables: &Tables, segment: &[u8], data: &[u8]) -> Result<usize, String> {
     let mut scan = Scan::new(frame, tables, segment)?;
     for &(index, ..) in &scan.parts {
@@ -174,7 +175,7 @@ pub(super) fn read(frame: &mut Frame, tables: &Tables, segment: &[u8], data: &[u
     }
     let mut bits = Bits::new(data, 0);
     let mut run = 0;
-    // A component by itself has no blocks beyond its own edge.
+    // A component in a scan of its own has no blocks beyond its own edge.
     let alone = match scan.parts[..] {
         [(index, ..)] => Some(index),
         _ => None,
@@ -245,7 +246,7 @@ fn block(
     Ok(())
 }
 
-/// The difference of a DC coefficient to the one before.
+/// The difference between a DC coefficient and the previous one.
 #[inline]
 fn difference(bits: &mut Bits<'_>, code: &Huffman) -> Result<i32, String> {
     let length = u32::from(bits.symbol(code)?);
@@ -255,7 +256,8 @@ fn difference(bits: &mut Bits<'_>, code: &Huffman) -> Result<i32, String> {
     Ok(bits.number(length))
 }
 
-/// The first bits of a band of AC coefficients; `run` counts the blocks that have no more in this band.
+/// The first bits of a band of AC coefficients; `run` counts the blocks without further coefficients in this
+/// band.
 #[inline]
 fn band(
     bits: &mut Bits<'_>,
@@ -321,7 +323,7 @@ fn refine(
                 *run = (1 << zeros) + bits.take(u32::from(zeros));
                 break;
             }
-            // Over what is there already, and as many zeros as were named.
+            // Passes the nonzero coefficients, refining each, and as many zeros as the symbol says.
             while k <= last {
                 let coefficient = &mut coefficients[ZIGZAG[k]];
                 if *coefficient != 0 {

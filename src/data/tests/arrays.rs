@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What the seeds hold: element i is i % 251.
+/// The contents of the seeds: element i is i % 251.
 fn counted(n: usize) -> Vec<u8> {
     (0..n).map(|i| (i % 251) as u8).collect()
 }
@@ -92,7 +92,7 @@ fn archives() {
     assert_eq!(data.labels.unwrap().ids, [9, 4]);
     assert_eq!(data.test, None);
 
-    // What is not asked for is not read: here it could not be.
+    // Unrequested arrays are not read: here that would fail.
     let x = npy_file("|u1", &[2, 2, 2], &[9; 8]);
     let file = npz_file(&[("x_train.npy", &x), ("x_test.npy", b"no array")]);
     let train = LoadOptions { part: Part::Train, ..LoadOptions::default() };
@@ -130,7 +130,7 @@ fn archives() {
         refused(&npz_file(&[("x_train.npy", &x), ("x_test.npy", &small)]), &LoadOptions::default()),
         "x: its training images are 2×2×1 and its test images 2×1×1; both must be the same"
     );
-    // An array beside it that is no label is of no account.
+    // An additional array that is not labels is ignored.
     let other = npy_file("<f8", &[2], &[0; 16]);
     assert_eq!(
         parse(&npz_file(&[("a.npy", &x), ("b.npy", &other)]), Path::new("x"), &train).unwrap().labels,
@@ -227,13 +227,10 @@ fn ranges() {
         refusal([0.0; 4], Some((0.0, f32::NAN))),
         "--range 0,NaN must be two numbers, the smaller first"
     );
-    assert_eq!(
-        refusal([0.0, 0.0, f32::NAN, 1.0], None),
-        "x: image 1 has a value that is NaN, which is no number"
-    );
+    assert_eq!(refusal([0.0, 0.0, f32::NAN, 1.0], None), "x: image 1 has the value NaN; all must be finite");
     assert_eq!(
         refusal([0.0, f32::INFINITY, 0.0, 1.0], None),
-        "x: image 0 has a value that is inf, which is no number"
+        "x: image 0 has the value inf; all must be finite"
     );
     let bytes = npy_file("|u1", &[1, 1, 2], &[0, 7]);
     assert_eq!(
@@ -242,7 +239,7 @@ fn ranges() {
     );
     // A double that no float can hold.
     let file = npy_file("<f8", &[1, 1, 1], &1e300f64.to_le_bytes());
-    assert!(refused(&file, &options(None)).contains("image 0 has a value that is inf"));
+    assert!(refused(&file, &options(None)).contains("image 0 has the value inf"));
     // Bytes as black and white.
     let file = npy_file("|u1", &[1, 1, 2], &[0, 1]);
     let data = parse(&file, Path::new("x"), &options(None)).unwrap();
@@ -279,7 +276,7 @@ fn medmnist_and_other_names_of_parts() {
     let data = parse(&file, Path::new("x"), &LoadOptions::default()).unwrap();
     assert_eq!((data.train.count, data.validation, data.test.unwrap().count), (2, None, 1));
 
-    // Of several arrays with the shape of images, the one called so, or the one that is asked for.
+    // Of several arrays with the shape of images, the one with that name, or the requested one.
     let file = npz_file(&[("images.npy", &images(2, 7)), ("masks.npy", &images(2, 1))]);
     let data = parse(&file, Path::new("x"), &LoadOptions::default()).unwrap();
     assert_eq!(bytes(&data.train)[0], 7);

@@ -31,7 +31,7 @@ fn an_epoch_has_its_order() {
         orders.push(order);
     }
     assert!(orders[0] != orders[1] && orders[0] != orders[2] && orders[1] != orders[2]);
-    // For good: if this changes, every run does.
+    // This must never change: if it does, every run changes.
     let mut order = Vec::new();
     epoch_order(0, 0, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], &mut order);
     assert_eq!(order, [6, 3, 5, 1, 7, 2, 4, 9, 0, 8]);
@@ -70,7 +70,7 @@ fn binarized_pixels() {
         assert!(drawn[..64].iter().all(|&v| v == 0.0) && drawn[255 * 64..].iter().all(|&v| v == 1.0));
         let mean = drawn.iter().sum::<f32>() / drawn.len() as f32;
         assert!((mean - 0.5).abs() < 0.02, "{mean}");
-        // Whatever batch an image is in.
+        // Independent of an image's batch.
         assert_eq!(
             fill(binarize, &[40, 3], 0),
             [&drawn[40 * 256..41 * 256], &drawn[3 * 256..4 * 256]].concat()

@@ -1,11 +1,11 @@
-//! Images that are read from a cache file: the same as in memory, and written again when they have to be.
+//! Images that are read from a cache file: the same as in memory, and rewritten if necessary.
 
 use super::*;
 use crate::data::{Filler, Pixels, Span};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-/// Options under which images of more than `memory` / 2 bytes are kept in `folder`.
+/// Options that cache images of more than `memory` / 2 bytes in `folder`.
 fn cached(folder: &Path, memory: u64) -> LoadOptions {
     LoadOptions { cache: Some(folder.to_path_buf()), max_memory: memory, ..LoadOptions::default() }
 }
@@ -21,7 +21,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The same images, however they are asked for.
+/// Asserts that images are the same by every access method.
 #[track_caller]
 fn assert_same(a: &Dataset, b: &Dataset) {
     assert_eq!(a.fingerprint(), b.fingerprint());
@@ -43,7 +43,7 @@ fn assert_same(a: &Dataset, b: &Dataset) {
     }
 }
 
-/// Loads a path from memory and from a new cache file, twice; gives the file's folder.
+/// Loads a path from memory and from a new cache file, twice; returns the file's folder.
 #[track_caller]
 fn assert_cached(path: &Path, options: &LoadOptions) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -80,7 +80,7 @@ fn arrays_of_every_kind_are_the_same_from_a_file() {
             let value = |i: usize| ((i * 7 % 251 * factor) as i16).to_le_bytes().to_vec();
             assert_cached(&array(folder.path(), "<i2", value), &options);
         }
-        // A little above 1, which is brought back.
+        // A little above 1, which is clamped.
         let value = |i: usize| ((i % 100) as f32 / 99.0 * 1.000_001).to_be_bytes().to_vec();
         assert_cached(&array(folder.path(), ">f4", value), &options);
     }
@@ -99,7 +99,7 @@ fn the_range_that_is_found_again_or_given_uses_the_same_file() {
     assert_eq!((before, 1), (changed(), files(cache.path()).len()));
     let other = LoadOptions { range: Some((-2.0, 1.0)), ..options.clone() };
     assert_eq!(load(&path, &other, &|_, _| ()).unwrap().train.range.low, -2.0);
-    // What does not fit is refused as it is in memory.
+    // Values outside the range are refused as they are in memory.
     let other = LoadOptions { range: Some((0.0, 1.0)), ..options };
     assert!(message(load(&path, &other, &|_, _| ())).contains("outside of --range 0,1"));
 }
@@ -124,7 +124,8 @@ fn arrays_with_parts_and_labels_have_a_file_for_each_part() {
     assert_eq!(files(cache.path()).len(), 2);
 }
 
-/// 100 PNG files of 6×6, in two folders that are classes; every fifth is no picture after its header if `damaged`.
+/// 100 PNG files of 6×6, in two folders that are classes; if `damaged`, every fifth has an invalid body after
+/// its header.
 fn pictures(folder: &Path, damaged: bool) {
     for number in 0..100_u8 {
         let class = folder.join(if number % 2 == 0 { "even" } else { "odd" });
@@ -168,7 +169,7 @@ fn pictures_are_the_same_from_a_file_and_damaged_ones_are_left_out() {
     }
 }
 
-/// Loads within `limit` bytes, on two threads: each has buffers of its own.
+/// Loads within `limit` bytes, on two threads, each with its own buffers.
 fn hold_with_limit(path: &Path, options: &LoadOptions, limit: u64) -> Dataset {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
     let options = LoadOptions { max_memory: limit, ..options.clone() };
@@ -185,7 +186,7 @@ fn changed_data_and_damaged_files_are_written_again() {
     let original = read().train.select(&[0, 29]);
     let file = files(cache.path()).remove(0);
     let whole = std::fs::read(&file).unwrap();
-    // Each is another damage: in the pixels, in the description, at the end, and a version of the future.
+    // Different damages: in the pixels, in the description, at the end, and a future version.
     let mut damages: Vec<Vec<u8>> = (0..4).map(|_| whole.clone()).collect();
     damages[0][20] ^= 1;
     let length = whole.len();
@@ -198,7 +199,7 @@ fn changed_data_and_damaged_files_are_written_again() {
         assert_eq!(read().train.select(&[0, 29]), original, "{number}");
         assert!(std::fs::read(&file).unwrap() == whole, "{number}");
     }
-    // Something else under this name stays.
+    // A foreign file under this name is kept.
     for foreign in [&b"my diary"[..], b"a text that is longer than the magic"] {
         std::fs::write(&file, foreign).unwrap();
         let refused = message(load(&path, &options, &|_, _| ()));
@@ -206,7 +207,7 @@ fn changed_data_and_damaged_files_are_written_again() {
         assert_eq!(std::fs::read(&file).unwrap(), foreign);
     }
     std::fs::remove_file(&file).unwrap();
-    // The same length, and the date of before.
+    // The same length, and the previous date.
     let date = path.metadata().unwrap().modified().unwrap();
     read();
     std::thread::sleep(Duration::from_millis(20)); // file systems count time in ticks
@@ -248,7 +249,7 @@ fn an_array_stored_column_by_column_is_refused_and_says_what_helps() {
     std::fs::write(&path, npy_with_header(header, &vec![7; 30 * 35])).unwrap();
     let refused = message(load(&path, &cached(folder.path(), 900), &|_, _| ()));
     assert!(refused.contains("column by column") && refused.contains("ascontiguousarray"), "{refused}");
-    // Without a cache it is as before.
+    // Without a cache, the behaviour is unchanged.
     let little = LoadOptions { max_memory: 900, ..LoadOptions::default() };
     assert!(message(load(&path, &little, &|_, _| ())).contains("--max-memory allows"));
 }

@@ -58,7 +58,7 @@ fn alpha() {
     assert_eq!(bytes(&data.train), expected);
 }
 
-/// The 16-bit seeds have the byte of the others above, and 255 minus it below.
+/// The 16-bit seeds have the other seeds' byte as high byte, and 255 minus it as low byte.
 #[test]
 fn sixteen_bits_stay() {
     let deep = |x, y, c| (sample(x, y, c, 8) * 255 + 255) as f32;
@@ -188,7 +188,7 @@ fn hostile_pictures() {
     assert!(edited(16, &[0; 8]).contains("it has no pixels"));
     assert!(edited(24, &[3]).contains("it has colour type 2 with 3 bits, which PNG does not have"));
     assert!(edited(29, &[0; 4]).contains("it is damaged"));
-    // The last chunk alone may be missing.
+    // Only the last chunk may be missing.
     for length in (0..whole.len() - 12).chain(whole.len() - 11..whole.len() - 4) {
         assert!(parse(&whole[..length], Path::new("x"), &options).is_err(), "{length} bytes");
     }
@@ -230,7 +230,7 @@ fn fixture(name: &str) -> Vec<u8> {
 fn formats_are_mixed_and_recognized_by_content() {
     let folder = tempfile::tempdir().unwrap();
     let names = ["baseline.jpg", "progressive.jpg", "lossless.webp", "grey.jpg"];
-    // None has the name that it should have.
+    // None has the right file extension.
     for (name, other) in names.iter().zip(["a.png", "b.webp", "c.jpg", "d"]) {
         std::fs::write(folder.path().join(other), fixture(name)).unwrap();
     }
@@ -256,7 +256,7 @@ fn pictures_that_promise_too_much_or_end_too_early() {
         let mut bomb = whole.clone();
         bomb[frame + 5..frame + 9].copy_from_slice(&[0xff, 0, 0xff, 0]);
         assert!(refused(&bomb, &options).contains("it promises 65280×65280 pixels, more than its"), "{name}");
-        // The end marker alone may be missing.
+        // Only the end marker may be missing.
         for length in 0..whole.len() - 2 {
             assert!(parse(&whole[..length], Path::new("x"), &options).is_err(), "{name}: {length} bytes");
         }
@@ -267,7 +267,7 @@ fn pictures_that_promise_too_much_or_end_too_early() {
         let cut = parse(&whole[..whole.len() - 2], Path::new("x"), &options).unwrap();
         assert_eq!(cut.train, parse(&whole, Path::new("x"), &options).unwrap().train, "{name}");
     }
-    // WebP: the size of the picture, and that of a frame inside of it.
+    // WebP: the size of the picture, and that of a frame inside it.
     let mut bomb = fixture("lossless.webp");
     let at = bomb.windows(4).position(|four| four == b"VP8L").unwrap() + 9;
     bomb[at..at + 3].copy_from_slice(&[0xff, 0xff, 0xff]);

@@ -1,4 +1,4 @@
-//! Arrays that are refused, and what else goes around reading them: labels, writing, conversion.
+//! Arrays that are refused, and other topics around reading them: labels, writing, conversion.
 
 use super::*;
 use std::time::{Duration, Instant};
@@ -51,13 +51,13 @@ fn hostile_arrays() {
         "x: image 1 has a bool that is neither 0 nor 1"
     );
 
-    // Compressed: a header that promises what cannot be there, too much, too little, damage.
+    // Compressed: a header that promises an impossible length, too much, too little, damage.
     let claim = |count: u32| gzip(&idx_file(8, &[count, 28, 28], &[0; 784]));
     assert!(refused(&claim(1_000_000), &options).contains("more than its compressed size can hold"));
     assert!(refused(&claim(2), &options).contains("it ends after 800 bytes, in the middle"));
     assert!(
         refused(&gzip(&idx_file(8, &[1, 8, 8], &[0; 65])), &options)
-            .contains("it goes on after the 80 bytes that its header promises")
+            .contains("it continues after the 80 bytes that its header promises")
     );
     let mut damaged =
         gzip(&idx_file(8, &[1, 28, 28], &(0..784).map(|i| (i * i % 256) as u8).collect::<Vec<_>>()));
@@ -71,7 +71,7 @@ fn hostile_arrays() {
     let bomb = gzip(&vec![0; 50 << 20]);
     assert!(refused(&bomb, &options).contains("starts with zeros"));
     let bomb = gzip(&idx_file(8, &[1, 8, 8], &vec![0; 50 << 20]));
-    assert!(refused(&bomb, &options).contains("it goes on after the 80 bytes"));
+    assert!(refused(&bomb, &options).contains("it continues after the 80 bytes"));
     assert!(
         refused(&gzip(&gzip(b"hello")), &options)
             .contains("it holds gzip data inside of gzip; IDX or npy can be read there")
@@ -85,16 +85,16 @@ fn hostile_arrays() {
             .contains("its array has 9 axes; 1 (labels), 3 or 4 (images) are expected")
     );
     assert!(refused(&idx_file(8, &[u32::MAX; 3], &[0; 5]), &options).contains("larger than any memory"));
-    assert!(refused(b"PK\x03\x04rubbish", &options).contains("it is no zip archive, or a damaged one"));
+    assert!(refused(b"PK\x03\x04rubbish", &options).contains("it is not a zip archive, or is damaged"));
     let archive = std::fs::read(seed("npz/keras_deflated.npz")).unwrap();
     assert!(
-        refused(&archive[..archive.len() - 30], &options).contains("it is no zip archive, or a damaged one")
+        refused(&archive[..archive.len() - 30], &options).contains("it is not a zip archive, or is damaged")
     );
 }
 
 #[test]
 fn a_directory_that_promises_too_much() {
-    // A stored member whose sizes, in the directory, are those that its own header asks for.
+    // A stored member whose sizes in the directory match its own header's claim.
     let text = "{'descr': '|u1', 'fortran_order': False, 'shape': (4000, 1000, 1000), }";
     let huge = npy_with_header(text, &[0; 500]);
     let size = (huge.len() as u32).to_le_bytes();
@@ -108,7 +108,7 @@ fn a_directory_that_promises_too_much() {
     assert_eq!((&file[directory + 20..directory + 24], size.len()), (&old[..], 4));
     file[directory + 20..directory + 24].copy_from_slice(&promised);
     file[directory + 24..directory + 28].copy_from_slice(&promised);
-    // What follows has moved: the last record says by how much.
+    // The following data have moved: the last record says by how much.
     let end = file.len() - 22;
     let moved =
         u32::from_le_bytes(file[end + 16..end + 20].try_into().unwrap()) + u32::from_le_bytes(size) - 488;
@@ -117,8 +117,8 @@ fn a_directory_that_promises_too_much() {
     assert!(message.contains("bytes where its header promises 4000000"), "{message}");
 }
 
-/// npyz's grammar takes exponential time for nested texts; none may get to it. Of what does, the longest possible are tried, and the time
-/// of the worst is printed.
+/// npyz's grammar takes exponential time for nested texts; none may get to it. Of the texts that do, the
+/// longest possible are tried, and the time of the worst is printed.
 #[test]
 fn nested_and_long_headers_are_refused() {
     let tokens = [
@@ -186,7 +186,7 @@ fn what_is_written_can_be_read() {
     assert_eq!(
         message(read_matrix(on_disk.path(), 40)),
         format!(
-            "{}: it is no file; a .npy file with a matrix of f32 numbers is expected",
+            "{}: it is not a file; a .npy file with a matrix of f32 numbers is expected",
             on_disk.path().display()
         )
     );
@@ -202,9 +202,9 @@ fn what_is_written_can_be_read() {
     assert!(refused(&npy_file("<f4", &[0, 2], &[])).contains("its matrix of 0×2 is empty"));
     assert_eq!(
         refused(&npy_file("<f4", &[2, 1], &[0, 0, 0, 0, 0, 0, 0xc0, 0x7f])),
-        "z: image 1 has a value that is NaN, which is no number"
+        "z: image 1 has the value NaN; all must be finite"
     );
-    // More rows than an image may have: a code for each of many images.
+    // More rows than an image may have: one code for each of many images.
     let many = npy_file("<f4", &[70_000, 1], &[0; 4 * 70_000]);
     assert_eq!(matrix_from_bytes(&many, Path::new("z"), 1 << 20).unwrap().rows, 70_000);
 }

@@ -5,7 +5,7 @@ from decimal import Decimal, getcontext
 getcontext().prec = 60
 for mu in ["0.0", "0.001", "-0.75", "3.0"]:
     for s in ["-20.0", "-1.0", "-0.001", "-0.0000001", "0.0", "0.0000001", "0.03125", "0.999", "1.001", "20.0"]:
-        # What the program gets is the nearest f32, for both of its types.
+        # The program's input is the nearest f32, for both of its number types.
         import struct
 
         m, t = (Decimal(struct.unpack("f", struct.pack("f", float(x)))[0]) for x in (mu, s))

@@ -22,8 +22,8 @@ fn exactly_nothing_where_posterior_and_prior_are_the_same() {
     }
 }
 
-/// Relative to the number itself, so close to 0 and at ±20 alike; where a derivative passes through 0 away from s = 0
-/// its terms cancel, so that it is held to their size instead.
+/// Relative to the number itself, so that tests near 0 and at ±20 are equally strict. If a derivative passes
+/// through 0 away from s = 0, its terms cancel, and the error is relative to their size instead.
 #[test]
 fn values_and_gradients_are_those_of_higher_precision() {
     fn compare<T: Element>(digits: f64) {
@@ -112,8 +112,8 @@ fn shapes_that_do_not_fit_are_named() {
     Divergence::Kl.forward(&[0.0; 4], &[0.0; 3], &mut [0.0; 4], &mut [0.0; 2], &mut [0.0; 2]);
 }
 
-/// μ, ln σ², and then KL(q‖p), its derivative by ln σ², Jeffreys, its derivatives by μ and by ln σ²: from reference.py,
-/// which has 60 digits.
+/// μ, ln σ², and then KL(q‖p), its derivative by ln σ², Jeffreys, its derivatives by μ and by ln σ²: from
+/// reference.py, which computes with 60 digits.
 #[rustfmt::skip]
 const REFERENCE: &[(f32, f32, [f64; 5])] = &[
     (0.0, -20.0, [9.500000001030577, -0.4999999989694232, 121291298.35244757, 0.0, -121291298.85244757]),

@@ -1,12 +1,13 @@
-//! A likelihood as configuration and model files have it: a `kind`, and the one number that some kinds have.
+//! The form of a likelihood in configuration and model files: a `kind`, and the one number that some kinds
+//! have.
 //!
 //! ```toml
 //! kind = "gaussian"
 //! sigma = 0.1
 //! ```
 //!
-//! Serde's own form of an enum does not see a key that a kind has no use for (`sigma` with `bernoulli`), and a
-//! setting that silently does nothing is worse than an error.
+//! Serde's own form of an enum ignores a key that a kind does not use (`sigma` with `bernoulli`). A setting
+//! that silently does nothing is worse than an error.
 
 use super::Likelihood;
 use crate::error::{Error, Result};
@@ -42,8 +43,8 @@ impl From<Likelihood> for Keys {
 impl TryFrom<Keys> for Likelihood {
     type Error = Error;
 
-    /// A missing setting has its default; one that the kind does not have, or a value out of range, is an
-    /// [`Error::Config`].
+    /// A missing setting has its default; a setting that the kind does not have, or a value out of range, is
+    /// an [`Error::Config`].
     fn try_from(keys: Keys) -> Result<Self> {
         let settings = [
             ("sigma", keys.sigma),

@@ -1,4 +1,4 @@
-//! **Gaussians** around the mean x̂ that the decoder gives: all three are (x̂ − x)² with a factor and a constant.
+//! **Gaussians** around the decoder's mean x̂: all three are (x̂ − x)² with a factor and a constant.
 //!
 //! ```text
 //! −ln N(x; x̂, σ²) = (x̂ − x)²/(2σ²) + ½ ln(2πσ²)         derivative: (x̂ − x)/σ²
@@ -6,13 +6,14 @@
 //!
 //! **Squared error** is the article's Σ(x − x̂)²: a Gaussian with σ² = ½ without its normalizer.
 //!
-//! **Optimal Gaussian** (Rybkin, Daniilidis & Levine 2021, the "optimal σ-VAE"): one σ² for all pixels, always at its
-//! maximum-likelihood value. With m the mean of (x̂ − x)² over all pixels of all B images of the batch, the batch mean
-//! of the loss is D·[½ ln(2πσ²) + m/(2σ²)], least at σ² = m, where it is D/2·(ln m + 1 + ln 2π). Since σ² = m depends on
-//! the output, the chain rule has a second path, ∂loss/∂σ² · ∂m/∂x̂; but σ² is where ∂loss/∂σ² = 0, so that path adds
-//! nothing, and the gradient is that of a Gaussian whose σ² is a given number: (x̂ − x)/σ². Below the floor of 10⁻⁶ the
-//! other factor is the one that vanishes: σ² no longer moves with the output. The same formula holds, with σ² the
-//! floor, and value and gradient are continuous where the two regimes meet.
+//! **Optimal Gaussian** (Rybkin, Daniilidis & Levine 2021, the "optimal σ-VAE"): one σ² for all pixels,
+//! always at its maximum-likelihood value. With m the mean of (x̂ − x)² over all pixels of all B images of
+//! the batch, the batch mean of the loss is D·[½ ln(2πσ²) + m/(2σ²)]. Its minimum is at σ² = m, with the
+//! value D/2·(ln m + 1 + ln 2π). Since σ² = m depends on the output, the chain rule has a second path,
+//! ∂loss/∂σ² · ∂m/∂x̂. But ∂loss/∂σ² = 0 at this σ², so that path adds nothing, and the gradient is that of a
+//! Gaussian with constant σ²: (x̂ − x)/σ². Below the floor of 10⁻⁶ the other factor vanishes: σ² no longer
+//! depends on the output. The same formula holds, with σ² the floor, and value and gradient are continuous at
+//! the boundary of the two regimes.
 
 use super::family::{Family, positive};
 use super::single::{self, Scale};
@@ -20,8 +21,8 @@ use crate::error::Result;
 use crate::tensor::{Element, ImageShape};
 use std::f64::consts::PI;
 
-/// The smallest σ² of the optimal Gaussian. A batch reproduced to better than 1/1000 of the range would otherwise drive
-/// the loss to −∞ and the gradient to ∞.
+/// The smallest σ² of the optimal Gaussian. A batch reproduced to better than 1/1000 of the range would
+/// otherwise drive the loss to −∞ and the gradient to ∞.
 pub const VARIANCE_FLOOR: f64 = 1e-6;
 
 const MEANING: &str = "the mean";
@@ -149,7 +150,7 @@ impl Family for OptimalGaussian {
         true
     }
 
-    /// With the σ² that it carries, not this batch's.
+    /// With the model's σ², not this batch's.
     fn forward<T: Element>(&self, output: &[T], target: &[T], _: ImageShape, per_image: &mut [f64]) {
         let variance = self.variance.unwrap_or(1.0).max(VARIANCE_FLOOR);
         single::forward(&Scale::gaussian(variance), squared, output, target, per_image);
@@ -163,7 +164,7 @@ impl Family for OptimalGaussian {
         d_output: &mut [T],
         per_image: &mut [f64],
     ) -> Option<f64> {
-        // σ² is needed before the first gradient can be written, so the errors are gone through twice.
+        // σ² is needed before the first gradient can be written, so there are two passes over the errors.
         single::sums(output, target, per_image, squared);
         let variance = optimal_variance(per_image.iter().sum::<f64>() / output.len() as f64);
         single::forward_backward(&Scale::gaussian(variance), squared, output, target, d_output, per_image);

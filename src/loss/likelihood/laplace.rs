@@ -1,4 +1,4 @@
-//! **Laplace** with scale b around the mean x̂: less impressed by single pixels that are far off than a Gaussian.
+//! **Laplace** with scale b around the mean x̂: less sensitive to single outlying pixels than a Gaussian.
 //!
 //! ```text
 //! −ln p(x) = |x̂ − x|/b + ln 2b          derivative: sign(x̂ − x)/b, and 0 at the kink

@@ -1,17 +1,18 @@
-//! Likelihoods with one number for each pixel value, D numbers for D values:
+//! Likelihoods with one number per pixel value, D numbers for D values:
 //!
 //! ```text
 //! −ln p(x|z) = factor · Σ term(output, x) + D · constant          ∂/∂output = factor · term′(output, x)
 //! ```
 //!
-//! A likelihood gives its `term`, a function to a value and a slope, and its [`Scale`]; the sums are made here.
+//! A likelihood supplies its `term`, a function returning a value and a slope, and its [`Scale`]; the sums
+//! are made here.
 
 use crate::kernels::simd::vectorized;
 use crate::tensor::Element;
 use rayon::prelude::*;
 use std::f64::consts::PI;
 
-/// How a sum of terms becomes nats: factor · sum + values · constant.
+/// The conversion of a sum of terms to nats: factor · sum + values · constant.
 pub(super) struct Scale {
     pub(super) factor: f64,
     pub(super) constant: f64,
@@ -60,18 +61,20 @@ pub(super) fn forward_backward<T: Element>(
     scale.apply(per_image, output.len() / per_image.len());
 }
 
-/// Running sums per image, two AVX2 registers of `f32`: one sum alone would wait for itself. With 8, the compiler unrolls
-/// the inner loop before it looks for vectors in it, and Bernoulli takes five times as long.
+/// Running sums per image, two AVX2 registers of `f32`, because each addition to a single sum would wait for
+/// the previous one. With 8, the compiler unrolls the inner loop before it looks for vectors in it, and
+/// Bernoulli takes five times as long.
 pub(super) const LANES: usize = 32;
 
-/// Pixels that are summed in `T` before the sum goes on in `f64`: 64 additions per lane, which keeps the rounding of
-/// `f32` at some 10⁻⁶ however large the image.
+/// Pixels that are summed in `T` before the sum continues in `f64`: 64 additions per lane, which keeps the
+/// rounding error of `f32` at some 10⁻⁶ for images of any size.
 pub(super) const BLOCK: usize = 64 * LANES;
 
-/// Images go to threads in runs of at least this many pixels; a smaller task costs more to hand over than to do.
+/// Images are distributed to threads in runs of at least this many pixels; a smaller task costs more to
+/// distribute than to compute.
 const PIXELS_PER_TASK: usize = 16 * 1024;
 
-/// The images' shape, and how many of them to hand to a thread at least.
+/// The images' shape, and the minimum number of them for a thread.
 fn pieces<T>(output: &[T], target: &[T], images: usize) -> (usize, usize) {
     assert_eq!(output.len(), target.len(), "output and target have {} and {}", output.len(), target.len());
     assert!(images > 0 && !output.is_empty(), "a batch of {images} images and {} pixels", output.len());
@@ -80,8 +83,8 @@ fn pieces<T>(output: &[T], target: &[T], images: usize) -> (usize, usize) {
     (pixels, PIXELS_PER_TASK.div_ceil(pixels))
 }
 
-/// Writes Σ term(output, target) of each image. An image is summed by one thread, lane by lane and block by block, so
-/// the order of additions does not depend on which.
+/// Writes Σ term(output, target) of each image. An image is summed by one thread, lane by lane and block by
+/// block, so the order of additions does not depend on the thread.
 pub(super) fn sums<T: Element>(
     output: &[T],
     target: &[T],
@@ -115,7 +118,7 @@ pub(super) fn sums<T: Element>(
         });
 }
 
-/// The same sums, bit for bit, and slope_scale · term′ of every pixel.
+/// The same sums, bit-identical, and slope_scale · term′ of every pixel.
 fn sums_and_slopes<T: Element>(
     output: &[T],
     target: &[T],

@@ -1,22 +1,22 @@
-//! Functions around Γ, in `f64` whatever the engine's type, from arithmetic alone: the same bits wherever an `f64` is one
-//! (and fused multiply-adds are).
+//! Functions related to Γ, in `f64` for every number type of the engine, from arithmetic alone: bit-identical
+//! wherever `f64` and fused multiply-adds follow IEEE 754.
 //!
-//! What a beta-binomial needs is never ln Γ itself but the logarithm of a rising factorial, and its derivative:
+//! A beta-binomial never needs ln Γ itself but the logarithm of a rising factorial, and its derivative:
 //!
 //! ```text
-//! ln x·(x+1)·…·(x+n−1) = ln Γ(x+n) − ln Γ(x)          by x: ψ(x+n) − ψ(x)          ψ = (ln Γ)′, the digamma function
+//! ln x·(x+1)·…·(x+n−1) = ln Γ(x+n) − ln Γ(x)    by x: ψ(x+n) − ψ(x)    ψ = (ln Γ)′, the digamma function
 //! ```
 //!
-//! For y of 8 and more, Stirling's series (DLMF 5.11.1 and 5.11.2) has all digits of an `f64`:
+//! For y of 8 and more, Stirling's series (DLMF 5.11.1 and 5.11.2) has the full precision of `f64`:
 //!
 //! ```text
 //! ln Γ(y) = (y − ½)·ln y − y + ½ ln 2π + 1/(12y) − 1/(360y³) + 1/(1260y⁵) − …
 //! ψ(y)    = ln y − 1/(2y) − 1/(12y²) + 1/(120y⁴) − 1/(252y⁶) + …
 //! ```
 //!
-//! Every x gets there by Γ(x) = Γ(x+8) / P(x), P(x) = x·(x+1)·…·(x+7), so there is no case to tell apart and loops become
-//! vector instructions. In the difference, P(x+n)/P(x) takes one logarithm. The values reach 10⁵ and cancel to a few
-//! nats, which costs five digits: f32 would have two left, and f64 has eleven.
+//! Every x is shifted there by Γ(x) = Γ(x+8) / P(x), P(x) = x·(x+1)·…·(x+7), so there is no case distinction
+//! and loops become vector instructions. In the difference, P(x+n)/P(x) takes one logarithm. The values reach
+//! 10⁵ and cancel to a few nats, which costs five digits: f32 would have two left, and f64 has eleven.
 
 use crate::tensor::Element;
 
@@ -30,7 +30,7 @@ pub(crate) fn ln_rising(x: f64, n: f64) -> (f64, f64) {
     (value_high - value_low - ln(high / low), (slope_high - slope_low) - (d_high / high - d_low / low))
 }
 
-/// How far [`stirling`]'s argument is moved up.
+/// The shift of [`stirling`]'s argument.
 const SHIFT: f64 = 8.0;
 
 /// P(x) = x·(x+1)·…·(x+7) and P′(x).
@@ -46,10 +46,10 @@ fn shift(x: f64) -> (f64, f64) {
     (product, slope)
 }
 
-/// ln Γ(y) − ½ ln 2π and ψ(y) for y ≥ 8, without the constant, which differences do not have.
+/// ln Γ(y) − ½ ln 2π and ψ(y) for y ≥ 8; the constant cancels in differences.
 ///
-/// The coefficients are B₂ₖ/(2k(2k−1)) of 1/y²ᵏ⁻¹, with the Bernoulli numbers B; times −(2k−1), of 1/y²ᵏ, they are
-/// ψ's. The first that is left out, of 1/y¹⁵, comes to 10⁻¹⁵.
+/// The coefficients are B₂ₖ/(2k(2k−1)) of 1/y²ᵏ⁻¹, with the Bernoulli numbers B; times −(2k−1), of 1/y²ᵏ,
+/// they are ψ's. The first omitted one, of 1/y¹⁵, amounts to 10⁻¹⁵.
 #[inline(always)]
 fn stirling(y: f64) -> (f64, f64) {
     const SERIES: [f64; 7] = [
@@ -74,9 +74,11 @@ fn stirling(y: f64) -> (f64, f64) {
     )
 }
 
-/// The natural logarithm of a positive, normal, finite number, to about 1 unit in the last place; NaN of NaN.
+/// The natural logarithm of a positive, normal, finite number, to about 1 unit in the last place; NaN for
+/// NaN.
 ///
-/// ln x = k·ln 2 + ln m with m in [√½, √2), and ln m = 2·artanh(s) = 2(s + s³/3 + s⁵/5 + …) for s = (m−1)/(m+1),
+/// ln x = k·ln 2 + ln m with m in [√½, √2), and ln m = 2·artanh(s) = 2(s + s³/3 + s⁵/5 + …) for s =
+/// (m−1)/(m+1),
 /// |s| ≤ 0.172: eleven terms leave an error of 2s²³/23 ≈ 2·10⁻¹⁹.
 #[inline(always)]
 pub(crate) fn ln(x: f64) -> f64 {
@@ -92,9 +94,9 @@ pub(crate) fn ln(x: f64) -> f64 {
         1.0 / 5.0,
         1.0 / 3.0,
     ];
-    // Adding 1 − √½ (in bits) carries into the exponent just where the mantissa passes √2.
+    // Adding 1 − √½ (in bits) carries into the exponent exactly when the mantissa passes √2.
     let shifted = x.to_bits().wrapping_add(0x3ff0_0000_0000_0000 - SQRT_HALF);
-    // Below 2⁵² an integer is a number's low bits: no conversion, for which AVX2 has no instruction.
+    // Below 2⁵² an integer equals a number's low bits: no conversion, for which AVX2 has no instruction.
     let k = f64::from_bits(0x4330_0000_0000_0000 | (shifted >> 52)) - (4_503_599_627_370_496.0 + 1023.0);
     let m = f64::from_bits((shifted & 0x000f_ffff_ffff_ffff).wrapping_add(SQRT_HALF));
     let s = (m - 1.0) / (m + 1.0);
@@ -113,9 +115,10 @@ pub(crate) fn ln(x: f64) -> f64 {
 const LN_2_HIGH: f64 = 0.693_147_180_369_123_8;
 const LN_2_LOW: f64 = 1.908_214_929_270_587_7e-10;
 
-/// eˣ for |x| ≤ 700, to about 1 unit in the last place; NaN of NaN.
+/// eˣ for |x| ≤ 700, to about 1 unit in the last place; NaN for NaN.
 ///
-/// eˣ = 2ᵏ·eʳ with k = round(x / ln 2) and |r| ≤ ½ ln 2, where 14 terms of the exponential series leave r¹⁴/14! ≈ 4·10⁻¹⁸.
+/// eˣ = 2ᵏ·eʳ with k = round(x / ln 2) and |r| ≤ ½ ln 2, for which 14 terms of the exponential series have an
+/// error of r¹⁴/14! ≈ 4·10⁻¹⁸.
 #[inline(always)]
 pub(crate) fn exp(x: f64) -> f64 {
     const ROUNDING: f64 = 6_755_399_441_055_744.0; // 1.5·2⁵²

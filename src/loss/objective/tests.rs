@@ -74,7 +74,8 @@ fn floor_in_the_middle(means: &[f64]) -> f64 {
     0.5 * (sorted[below] + sorted[below + 1])
 }
 
-/// Every kind of penalty, with what it should come to: plain, β, free bits, capacity from both sides, and all at once.
+/// Every kind of penalty, with its expected value: plain, β, free bits, capacity from both sides, and all at
+/// once.
 fn all_terms(means: &[f64]) -> Vec<(&'static str, ObjectiveTerms, f64)> {
     let total: f64 = means.iter().sum();
     let lambda = floor_in_the_middle(means);
@@ -116,7 +117,7 @@ pub(crate) fn gradients_of_every_combination_are_those_of_finite_differences() {
                     &mut d_log_variance,
                     &mut workspace,
                 );
-                // The training pass is differentiated, since its σ² moves with the output.
+                // The training pass is differentiated, since its σ² depends on the output.
                 let mut unused = [vec![0.0; output.len()], vec![0.0; mu.len()], vec![0.0; mu.len()]];
                 let [unused_output, unused_mu, unused_s] = &mut unused;
                 let mut loss = |output: &[f64], mu: &[f64], s: &[f64]| {

@@ -1,14 +1,16 @@
-//! M2's forward and backward pass over a batch of codes: the bound of every row, what follows from it for the classifier, and the way back.
+//! M2's forward and backward pass over a batch of codes: the bound of every row, the classifier's gradient,
+//! and the gradients of encoder and decoder.
 //!
-//! With G = F − ln q, the derivative of Σ_y q·G by the classifier's output k is q_k·(G_k − Σ_y q_y·G_y), since that of −ln q sums to 0; by
-//! F(x, y) it is q(y|x). A row's F leads to, for r = x − μ_x and s = ln σ²,
+//! With G = F − ln q, the derivative of Σ_y q·G by the classifier's output k is q_k·(G_k − Σ_y q_y·G_y),
+//! since that of −ln q sums to 0; by F(x, y) it is q(y|x). The gradients of a row's F are, for r = x − μ_x
+//! and s = ln σ²,
 //!
 //! ```text
 //! ∂F/∂μ_x = r·e^(−s_x)          ∂F/∂s_x = −½·(1 − r²·e^(−s_x))
 //! ∂F/∂μ_w = −μ_w + ∂F/∂w        ∂F/∂s_w = −½·(e^(s_w) − 1) + ∂F/∂w·½·σ_w·ε
 //! ```
 //!
-//! and through the layers as always. The codes are taken as given: no gradient leaves through x.
+//! and then through the layers as usual. The codes are constants: no gradient flows back through x.
 
 use std::ops::Range;
 
@@ -20,7 +22,8 @@ use crate::layers::shared::LOG_VARIANCE_BOUND;
 use crate::tensor::Element;
 
 impl M2 {
-    /// One forward and backward pass: the values, and the gradient of the loss in the places of M2's parameters in `gradient`.
+    /// One forward and backward pass: returns the values, and writes the gradient of the loss to the
+    /// positions of M2's parameters in `gradient`.
     ///
     /// # Panics
     /// If the lengths do not fit each other, or the space is too small.
@@ -255,7 +258,7 @@ impl M2 {
     }
 }
 
-/// Which image and class each row is.
+/// The image and class of each row.
 struct Rows<'a> {
     classes: usize,
     plain: usize,
@@ -292,7 +295,7 @@ fn relu<T: Element>(value: T) -> T {
     if value > T::ZERO { value } else { T::ZERO }
 }
 
-/// A logarithm of a variance within its bound; NaN stays NaN.
+/// Bounds a log-variance; NaN stays NaN.
 fn bounded<T: Element>(s: T) -> T {
     let bound = T::from_f64(LOG_VARIANCE_BOUND);
     if s < -bound {

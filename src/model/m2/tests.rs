@@ -1,7 +1,7 @@
 use super::*;
 use crate::gradient_check::{check, random_vec};
 
-/// An M2 for three classes, with places for its parameters, and how many there are.
+/// An M2 for three classes, with positions for its parameters, and their number.
 fn small() -> (M2, usize) {
     let labels = ["a", "b", "c"].map(String::from).to_vec();
     let mut m2 = M2::new(&M2Config { labels, hidden: 5, style: 2 }, 4);

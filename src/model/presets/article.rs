@@ -1,5 +1,5 @@
-//! `article`: the network that the article describes, with a latent layer that goes back by its own weights. docs/article.md says which line is
-//! which, and what had to be mended.
+//! `article`: the network that the article describes, with a latent layer whose weights are shared with the
+//! decoder. docs/article.md maps its lines to the article's, and lists the corrections.
 
 use super::plan::{Chain, Plan, Rules, push_hidden};
 use crate::error::{Error, Result};
@@ -25,15 +25,15 @@ pub(super) const RULES: Rules = Rules {
         }
         if config.tie_weights {
             return Err(Error::config(
-                "--tie-weights is for conv and mlp; the article's shared layer goes back by its own weights already",
+                "--tie-weights is for conv and mlp; the article's shared layer always shares its weights",
             ));
         }
         Ok(())
     },
 };
 
-/// Up again: from 1×1×512 to a quarter of the image, to a half, to the image. The last two are the mirrors of 4×4 convolutions of stride 2
-/// and halve as the encoder's pooling does, so odd sizes fit.
+/// Back up: from 1×1×512 to a quarter of the image, to a half, to the image. The last two are the mirrors of
+/// 4×4 convolutions of stride 2 and halve as the encoder's pooling does, so odd sizes fit.
 pub(super) fn plan<T: Element>(config: &ModelConfig) -> Result<Plan<T>> {
     let mut encoder = Chain::new("encoder");
     let mut size = config.image();

@@ -1,7 +1,8 @@
-//! `conv`: strided convolutions down, a hidden layer, and the mirror of both up (Radford, Metz & Chintala 2016, without normalization).
+//! `conv`: strided convolutions down, a hidden layer, and the mirror of both up (Radford, Metz & Chintala
+//! 2016, without normalization).
 //!
-//! Each 4×4 convolution of stride 2 halves the image. Up to 32 pixels there are two; larger images get as many as bring the bottom to 8 pixels
-//! or less, so that the linear layers do not grow with the image.
+//! Each 4×4 convolution of stride 2 halves the image. Up to 32 pixels there are two; larger images have as
+//! many as reduce the bottom to 8 pixels or less, so that the linear layers do not grow with the image.
 
 use super::plan::{Chain, Plan, Rules, check_hidden, push_hidden, push_mirrored_hidden};
 use crate::error::{Error, Result};
@@ -24,13 +25,14 @@ pub(super) const RULES: Rules = Rules {
     },
 };
 
-/// 32, 64, and for images above 32 pixels 128, 256, 256 … as far as [`halvings`] go.
+/// 32, 64, and for images above 32 pixels 128, 256, 256 … up to the number of [`halvings`].
 fn widths(image: ImageShape) -> Vec<usize> {
     let count = if image.height.max(image.width) <= 32 { 2 } else { halvings(image) };
     (0..count).map(|index| (32 << index).min(256)).collect()
 }
 
-/// How often an image is halved until its longer side has at most 8 pixels, or its shorter one fewer than 8.
+/// The number of times that an image is halved until its longer side has at most 8 pixels, or its shorter one
+/// fewer than 8.
 pub(super) fn halvings(image: ImageShape) -> usize {
     let (mut long, mut short) = (image.height.max(image.width), image.height.min(image.width));
     let mut count = 0;

@@ -1,4 +1,4 @@
-//! `mlp`: fully connected layers, after the example that most introductions begin with (Kingma & Welling 2014, appendix C).
+//! `mlp`: fully connected layers, the usual introductory example (Kingma & Welling 2014, appendix C).
 
 use super::plan::{Chain, Plan, Rules, check_hidden, push_hidden, push_mirrored_hidden};
 use crate::error::{Error, Result};

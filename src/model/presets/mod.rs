@@ -1,16 +1,20 @@
 //! The networks, one file each.
 //!
 //! ```text
-//! conv      4×4 s2 convolutions C→widths · linear →hidden │ μ, ln σ² │ linear Z→hidden→ · 4×4 s2 transposed convolutions →C
+//! conv      4×4 s2 convolutions C→widths · linear →hidden │ μ, ln σ² │ linear Z→hidden→ ·
+//!                                                         │          │ 4×4 s2 transposed convolutions →C
 //! mlp       linear H·W·C→hidden                           │ μ, ln σ² │ linear Z→hidden→H·W·C
-//! article   (3×3 convolution, max pool 2)² C→64→128 ·     │ μ, ln σ² │ back by μ's weights Z→512 · transposed convolutions
-//!           linear →1024→512                              │          │ from 1×1: H/4×W/4 512→128, 4×4 s2 →64, 4×4 s2 →C
-//! residual  3×3 s2 convolutions with residual blocks      │ μ, ln σ² │ linear · residual blocks with nearest-neighbour upsampling
+//! article   (3×3 convolution, max pool 2)² C→64→128 ·     │ μ, ln σ² │ by μ's weights Z→512 · transposed
+//!           linear →1024→512                              │          │ convolutions from 1×1: H/4×W/4
+//!                                                         │          │ 512→128, 4×4 s2 →64, 4×4 s2 →C
+//! residual  3×3 s2 convolutions with residual blocks      │ μ, ln σ² │ linear · residual blocks with
+//!                                                         │          │ nearest-neighbour upsampling
 //! ```
 //!
-//! A preset says what its default sizes are, which configurations it refuses, and what its [`Plan`] is: the layers, and which weights are tied.
-//! The plan becomes an [`Architecture`](super::Architecture). The decoder's last layer gives the numbers that the likelihood asks for, with the
-//! activation that it asks for: none for raw numbers, else tanh in `article` and sigmoid in the others.
+//! A preset defines its default sizes, the configurations that it refuses, and its [`Plan`]: the layers, and
+//! which weights are tied. The plan becomes an [`Architecture`](super::Architecture). The decoder's last
+//! layer has the number of outputs and the activation that the likelihood needs: none for raw numbers, else
+//! tanh in `article` and sigmoid in the others.
 
 mod article;
 mod conv;

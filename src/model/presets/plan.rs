@@ -1,4 +1,4 @@
-//! What a preset is made of: its rules, its plan, and the parts that several presets share.
+//! The parts of a preset: its rules, its plan, and functions that several presets share.
 
 use crate::error::{Error, Result};
 use crate::layers::{Activation, Concat, Layer, Linear, Sequence};
@@ -7,34 +7,35 @@ use crate::model::config::ModelConfig;
 use crate::model::context::FEATURES;
 use crate::tensor::{Element, ImageShape};
 
-/// A network before its parameters have places.
+/// A network whose parameters do not have positions yet.
 #[derive(Debug)]
 pub struct Plan<T> {
     /// From images to features. Its layers have their full names: `encoder.conv1`.
     pub encoder: Sequence<T>,
-    /// From features to μ, and the same again to ln σ².
+    /// From features to μ; a second head of the same sizes leads to ln σ².
     pub head: Linear,
-    /// From codes to the likelihood's numbers.
+    /// From codes to the likelihood's parameters.
     pub decoder: Sequence<T>,
-    /// Parameters that are others: the decoder's name, and that of the encoder's or the head's.
+    /// Tied parameters: the decoder's name, and the name of the encoder's or the head's parameter that it
+    /// shares.
     pub ties: Vec<(String, String)>,
 }
 
-/// What a preset is apart from its layers.
+/// The properties of a preset apart from its layers.
 pub(in crate::model) struct Rules {
-    /// Z if none is asked for.
+    /// The default Z.
     pub latent: usize,
-    /// The channels of the convolutions for images of a shape, if none are asked for.
+    /// The default channels of the convolutions for images of a shape.
     pub widths: fn(ImageShape) -> Vec<usize>,
-    /// The widths of the hidden linear layers if none are asked for.
+    /// The default widths of the hidden linear layers.
     pub hidden: &'static [usize],
-    /// The likelihood if none is asked for.
+    /// The default likelihood.
     pub likelihood: Likelihood,
-    /// Refuses what the preset cannot be.
+    /// Refuses configurations that the preset does not support.
     pub check: fn(&ModelConfig) -> Result<()>,
 }
 
-/// Layers with their names, as they are added.
+/// Layers with their names, while the list is built.
 pub(super) struct Chain<T> {
     half: &'static str,
     pub(super) layers: Vec<(String, Box<dyn Layer<T>>)>,
@@ -50,7 +51,7 @@ impl<T: Element> Chain<T> {
         self.layers.push((format!("{}.{name}", self.half), Box::new(layer)));
     }
 
-    /// Appends the label's numbers to what is taken as a row of numbers, if the model has labels. Returns how many these are.
+    /// If the model has labels, appends the label's numbers to the flattened image. Returns their count.
     pub(super) fn push_label(&mut self, config: &ModelConfig, input: ImageShape) -> usize {
         if config.classes() > 0 {
             self.push("label", Concat::row(input, config.classes()));
@@ -64,7 +65,8 @@ impl<T: Element> Chain<T> {
 }
 
 impl ModelConfig {
-    /// The shape of the decoder's output: m numbers for each of the image's, or the features of each pixel for the context network.
+    /// The shape of the decoder's output: m numbers for each of the image's, or the features of each pixel
+    /// for the context network.
     pub(super) fn output(&self) -> ImageShape {
         let image = self.image();
         let numbers = image.channels * self.likelihood.numbers();
@@ -77,7 +79,8 @@ impl ModelConfig {
     }
 }
 
-/// The encoder's linear layers, from the image at the bottom, with ReLUs between them. Returns the number of features.
+/// The encoder's linear layers, starting from the image at the bottom, with ReLUs between them. Returns the
+/// number of features.
 pub(super) fn push_hidden<T: Element>(
     encoder: &mut Chain<T>,
     config: &ModelConfig,
@@ -97,8 +100,9 @@ pub(super) fn push_hidden<T: Element>(
     inputs
 }
 
-/// The decoder's linear layers: the encoder's mirror, Z → hidden reversed → the image at the bottom. Tied, layer k has the weight of the encoder's
-/// linear layer n − k + 1, the first that of μ; `ties` gets their names.
+/// The decoder's linear layers: the encoder's mirror, Z → hidden reversed → the image at the bottom. If tied,
+/// layer k has the weight of the encoder's linear layer n − k + 1, and the first layer that of μ; their names
+/// are added to `ties`.
 pub(super) fn push_mirrored_hidden<T: Element>(
     decoder: &mut Chain<T>,
     config: &ModelConfig,
@@ -125,7 +129,7 @@ pub(super) fn push_mirrored_hidden<T: Element>(
     }
 }
 
-/// Refuses hidden layers that are missing.
+/// Refuses an empty list of hidden layers.
 pub(super) fn check_hidden(config: &ModelConfig) -> Result<()> {
     if config.hidden.is_empty() {
         let preset = config.preset.name();

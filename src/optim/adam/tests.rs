@@ -69,9 +69,9 @@ fn equals_the_algorithm_in_double_precision() {
 
 #[test]
 fn two_steps_by_hand() {
-    // g = 1, then −1, β₁ = ½, β₂ = ¾, ε = 0, α = 0.1, no decay.
-    // Step 1: m = ½, v = ¼, m̂ = 1, v̂ = 1: θ = 2 − 0.1.
-    // Step 2: m = ½·½ − ½ = −¼, v = ¾·¼ + ¼ = 7/16, m̂ = −¼/¾ = −1/3, v̂ = (7/16)/(7/16) = 1: θ = 1.9 + 0.1/3.
+    // g = 1, then −1, β₁ = ½, β₂ = ¾, ε = 0, α = 0.1, no decay. Step 1: m = ½, v = ¼, m̂ = 1, v̂ = 1: θ = 2 −
+    // 0.1. Step 2: m = ½·½ − ½ = −¼, v = ¾·¼ + ¼ = 7/16, m̂ = −¼/¾ = −1/3, v̂ = (7/16)/(7/16) = 1: θ = 1.9 +
+    // 0.1/3.
     let adam = Adam { beta1: 0.5, beta2: 0.75, epsilon: 0.0, weight_decay: 0.0 };
     let (mut parameter, mut state) = ([2.0], AdamState::new(1));
     adam.step(&mut parameter, &[1.0], &mut state, 0.1, 1.0);

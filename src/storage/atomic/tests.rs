@@ -4,7 +4,7 @@ use crate::storage::filesystem::{Disk, OutputFile};
 use crate::storage::testing::Child;
 use std::fs;
 
-/// More than one block, so that there are several writes to spoil.
+/// More than one block, so that several writes can fail.
 fn content() -> Vec<u8> {
     (0..3 * BLOCK as u32).map(|i| (i % 251) as u8).collect()
 }
@@ -81,7 +81,7 @@ fn a_fault_at_any_call_leaves_the_old_file_or_the_new_one() {
                     "{message}"
                 );
             }
-            // From a disk that stays read-only nothing can be removed; that is for later.
+            // Nothing can be removed from a disk that stays read-only; a later run does it.
             let stays = fault == Fault::ReadOnly && onwards && call > 1 && !is_new;
             assert_eq!(names_in(folder.path()).len(), if stays { 2 } else { 1 }, "{case}");
             assert_eq!(remove_stale(&Disk, folder.path()).unwrap(), usize::from(stays), "{case}");
@@ -115,7 +115,7 @@ fn a_file_that_is_there_is_not_replaced() {
     fs::write(&path, "mine").unwrap();
     let message = create(&Disk, &path).unwrap_err().to_string();
     assert!(message.contains("file already exists; choose another name"), "{message}");
-    // One that comes while the content is being made.
+    // A file that appears while the content is being made.
     let late = folder.path().join("late");
     let result = write_new(&Disk, &late, |out| {
         fs::write(&late, "mine")?;
@@ -147,7 +147,7 @@ fn an_error_of_the_content_leaves_the_old_file() {
     assert_eq!(names_in(folder.path()), ["file"]);
 }
 
-/// Not a test by itself: the process that dies at a call in the test below.
+/// Not a test by itself: the process that dies at one call in the test below.
 #[test]
 fn child_dies_while_writing() {
     if let Some(argument) = Child::argument() {
@@ -285,7 +285,7 @@ fn new_files_are_written_where_there_are_no_links() {
     assert_eq!(names_in(folder.path()), ["file"]);
 }
 
-/// Not a test by itself: the process in the test below, which lives in a small file system of its own.
+/// Not a test by itself: the process in the test below, which runs in a small file system of its own.
 #[test]
 fn child_fills_a_disk() {
     let Some(folder) = Child::argument() else { return };
@@ -302,7 +302,7 @@ fn child_fills_a_disk() {
     assert_eq!(names_in(Path::new(&folder)), ["file"]);
 }
 
-/// A real full disk: a file system of 1 MB, mounted for one process, where the system lets us do that.
+/// A disk that is really full: a file system of 1 MB, mounted for one process, if the system allows that.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_real_full_disk_leaves_the_last_good_file() {
@@ -328,7 +328,7 @@ fn a_real_full_disk_leaves_the_last_good_file() {
     assert_eq!(folder.path().read_dir().unwrap().count(), 0, "nothing was mounted for this process");
 }
 
-/// Not a test by itself: the process whose system calls the test below looks at.
+/// Not a test by itself: the process whose system calls the test below traces.
 #[test]
 fn child_replaces_a_file() {
     if let Some(path) = Child::argument() {
@@ -336,7 +336,7 @@ fn child_replaces_a_file() {
     }
 }
 
-/// The order once more, below [`Disk`]: what reaches the kernel, where there is a strace to ask.
+/// The order once more, below [`Disk`]: the calls that reach the kernel, if strace is installed.
 #[cfg(target_os = "linux")]
 #[test]
 fn the_system_calls_are_in_the_order_that_is_promised() {
@@ -353,7 +353,8 @@ fn the_system_calls_are_in_the_order_that_is_promised() {
         eprintln!("skipped: there is no strace, or it may not trace");
         return;
     }
-    // Lines like `123 fsync(3</tmp/x/.file.123-0.tmp>) = 0`, of which those count that name something in the folder.
+    // Lines like `123 fsync(3</tmp/x/.file.123-0.tmp>) = 0`; only those that name something in the folder
+    // count.
     let log = fs::read_to_string(log).unwrap();
     let inside = log.lines().filter(|line| line.contains(folder.path().to_str().unwrap()));
     let mut calls: Vec<String> = inside

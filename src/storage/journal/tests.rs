@@ -37,8 +37,8 @@ fn no_step_is_written_twice() {
     journal.append(&["1", "10", "0.5"]).unwrap();
 }
 
-/// A crash at any byte of a row, resumed from any step: only whole rows up to the step stay, and writing the rest
-/// again gives the table of a run that never stopped.
+/// A crash at any byte of a row, resumed from any step: only complete rows up to the step remain, and writing
+/// the rest again reproduces the table of an uninterrupted run.
 #[test]
 fn a_cut_at_any_byte_is_mended() {
     let rows: Vec<[String; 3]> =
@@ -71,12 +71,13 @@ fn damage_of_other_kinds_is_dropped() {
     // Twice, and out of order.
     let content = format!("{HEADER}1,10,a\n1,10,a\n1,20,b\n1,10,a\n");
     assert_eq!(resumed(content, 99), (expected.clone(), damaged(2, 0)));
-    // Zeros after a power cut, a row glued to the half of another, a wrong number of cells, no number, no text.
+    // Zeros after a power cut, a row glued to half of another, a wrong number of cells, not a number, not
+    // text.
     let content = format!("{HEADER}1,10,a\n1,1,15,c\n1,x,c\n1,16\n\n1,20,b\n\0\0\0\0\0\0");
     assert_eq!(resumed(content, 99), (expected.clone(), damaged(0, 5)));
     let content = [HEADER.as_bytes(), b"1,10,a\n1,11,\xff\n1,20,b\n1,30,\0\n"].concat();
     assert_eq!(resumed(content, 99), (expected.clone(), damaged(0, 2)));
-    // Lines longer than any row, with an end and without.
+    // Lines longer than any row, with and without an end.
     let long = "1,15,".to_string() + &"9".repeat(200_000);
     assert_eq!(resumed(format!("{HEADER}1,10,a\n{long}\n1,20,b\n{long}"), 99), (expected, damaged(0, 2)));
 }
@@ -95,8 +96,8 @@ fn a_missing_table_is_started_and_a_foreign_one_refused() {
     }
 }
 
-/// A fault at each call of a run that writes three rows: after the error, and also after the same row was written
-/// once more, the table has whole rows only and none twice.
+/// A fault at each call of a run that writes three rows: after the error, and also after the same row was
+/// written once more, the table has only complete rows, none of them twice.
 #[test]
 fn a_fault_at_any_call_tears_no_row() {
     let rows = [["1", "1", "0.5"], ["1", "2", "0.25"], ["2", "3", "0.125"]];

@@ -29,14 +29,14 @@ fn decode(bytes: &[u8]) -> Result<TensorFile<'static>> {
     TensorFile::decode(bytes, Path::new(PATH))
 }
 
-/// The message of the refusal, which names the file and is one sentence without a line end.
+/// The refusal's message, which names the file and is one sentence without a line end.
 fn refusal(bytes: &[u8]) -> String {
     let message = decode(bytes).expect_err("this file must be refused").to_string();
     assert!(message.starts_with("model.safetensors: ") && !message.contains('\n'), "{message}");
     message
 }
 
-/// A file with this header and data, and with the checksum right where there is a place for one.
+/// A file with this header and data, with a valid checksum if the header has a place for one.
 fn forge(header: &str, data: &[u8]) -> Vec<u8> {
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
     bytes.extend(header.as_bytes());
@@ -91,7 +91,7 @@ fn the_layout_is_the_documented_one() {
     assert_eq!(std::str::from_utf8(&bytes[8..bytes.len() - 8]).unwrap(), header);
     assert_eq!(bytes[..8], (header.len() as u64).to_le_bytes());
     assert_eq!(bytes[bytes.len() - 8..], [0, 0, 128, 63, 0, 0, 0, 64]);
-    // The reference reader of the format takes it.
+    // The format's reference reader accepts it.
     let read = safetensors::SafeTensors::deserialize(&encode(&sample())).map(|file| file.len());
     assert_eq!(read.unwrap(), 3);
 }
@@ -124,10 +124,10 @@ fn every_cut_and_every_addition_is_found() {
 fn files_of_other_programs_are_told_apart() {
     let other = forge(r#"{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#, &[0; 4]);
     assert!(refusal(&other).contains("safetensors file of another program"));
-    assert!(refusal(b"\x89PNG\r\n\x1a\n and so on, for a while").contains("no model or checkpoint file"));
+    assert!(refusal(b"\x89PNG\r\n\x1a\n and so on, for a while").contains("not a model or checkpoint file"));
     assert!(refusal(b"").contains("0 bytes long"));
     let resaved = forge(r#"{"__metadata__":{"elbo":"{}","checksum":"00000000"}}"#, &[]);
-    assert!(refusal(&resaved).contains("saved anew by another program"));
+    assert!(refusal(&resaved).contains("re-saved by another program"));
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn headers_that_lie_are_refused_even_with_a_right_checksum() {
     decode(&pad(good, &[0; 4])).unwrap();
     assert!(refusal(&forged(good, &[0; 4])).contains("would not have written"), "no padding");
     let cases = [
-        // (what follows the metadata, bytes of data, what the message has in it)
+        // (text after the metadata, bytes of data, text that the message contains)
         (r#","w":{"dtype":"F32","shape":[1],"data_offsets":[0,8]}}"#, 8, "or damaged"),
         (r#","w":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#, 8, "or damaged"),
         (r#","w":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}}"#, 4, "or damaged"),
@@ -162,7 +162,8 @@ fn headers_that_lie_are_refused_even_with_a_right_checksum() {
         let message = refusal(&pad(rest, &vec![0; data]));
         assert!(message.contains(expected), "{rest} gives {message}");
     }
-    // Sixteen tensors whose sizes add up to 2⁶⁴ − 4 bytes, and names and types that would write to the terminal.
+    // Sixteen tensors whose sizes add up to 2⁶⁴ − 4 bytes, and names and types that would write to the
+    // terminal.
     let (size, end) = (1u64 << 60, u64::MAX - 3);
     let mut huge = String::new();
     for i in 0..16 {
@@ -257,7 +258,7 @@ fn a_fault_at_any_call_leaves_a_loadable_file() {
 }
 
 proptest! {
-    /// Bytes that are no file at all, or one with a few bytes changed: refused, without a panic.
+    /// Bytes that are not a file at all, or one with a few bytes changed: refused, without a panic.
     #[test]
     fn mutations_are_refused(edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)) {
         let bytes = encode(&sample());
@@ -268,7 +269,7 @@ proptest! {
         prop_assert_eq!(decode(&damaged).is_ok(), damaged == bytes);
     }
 
-    /// Changes to the JSON that get a right checksum: what is read anyway is what would be written.
+    /// Changes to the JSON under a valid checksum: only canonical files are read.
     #[test]
     fn forged_headers_are_refused_or_canonical(
         edits in prop::collection::vec((any::<prop::sample::Index>(), prop::sample::select(b"{}[]\",:0123456789-e. \\aF".to_vec())), 1..4),
@@ -281,7 +282,7 @@ proptest! {
             let at = start - 8 + at.index(header.len() - (start - 8));
             header[at] = byte;
         }
-        // A change inside of a character of several bytes leaves no text.
+        // A change inside a multi-byte character makes invalid text.
         let header = String::from_utf8_lossy(&header).into_owned();
         let forged = forge(&header, &bytes[header_end..]);
         if let Ok(read) = decode(&forged) {

@@ -1,5 +1,5 @@
-//! What makes the byte likelihoods exact: the probabilities of the 256 bytes add up to 1, wherever the numbers are, and the
-//! loss is made of them.
+//! The byte likelihoods are exact: the probabilities of the 256 bytes add up to 1 for any parameters, and the
+//! loss is computed from them.
 
 use super::*;
 
@@ -7,7 +7,8 @@ fn byte_likelihoods() -> impl Iterator<Item = Likelihood> {
     all().filter(|likelihood| likelihood.is_exact_for_bytes())
 }
 
-/// Numbers within and beyond what a network gives: all combinations of extremes, or random ones for a mixture.
+/// Parameters within and beyond a network's usual output: all combinations of extremes, or random ones for a
+/// mixture.
 fn extremes(likelihood: &Likelihood) -> Vec<Vec<f64>> {
     let firsts =
         [-1000.0, -20.0, -3.0, -1.0, -0.999, -0.3, 0.0, 0.0039, 0.5, 0.7, 1.0, 1.004, 4.0, 20.0, 1000.0];
@@ -129,7 +130,8 @@ fn an_untrained_decoder_starts_with_a_broad_distribution() {
 #[test]
 fn adam_fits_the_numbers_of_a_few_pixels() {
     use crate::optim::{Adam, AdamState};
-    // Four images of 6 values: constant black, constant white, constant grey, either end, a small step, a large one.
+    // Four images of 6 values: constant black, constant white, constant grey, either end, a small step, a
+    // large one.
     let bytes = [
         0, 255, 128, 0, 100, 20, 0, 255, 128, 255, 101, 220, 0, 255, 128, 0, 102, 40, 0, 255, 128, 255, 101,
         180,

@@ -1,5 +1,5 @@
-//! Values, gradients and means against PyTorch: `tests/fixtures/torch_likelihoods.json`, which
-//! `tests/fixtures/make_likelihood_fixtures.py` made in float64, and mpmath's probabilities at the ends.
+//! Values, gradients and means against PyTorch: `tests/fixtures/torch_likelihoods.json`, made in float64 by
+//! `tests/fixtures/make_likelihood_fixtures.py`, and mpmath's probabilities at the ends.
 
 use super::*;
 use serde_json::Value;
@@ -33,7 +33,8 @@ fn every_likelihood_agrees_with_pytorch() {
         likelihood.forward_backward(&output, &target, image, &mut d_output, &mut per_image);
         let mut means = vec![9.0; target.len()];
         likelihood.means(&output, image, &mut means);
-        // In single precision the inputs are rounded too: one part in 10⁷ of numbers up to 10, times slopes of some hundred.
+        // In single precision the inputs are rounded too: one part in 10⁷ of numbers up to 10, times slopes
+        // of some hundred.
         let (mut d_single, mut nats_single) = (vec![9.0; output.len()], vec![9.0; images]);
         likelihood.forward_backward(
             &single(&output),
@@ -76,7 +77,7 @@ fn probabilities_at_the_ends_keep_their_digits() {
         let (mut ln_p, mut ln_p_single) = ([0.0; 256], [0.0; 256]);
         likelihood.log_probabilities(&given, &mut ln_p);
         likelihood.log_probabilities(&single(&given), &mut ln_p_single);
-        // β = 8103 in f64 has ln Γ of 10⁵, and 11 digits of a difference; f32 has 7 of what is given.
+        // β = 8103 has ln Γ of 10⁵, so f64 keeps 11 digits of a difference; f32 has 7 digits of the inputs.
         let difference = (-ln_p[byte] - expected).abs() / expected.abs().max(1.0);
         worst = worst.max(difference);
         assert!(
