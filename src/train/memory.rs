@@ -46,7 +46,10 @@ pub(crate) fn needed(config: &Config, model: &Vae<f32>, batch: usize) -> u64 {
 fn adversarial(model: &Vae<f32>, batch: usize) -> usize {
     let c = model.config();
     let Ok(discriminator) = Discriminator::<f32>::new(c.image(), c.classes()) else { return 0 };
-    let own = 3 * discriminator.table.len() + discriminator.space_len(batch, rayon::current_num_threads());
+    // The features that samples are judged by: 14 numbers for each pixel in its convolutions, and the picture.
+    let judged = BATCH * (14 * c.height * c.width + c.pixels());
+    let own =
+        judged + 3 * discriminator.table.len() + discriminator.space_len(batch, rayon::current_num_threads());
     let batches = batch * (4 * c.pixels() + c.latent + discriminator.features_len() + c.output_len());
     own + batches + 3 * model.parameters.len()
 }
