@@ -1,13 +1,20 @@
 //! What `elbo train` prints about the adversarial stage.
 
 use crate::report::adversarial::AdversarialMetrics;
-use crate::train::Trainer;
 use crate::train::adversarial::{Adversarial, AdversarialValues};
+use crate::train::{Run, Trainer};
 
 /// The steps of the VAE and of the stage.
 pub(super) fn all_steps(trainer: &Trainer) -> u64 {
     let epochs = trainer.config.epochs().saturating_add(trainer.config.adversarial.unwrap_or(0));
     epochs.saturating_mul(trainer.steps_per_epoch())
+}
+
+/// The steps and the whole epochs of the VAE and of the stage so far.
+pub(super) fn place(run: &Run) -> (u64, u64) {
+    let p = &run.trainer().progress;
+    let (step, epoch) = run.adversarial().map_or((0, 0), |stage| (stage.progress.step, stage.progress.epoch));
+    (p.step + step, p.epoch + epoch)
 }
 
 /// The losses of an epoch so far.
@@ -44,9 +51,12 @@ pub(super) fn lines(row: &AdversarialMetrics) -> Vec<String> {
 pub(super) fn conclusion(trainer: &Trainer, stage: &Adversarial) -> String {
     let p = &stage.progress;
     match (p.first_distance, p.best) {
-        (Some(_), Some((0, _))) => "warning: no epoch of the adversarial stage had better samples than the VAE, so the model is the VAE; a \
-                                    smaller --lr or more epochs often help"
-            .into(),
+        _ if p.epoch == 0 => "the adversarial stage has no whole epoch yet, so the model is the VAE".into(),
+        (Some(_), Some((0, _))) => {
+            "warning: no epoch of the adversarial stage had better samples than the VAE, so the model is the VAE; a smaller --lr or more \
+             epochs often help"
+                .into()
+        }
         (Some(first), Some((epoch, best))) => format!(
             "sharpest: epoch {}, sample distance {best:.4}; the VAE's is {first:.4}, and it is kept as vae.safetensors",
             trainer.progress.epoch + epoch

@@ -206,8 +206,9 @@ fn announce(run: &Run, ranks: &dyn Ranks, folder: &Path) {
         if ranks.count() > 1 { format!("{} processes of ", ranks.count()) } else { String::new() },
         rayon::current_num_threads()
     );
-    if t.progress.step > 0 {
-        say!("going on at step {} (epoch {})", t.progress.step, t.progress.epoch + 1);
+    let (step, epoch) = adversarial::place(run);
+    if step > 0 {
+        say!("going on at step {step} (epoch {})", epoch + 1);
     }
     if !t.config.beta.ends_within(t.config.epochs() as f64) {
         say!(
@@ -225,7 +226,7 @@ fn conclude(run: &Run, folder: &Path, outcome: Outcome) {
     let shown = shell_word(&folder.to_string_lossy());
     match outcome {
         Outcome::Interrupted => {
-            say!("stopped at step {}; go on with: elbo train --resume {shown}", t.progress.step);
+            say!("stopped at step {}; go on with: elbo train --resume {shown}", adversarial::place(run).0);
             return;
         }
         Outcome::EndedEarly => {

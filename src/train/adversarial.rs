@@ -157,8 +157,8 @@ pub struct Adversarial {
 /// The decoder's own parameters: what is shared with the encoder is not among them.
 pub(super) fn decoder_range(model: &Vae<f32>) -> std::ops::Range<usize> {
     let table = &model.architecture().table;
-    let own = table.parameters.iter().filter(|parameter| parameter.name.starts_with("decoder."));
-    table.decoder_start..own.last().map_or(table.decoder_start, |last| last.range.end)
+    let mut own = table.parameters.iter().filter(|parameter| parameter.name.starts_with("decoder."));
+    table.decoder_start..own.next_back().map_or(table.decoder_start, |last| last.range.end)
 }
 
 impl Adversarial {
@@ -260,10 +260,11 @@ impl Adversarial {
         d.forward(pictures, &w.condition()[..count * classes], s);
         let per_image = &mut self.per_image[..count];
         likelihood.forward_backward(&w.output()[..outputs], images, image, d_term, per_image);
+        values.reconstruction = per_image.iter().sum::<f64>() / count as f64;
         let likelihood_norm = gradient_norm([&*d_term], norm_space);
         w.d_output()[..outputs].copy_from_slice(d_term);
         let (found, d_found) = s.features_and_gradient(d, count);
-        values.features = losses::feature_distance(features, found, count, d_found);
+        values.features = losses::feature_distance(features, found, d_found, per_image);
         d.features_backward(pictures, d_pictures, s);
         likelihood.means_backward(&w.output()[..outputs], image, d_pictures, d_term);
         let features_norm = gradient_norm([&*d_term], norm_space);
@@ -283,7 +284,6 @@ impl Adversarial {
         values.discriminator =
             real.discriminator + 0.5 * (reconstructed.discriminator + sampled.discriminator);
         values.adversarial = 0.5 * (reconstructed.decoder + sampled.decoder);
-        values.reconstruction = per_image.iter().sum::<f64>() / count as f64;
         values.accuracy = [real.accuracy, reconstructed.accuracy, sampled.accuracy];
         let gradient = d.gradient(&self.directions, s);
         values.norms = [gradient, &w.gradient()[decoder.clone()]].map(|g| gradient_norm([g], norm_space));
@@ -330,9 +330,11 @@ impl Adversarial {
     fn judge_gradients(&mut self, trainer: &Trainer, values: &AdversarialValues) -> Result<Option<[f64; 2]>> {
         let step = self.progress.step + 1;
         if !values.sum().is_finite() {
+            let AdversarialValues { discriminator, adversarial, norms: [own, decoder], .. } = values;
             return Err(Error::Training(format!(
-                "a loss or a gradient's norm of the adversarial stage became infinite or NaN at its step {step}, which was not taken \
-                 ({values:?}); the last checkpoint is good. A smaller --lr or --clip-norm often helps"
+                "at step {step} of the adversarial stage the losses of discriminator and decoder are {discriminator} and {adversarial}, \
+                 and their gradients' norms {own} and {decoder}, not all of them finite; the step was not taken, and the last checkpoint \
+                 is good. A smaller --lr or --clip-norm often helps"
             )));
         }
         let mut spike = None;

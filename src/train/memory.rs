@@ -53,7 +53,10 @@ fn needed_by(config: &Config, network: &Architecture<f32>, model: &ModelConfig, 
 /// gradient and moments once more.
 fn adversarial(model: &ModelConfig, parameters: usize, batch: usize) -> usize {
     let Ok(discriminator) = Discriminator::<f32>::new(model.image(), model.classes()) else { return 0 };
-    let own = 3 * discriminator.table.len() + discriminator.space_len(batch, rayon::current_num_threads());
+    // The features that samples are judged by: 14 numbers for each pixel in its convolutions, and the picture.
+    let judged = BATCH * (14 * model.height * model.width + model.pixels());
+    let own =
+        judged + 3 * discriminator.table.len() + discriminator.space_len(batch, rayon::current_num_threads());
     let batches =
         batch * (4 * model.pixels() + model.latent + discriminator.features_len() + model.output_len());
     own + batches + 3 * parameters

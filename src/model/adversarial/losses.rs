@@ -88,23 +88,30 @@ pub fn to_decoder<T: Element>(logits: &[T], d_pictures: &mut [T]) {
     });
 }
 
-/// ½·E‖φ(x) − φ(x̃)‖², and its gradient φ(x̃) − φ(x), over B, by the features of the `count` reconstructions.
-pub fn feature_distance<T: Element>(real: &[T], decoded: &[T], count: usize, d_decoded: &mut [T]) -> f64 {
+/// ½·E‖φ(x) − φ(x̃)‖² over as many images as `per_image` has numbers, and its gradient φ(x̃) − φ(x), over B, by the features of the
+/// reconstructions. `per_image` gets each image's square.
+pub fn feature_distance<T: Element>(
+    real: &[T],
+    decoded: &[T],
+    d_decoded: &mut [T],
+    per_image: &mut [f64],
+) -> f64 {
+    let count = per_image.len();
     let len = real.len() / count;
     let share = T::from_f64(1.0 / count as f64);
-    let of_image = |((real, decoded), d): ((&[T], &[T]), &mut [T])| {
-        let mut sum = 0.0;
-        for ((&real, &decoded), d) in real.iter().zip(decoded).zip(d) {
-            let difference = decoded - real;
-            sum += difference.to_f64() * difference.to_f64();
-            *d = share * difference;
-        }
-        sum
-    };
     let images = real.par_chunks_exact(len).zip(decoded.par_chunks_exact(len));
-    // Collected in order: the same bits for any number of threads.
-    let sums: Vec<f64> = images.zip(d_decoded.par_chunks_exact_mut(len)).map(of_image).collect();
-    0.5 * sums.iter().sum::<f64>() / count as f64
+    images.zip(d_decoded.par_chunks_exact_mut(len)).zip(&mut *per_image).for_each(
+        |(((real, decoded), d), sum)| {
+            *sum = 0.0;
+            for ((&real, &decoded), d) in real.iter().zip(decoded).zip(d) {
+                let difference = decoded - real;
+                *sum += difference.to_f64() * difference.to_f64();
+                *d = share * difference;
+            }
+        },
+    );
+    // In order: the same bits for any number of threads.
+    0.5 * per_image.iter().sum::<f64>() / count as f64
 }
 
 /// The weight that makes a gradient of norm `own` as long as `share` times one of norm `reference`.

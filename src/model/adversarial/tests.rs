@@ -46,7 +46,7 @@ impl Setting {
             d.forward(pictures, &self.condition, s);
             if at == 1 {
                 let (found, unused) = s.features_and_gradient(d, BATCH);
-                losses.2 = feature_distance(&features, found, BATCH, unused);
+                losses.2 = feature_distance(&features, found, unused, &mut [0.0; BATCH]);
             }
             let (logits, unused) = s.logits(BATCH);
             let judged = decoded(logits, unused);
@@ -71,7 +71,7 @@ impl Setting {
             d.forward(pictures, &self.condition, s);
             if at == 1 {
                 let (found, d_found) = s.features_and_gradient(d, BATCH);
-                feature_distance(&features, found, BATCH, d_found);
+                feature_distance(&features, found, d_found, &mut [0.0; BATCH]);
                 d.features_backward(pictures, &mut d_features, s);
             }
             let (logits, d_logits) = s.logits(BATCH);

@@ -24,6 +24,9 @@ use crate::train::trainer::Trainer;
 /// What the names of the decoder's second moments begin with.
 pub const SECOND: &str = "adversarial.second.";
 
+/// More steps than any stage takes.
+const MOST_STEPS: u64 = 1 << 53;
+
 /// The stage in a checkpoint's description.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -120,7 +123,7 @@ fn contradiction(saved: &Saved, trainer: &Trainer) -> Option<String> {
         return Some(format!("says that {} of {steps} steps of an epoch are taken", p.step_in_epoch));
     }
     let counted = p.epoch.checked_mul(steps).and_then(|n| n.checked_add(p.step_in_epoch));
-    if counted != Some(p.step) {
+    if counted != Some(p.step) || p.step > MOST_STEPS {
         return Some(format!(
             "says {} steps, after {} epochs of {steps} and {} more",
             p.step, p.epoch, p.step_in_epoch

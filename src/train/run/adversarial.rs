@@ -4,8 +4,8 @@
 //! the order of the VAE's: sheets, the model, the row of adversarial.csv, the checkpoint, the report.
 //!
 //! A discriminator's losses do not say how good samples are, so the best epoch is the one whose samples are nearest to the images that the run
-//! watches, by the distance of `elbo eval --samples` ([`evaluate::frechet`](crate::evaluate::frechet)); model.safetensors is that one. If no epoch is better than the VAE,
-//! it stays the VAE.
+//! watches, by the distance of `elbo eval --samples` ([`evaluate::frechet`](crate::evaluate::frechet)); model.safetensors is that one. If no
+//! epoch is better than the VAE, it stays the VAE.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
