@@ -13,7 +13,7 @@
 //!
 //! # The order of additions
 //!
-//! The depth is cut into the fewest equal pieces of at most 512 terms, of an even number. In each, an element of C is one chain from zero, in
+//! The depth is cut into the fewest equal pieces of at most 1024 terms, of an even number. In each, an element of C is one chain from zero, in
 //! the order of A's columns, two terms at a time; the pieces' sums are added to C in order. So the number of threads does not occur in this.
 
 use super::factors::{Left, Part, Right, Rows};
@@ -24,7 +24,7 @@ use super::simd::{Block, Vector};
 use super::unpacked::{Product, for_each_row, load, store_tile};
 
 /// The most terms of a chain.
-const DEPTH: usize = 512;
+const DEPTH: usize = 1024;
 
 /// Rows of A that are rounded at once, of which a tile has at most half.
 const PANEL: usize = 16;

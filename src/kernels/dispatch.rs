@@ -103,9 +103,10 @@ fn multiply<T: Element>(level: Level, precision: Precision, product: Product<'_,
             // SAFETY: `is_found` has seen AVX512-BF16 and the level of AVX-512.
             return unsafe { pairs(product) };
         }
+        // A few columns fill half a vector of sixteen, which takes as long as two of eight.
         match level {
             // SAFETY: `found` has seen the five of AVX-512 and FMA.
-            Level::Avx512 => unsafe { sixteen(product) },
+            Level::Avx512 if product.c.columns > 8 => unsafe { sixteen(product) },
             // SAFETY: `found` has seen AVX2 and FMA.
             _ => unsafe { eight(product) },
         }

@@ -73,11 +73,16 @@ impl Patches {
 
     /// The same products with their factors rounded, if they are read in place.
     pub fn in_precision(self, precision: Precision) -> Self {
-        Self { precision, ..self }
+        if self.are_read_in_place() { Self { precision, ..self } } else { self }
     }
 
     fn are_read_in_place(&self) -> bool {
         self.geometry.channels.min(self.small_channels) >= FEWEST_CHANNELS
+    }
+
+    /// Whether [`Self::times`] reads patches in place: that has long runs whatever the small side's channels, and the same sums.
+    fn times_is_in_place(&self) -> bool {
+        self.geometry.channels >= FEWEST_CHANNELS
     }
 
     fn large(&self) -> Side {
@@ -119,7 +124,7 @@ impl Patches {
 
     /// R ← X̂·Wᵀ for a task's images, given [`Self::transposed`].
     pub fn times<T: Element>(&self, large: &[T], wt: Matrix<'_, T>, small: &mut [T], scratch: &Scratch<T>) {
-        if self.are_read_in_place() {
+        if self.times_is_in_place() {
             return self.times_in_place(large, wt, small);
         }
         self.for_each_group(large.len() / self.large().len(), scratch, |images, columns| {
