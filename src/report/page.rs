@@ -338,16 +338,23 @@ impl RunReport {
 
     fn repeat(&self, page: &mut String) {
         let word = |name: &str| escape(&shell_word(&format!("{}{name}", self.folder)));
+        // Once the adversarial stage has begun, only that can be longer.
+        let further = match self.adversarial.iter().filter(|row| row.losses.is_some()).count() {
+            0 => {
+                let more = self.epochs.saturating_mul(2);
+                format!("--epochs {more}   # this run, on to epoch {more}")
+            }
+            epochs => format!("--adversarial {}   # this run, with twice the adversarial epochs", 2 * epochs),
+        };
         let _ = writeln!(
             page,
             "<h2>Again, and further</h2>\n<pre>elbo train --config {config} --out again   # the same run, from the start\n\
-             elbo train --resume {run} --epochs {more}   # this run, on to epoch {more}\n\
+             elbo train --resume {run} {further}\n\
              elbo sample {run}\nelbo eval {run}</pre>\n\
              <p class=\"note\">With the same images and the same build on the same kind of processor a repetition gives the same \
              model to the bit, with any number of threads. Inside the source folder, <code>cargo run --release --</code> stands for \
              <code>elbo</code>.</p>",
             config = word("/config.toml"),
-            more = self.epochs.saturating_mul(2),
             run = word("")
         );
         if !self.config.is_empty() {

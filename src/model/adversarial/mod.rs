@@ -15,7 +15,7 @@
 //!                    L_R = −ln p(x|z) + κ·½·E‖φ(x) − φ(x̃)‖²                        look like x
 //! ```
 //!
-//! - D(x) is a logit, and φ(x) the discriminator's features below its last convolution: the distance that [Larsen et al., equation 7] reconstruct
+//! - D(x) is a logit, and φ(x) the discriminator's features below its last convolution: the distance that Larsen et al. (equation 7) reconstruct
 //!   by. A stroke that is a pixel off has about the same features, and entirely other pixels.
 //! - Pictures are what `elbo sample` shows: the likelihood's mean. The gradient goes back through it
 //!   ([`Likelihood::means_backward`](crate::loss::Likelihood::means_backward)).
