@@ -29,7 +29,7 @@ use crate::train::{
 /// Train a model on images, into a new run folder
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Without options: the preset conv on the bundled MNIST digits, ten epochs, into runs/. Fewer than 13,000 images get more epochs."
+    after_help = "Without options: the preset conv on the bundled MNIST digits, ten epochs, into runs/. Fewer than 13,000 images get more epochs. Colour pictures, and those above 32 pixels, get a training that is chosen for them; a line for each choice says why."
 )]
 pub(super) struct Train {
     #[command(flatten)]

@@ -5,8 +5,9 @@
 //! | grey, sides up to 32 | nothing: the plain defaults, `conv` with `bernoulli` | they are those of MNIST |
 //! | colour, or a side above 32 | `--preset residual --latent 128` | normalized blocks learn more in the same time (measured in docs/performance.md) |
 //! | of these, bytes | `--likelihood discretized-logistic` | exact for bytes, and learns which pixels are sure |
-//! | 1,000 and more to train on | `--batch 32` | four times the steps of 128 in the same time |
-//! | fewer | `--batch 16`, `8` or `4`: at least 16 steps an epoch | likewise |
+//! | 512 and more to train on | `--batch 16` | eight times the steps of 128 in the same time (measured) |
+//! | 20,000 and more | `--batch 32` | there are enough steps |
+//! | fewer than 512 | `--batch 8` or `4` | at least 32 steps an epoch, if there are 128 pictures |
 //! | any number | as many epochs as show [`SEEN`] pictures, 5 to 300 | few pictures are seen often, many a few times |
 //! | sides above 64 | fewer epochs, by the side | a step takes longer with the area |
 //! | any | `--lr-schedule cosine --weight-average 0.999` | steps that end small, and their average |
@@ -154,9 +155,14 @@ fn choose_for(options: &TrainOptions, pictures: Pictures) -> Result<Option<Chose
     }))
 }
 
-/// Images per step: 32, or fewer if an epoch had fewer than 16 steps.
+/// Images per step.
 fn batch_for(count: usize) -> usize {
-    [32, 16, 8].into_iter().find(|batch| count >= 32 * batch).unwrap_or(4).min(count.max(1))
+    match count {
+        20_000.. => 32,
+        512.. => 16,
+        256.. => 8,
+        _ => count.clamp(1, 4),
+    }
 }
 
 /// Passes over the pictures.
@@ -194,7 +200,7 @@ mod tests {
     #[test]
     fn pictures_decide() {
         let icons = chosen("", pictures(3000, 64, 3));
-        assert_eq!((icons.preset.name(), icons.latent, icons.batch), ("residual", 128, Some(32)));
+        assert_eq!((icons.preset.name(), icons.latent, icons.batch), ("residual", 128, Some(16)));
         assert_eq!((icons.likelihood.name(), icons.epochs), ("discretized-logistic", Some(27)));
         assert_eq!((icons.lr_schedule.name(), icons.weight_average), ("cosine", Some(0.999)));
         // Few pictures are seen more often, many at least five times, large ones less often.
@@ -226,7 +232,7 @@ mod tests {
         assert_eq!(chosen("tie-weights = true", pictures(3000, 64, 3)).likelihood.name(), "bernoulli");
         assert_eq!(chosen("blocks = 2", pictures(3000, 64, 3)).blocks, Some(2));
         // The learning rate falls to 0 at the end that is asked for.
-        assert_eq!(chosen("max-steps = 1000", pictures(3200, 64, 3)).epochs, Some(10));
+        assert_eq!(chosen("max-steps = 1000", pictures(3200, 64, 3)).epochs, Some(5));
     }
 
     #[test]
