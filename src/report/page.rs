@@ -386,6 +386,7 @@ const EXPLORER: &str =
     "<a href=\"explore.html\">Explore the latent space</a> of this run: a page that decodes while one drags.";
 
 /// A report that was written before the page of `elbo explore`, with a link to it; `None` if it has no place for one.
+#[cfg(feature = "cli")]
 pub fn with_explorer(report: &str) -> Option<String> {
     let start = report.find(EXPLORER_STARTS)? + EXPLORER_STARTS.len();
     let end = start + report[start..].find("</p>")?;
