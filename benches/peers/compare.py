@@ -80,6 +80,9 @@ def ours(program, arguments, threads, seconds):
 def compare(what, python, program, flags):
     preset, arguments, modes = CASES[what]
     peers, times = {}, {"elbo": []}
+    own = {"elbo": arguments}
+    if any("bf16" in mode for mode in modes):
+        own["elbo in bf16"] = [*arguments, "--precision", "bf16"]
     for mode in modes:
         try:
             peers[mode] = Peer(python, preset, mode, flags.threads)
@@ -88,8 +91,16 @@ def compare(what, python, program, flags):
             print(f"  {what}, {mode}: not measured: {error}", flush=True)
     if not peers:
         sys.exit("no mode of PyTorch could be measured")
+    for name, arguments in list(own.items())[1:]:
+        try:
+            ours(program, arguments, flags.threads, 0.1)
+            times[name] = []
+        except subprocess.CalledProcessError:
+            print(f"  {name}: not measured: this processor lacks it", flush=True)
+            del own[name]
     for _ in range(flags.rounds):
-        times["elbo"].append(ours(program, arguments, flags.threads, flags.seconds))
+        for name, arguments in own.items():
+            times[name].append(ours(program, arguments, flags.threads, flags.seconds))
         for mode, peer in peers.items():
             times[mode].append(peer.times(flags.seconds))
     for peer in peers.values():
@@ -103,10 +114,12 @@ def compare(what, python, program, flags):
         print(f"  {name:<30} {1e3 * value:9.2f} ms   ({spread})   {value / medians['elbo']:5.2f} times elbo's")
     found = []
     for precision, of_it in (("f32", lambda name: "bf16" not in name), ("bf16", lambda name: "bf16" in name)):
-        if sides := [(value, name) for name, value in medians.items() if name != "elbo" and of_it(name)]:
+        if sides := [(value, name) for name, value in medians.items() if name not in own and of_it(name)]:
             value, name = min(sides)
             found.append((label, name, value / medians["elbo"]))
             print(f"  PyTorch's fastest in {precision} ({name}) / elbo: {found[-1][2]:.2f}", flush=True)
+            if precision == "bf16" and "elbo in bf16" in own:
+                print(f"  the same / elbo in bf16: {value / medians['elbo in bf16']:.2f}", flush=True)
     return found
 
 
