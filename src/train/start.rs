@@ -76,8 +76,8 @@ fn differences(found: &ModelConfig, wanted: &ModelConfig) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Preset;
     use crate::model::m2::M2Config;
+    use crate::model::{ContextInputs, Preset};
 
     #[test]
     fn every_part_of_a_network_is_compared() {
@@ -93,6 +93,7 @@ mod tests {
             ModelConfig { likelihood: crate::loss::Likelihood::SquaredError, ..own.clone() },
             ModelConfig { preset: Preset::Residual, blocks: Some(2), ..own.clone() },
             ModelConfig { context: Some(64), ..own.clone() },
+            ModelConfig { context_inputs: ContextInputs::Differences, ..own.clone() },
             ModelConfig { m2: Some(M2Config::new(vec!["a".into()])), ..own.clone() },
         ];
         let texts: Vec<String> = others.iter().map(|other| differences(other, &own).join(", ")).collect();
@@ -108,6 +109,7 @@ mod tests {
                 "--likelihood squared-error instead of bernoulli",
                 "the preset residual instead of conv, --blocks 2 instead of 1",
                 "--context 64 instead of none",
+                "--context-inputs differences instead of values",
                 "a classifier for the classes [\"a\"] of 256 and 16 instead of none",
             ]
         );

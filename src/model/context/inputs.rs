@@ -28,9 +28,11 @@
 //! Predictions and scales come from data alone and need no gradient. They are whole numbers, sums and one quotient, so both ways to compute the
 //! network have the same bits.
 
-use super::FEATURES;
 use crate::model::config::ContextInputs;
 use crate::tensor::{Element, ImageShape};
+
+/// F, the numbers that the decoder gives for each pixel.
+pub const FEATURES: usize = 16;
 
 /// The bound of a softened difference.
 const BOUND: f64 = 8.0;

@@ -2,7 +2,7 @@
 //! images"): p(x|z) = Π p(xᵢ | x₁ … xᵢ₋₁, z), rows from the top, pixels from the left, the channels of a pixel in order.
 //!
 //! The decoder gives F features for each pixel, and the context network the likelihood's m numbers for each value. It has a part that
-//! is computed once for each pixel and one for each of its values; [`inputs`] says what their inputs are, the row of a pixel and the `here` of a value:
+//! is computed once for each pixel and one for each of its values; `inputs` says what their inputs are, the row of a pixel and the `here` of a value:
 //!
 //! ```text
 //! pixel    h₁ = relu(A₁·row + b₁)       v = A₂·h₁ + b₂
@@ -21,6 +21,7 @@ mod inputs;
 pub mod pass;
 
 pub use exact::Exact;
+pub use inputs::FEATURES;
 pub use pass::ContextSpace;
 
 use std::collections::BTreeMap;
@@ -33,9 +34,6 @@ use crate::model::config::{ContextInputs, ModelConfig};
 use crate::model::parameters::Table;
 use crate::tensor::{Element, ImageShape};
 use inputs::Inputs;
-
-/// F, the numbers that the decoder gives for each pixel.
-pub const FEATURES: usize = 16;
 
 /// The network that gives the likelihood's numbers of each value from the values before it and the decoder's features.
 #[derive(Debug)]

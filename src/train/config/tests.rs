@@ -68,6 +68,11 @@ fn what_cannot_be_is_refused_in_a_sentence() {
         ("likelihood = \"logistic-mixture\"\ncomponents = 33", "from 1 to 32 components, not 33"),
         ("likelihood = \"logistic-mixture\"\ncomponents = 0", "from 1 to 32 components, not 0"),
         ("likelihood = \"gaussian\"\nsigma = 0.0", "positive"),
+        ("context-inputs = \"differences\"", "--context-inputs is for a model with --context"),
+        (
+            "context = 8\ncontext-inputs = \"differences\"\nlikelihood = \"beta-binomial\"",
+            "needs a likelihood with means",
+        ),
         ("schedule = \"alternating\"\ntie-weights = true", "use either"),
         ("conditional = true\ntie-weights = true", "use either"),
         ("patience = 2\nvalid = 0", "holds out none"),
@@ -86,4 +91,25 @@ fn what_cannot_be_is_refused_in_a_sentence() {
         let error = refused(text);
         assert!(error.contains(expected), "{text}: {error}");
     }
+}
+
+#[test]
+fn the_context_sees_differences_in_colour() {
+    let inputs = |text: &str, channels: usize| {
+        let text = format!("data = \"x\"\ncontext = 8\n{text}");
+        let options = TrainOptions::parse(&text, "c".as_ref()).unwrap();
+        let config = Config::new(&options).unwrap();
+        let again = Config::new(&config.to_options()).unwrap();
+        assert_eq!(again, config);
+        config.model(ImageShape::new(9, 8, channels)).context_inputs
+    };
+    let (values, differences) = (ContextInputs::Values, ContextInputs::Differences);
+    assert_eq!(inputs("likelihood = \"logistic-mixture\"", 1), values);
+    assert_eq!(inputs("likelihood = \"logistic-mixture\"", 3), differences);
+    assert_eq!(inputs("likelihood = \"beta-binomial\"", 3), values);
+    let asked = |inputs: ContextInputs| {
+        format!("context-inputs = \"{inputs}\"\nlikelihood = \"discretized-logistic\"")
+    };
+    assert_eq!(inputs(&asked(differences), 1), differences);
+    assert_eq!(inputs(&asked(values), 3), values);
 }
