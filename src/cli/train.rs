@@ -15,7 +15,7 @@ use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::report::grouped;
 use crate::report::html::shell_word;
-use crate::train::memory::{check_before_reading, needed};
+use crate::train::memory::needed;
 use crate::train::report::has_collapsed;
 use crate::train::run::{EpochReport, Observer, read_config, resumed_config};
 use crate::train::trainer::StepReport;
@@ -103,7 +103,7 @@ fn resume(folder: &Path, options: TrainOptions, stop: &AtomicBool) -> Result<End
 
 /// The images of a run, read if there is memory to train on them.
 fn load(config: &Config) -> Result<Dataset> {
-    load_images(&config.data, &config.load, &|images| check_before_reading(config, images))
+    load_images(&config.data, &config.load, &|images| config.check_memory(images))
 }
 
 fn train(mut run: Run, folder: &Path, stop: &AtomicBool) -> Result<Ending> {
