@@ -18,7 +18,7 @@ use crate::report::grouped;
 use crate::report::html::shell_word;
 use crate::tensor::ImageShape;
 use crate::train::adversarial::{Adversarial, AdversarialStep};
-use crate::train::memory::{check_before_reading, needed};
+use crate::train::memory::needed;
 use crate::train::report::has_collapsed;
 use crate::train::run::{EpochReport, Observer, read_config, resumed_config};
 use crate::train::trainer::StepReport;
@@ -83,7 +83,7 @@ fn start(
     with_threads(config.threads, || {
         let data = load_images(&config.data, &config.load, &|images| {
             let assumed = defaults::assumed(&options, images.train, images.shape)?;
-            check_before_reading(&Config::new(&assumed)?, images)
+            Config::new(&assumed)?.check_memory(images)
         })?;
         say!("{}", data.description);
         let chosen = defaults::choose(&options, &data)?;
@@ -119,9 +119,8 @@ fn resume(folder: &Path, options: TrainOptions, leader: &Leader, stop: &AtomicBo
     let threads = resumed_config(folder, options.clone()).map_or(0, |config| config.threads);
     with_threads(threads, || {
         let before = read_config(folder);
-        let load = |config: &Config| {
-            load_images(&config.data, &config.load, &|images| check_before_reading(config, images))
-        };
+        let load =
+            |config: &Config| load_images(&config.data, &config.load, &|images| config.check_memory(images));
         let run = Run::resume(folder, options, load)?;
         let note = before.ok().and_then(|before| notes::schedule_jump(&before, run.trainer()));
         note.into_iter().for_each(|note| say!("{note}"));

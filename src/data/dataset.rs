@@ -111,7 +111,7 @@ pub fn load(
     options: &LoadOptions,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Dataset> {
-    load_if(path.as_ref(), options, progress, &|_| Ok(()))
+    load_if(path, options, progress, &|_| Ok(()))
 }
 
 /// [`load`] unless `check` refuses: it gets an outline before any image is decoded or written to a cache
@@ -119,14 +119,14 @@ pub fn load(
 ///
 /// # Errors
 /// As [`load`], or those of `check`.
-pub(crate) fn load_if(
-    path: &Path,
+pub fn load_if(
+    path: impl AsRef<Path>,
     options: &LoadOptions,
     progress: &(dyn Fn(usize, usize) + Sync),
     check: &dyn Fn(&Outline) -> Result<()>,
 ) -> Result<Dataset> {
     check_options(options)?;
-    finish(find::at(path)?, options, progress, check)
+    finish(find::at(path.as_ref())?, options, progress, check)
 }
 
 /// [`load`] for a file that is in memory; `path` is for messages.

@@ -7,12 +7,13 @@ use std::path::PathBuf;
 
 /// Properties of a source's images that are known before any is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Outline {
-    pub(crate) shape: ImageShape,
+pub struct Outline {
+    /// The shape of each image.
+    pub shape: ImageShape,
     /// The number of training images, including those for validation; fewer if damaged ones are left out.
-    pub(crate) train: usize,
+    pub train: usize,
     /// Bytes that all images need in memory, or a little less; 0 if they are kept in a cache file.
-    pub(crate) memory: u64,
+    pub memory: u64,
 }
 
 /// The images of one or two parts, one after the other.

@@ -71,11 +71,10 @@ pub(crate) use budget::excess;
 pub(crate) use cache::default_folder as cache_folder;
 #[doc(hidden)]
 pub use cache::is_cache;
-pub(crate) use dataset::load_if;
-pub use dataset::{Dataset, load, parse};
+pub use dataset::{Dataset, load, load_if, parse};
 pub use find::find_bundled;
 pub(crate) use fingerprint::Fingerprint;
-pub(crate) use held::Outline;
+pub use held::Outline;
 pub use image::Image;
 pub use images::{Images, Range, Span};
 pub use label_file::SomeLabels;

@@ -71,20 +71,25 @@ fn saving(config: &Config, network: &Architecture<f32>) -> usize {
     (3 + usize::from(config.weight_average.is_some())) * copied + joined
 }
 
-/// Refuses a training that takes more than `--max-memory`, as far as this is known before the images are read: nobody should wait until they
-/// are decoded, or find them in a cache file, for this message. What else cannot be is said later.
-pub(crate) fn check_before_reading(config: &Config, images: &Outline) -> Result<()> {
-    let mut config = config.clone();
-    let valid = config.valid.unwrap_or_else(|| Split::default_validation(images.train));
-    if images.train <= valid || config.settle(images.train - valid).is_err() {
-        return Ok(());
+impl Config {
+    /// Whether training on images of which only the outline is known keeps to `load.max_memory`, as far as that tells: nobody should wait until
+    /// they are decoded, or find them in a cache file, for this message ([`load_if`](crate::data::load_if)). What else cannot be is said later.
+    ///
+    /// # Errors
+    /// If it takes more.
+    pub fn check_memory(&self, images: &Outline) -> Result<()> {
+        let mut config = self.clone();
+        let valid = config.valid.unwrap_or_else(|| Split::default_validation(images.train));
+        if images.train <= valid || config.settle(images.train - valid).is_err() {
+            return Ok(());
+        }
+        let network = config.model(images.shape);
+        let (Ok(architecture), Some(batch)) = (Architecture::new(&network), config.batch) else {
+            return Ok(());
+        };
+        let bytes = needed_by(&config, &architecture, &network, batch).saturating_add(images.memory);
+        within(&config, "this training takes", bytes)
     }
-    let network = config.model(images.shape);
-    let (Ok(architecture), Some(batch)) = (Architecture::new(&network), config.batch) else {
-        return Ok(());
-    };
-    let bytes = needed_by(&config, &architecture, &network, batch).saturating_add(images.memory);
-    within(&config, "this training takes", bytes)
 }
 
 /// Refuses a network whose parameters, gradient and moments alone are too many: before the first of them is made.
