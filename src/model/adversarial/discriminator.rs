@@ -191,7 +191,7 @@ impl<T: Element> Discriminator<T> {
         );
     }
 
-    /// The way back of the pictures that were judged last, from [`DiscriminatorSpace::d_logits`]: adds to the gradient of the weights, and gives
+    /// The way back of the pictures that were judged last, from the gradient in [`DiscriminatorSpace::logits`]: adds to the gradient of the weights, and gives
     /// that of the pictures if it is wanted.
     pub fn backward(&self, pictures: &[T], d_pictures: Option<&mut [T]>, space: &mut DiscriminatorSpace<T>) {
         let batch = self.count(pictures);
