@@ -191,7 +191,7 @@ impl<T: Element> Discriminator<T> {
         );
     }
 
-    /// The way back of the pictures that were judged last, from `d_logits`: adds to the gradient of the weights, and gives
+    /// The backward pass of the pictures judged last, from the gradient in [`DiscriminatorSpace::logits`]: adds to the weights' gradient, and returns
     /// that of the pictures if it is wanted.
     pub fn backward(&self, pictures: &[T], d_pictures: Option<&mut [T]>, space: &mut DiscriminatorSpace<T>) {
         let batch = self.count(pictures);
