@@ -80,7 +80,7 @@ for kill in $(seq "${KILLS:-1}"); do
     done
     started=$(date +%s)
     if wait "$job"; then fail "the run survived the death of a rank"; fi
-    echo "kill $kill of rank $((kill % 2)): ended after $(($(date +%s) - started)) s with: $(grep -m1 -i 'signal 9\|killed' "$work/$run.log")"
+    echo "kill $kill of rank $((kill % 2)): ended after $(($(date +%s) - started)) s with: $(grep -m1 'signal 9' "$work/$run.log")"
     [ -z "$(ranks_of "$run")" ] || fail "a rank is still there"
     cp -r "$work/$run" "$work/$run-other"
     resume 2 "$run" || fail "$(cat "$work/$run.resume.log")"
