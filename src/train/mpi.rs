@@ -81,7 +81,9 @@ impl Mpi {
                 .extend(sent.filter(|(_, numbers)| !numbers.is_empty()).map(|(rank, numbers)| {
                     world.process_at_rank(rank as i32).immediate_send(scope, numbers)
                 }));
-            requests.into_iter().for_each(|request| drop(request.wait()));
+            for request in requests {
+                request.wait();
+            }
         });
     }
 }
