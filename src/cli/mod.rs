@@ -79,6 +79,9 @@ enum Command {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let ending = caught(|| match arguments.command {
+        #[cfg(feature = "mpi")]
+        Command::Train(command) => ranks::run(command),
+        #[cfg(not(feature = "mpi"))]
         Command::Train(command) => command.run(),
         Command::Sample(command) => command.run(),
         Command::Reconstruct(command) => command.run(),

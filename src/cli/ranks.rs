@@ -13,10 +13,12 @@ use super::train::{Train, watch_for_interrupts};
 use crate::data::load;
 use crate::error::{Error, Result, caught};
 use crate::train::follow::follow;
+use crate::train::mpi::launched;
 use crate::train::{Config, Leader, Outcome, Ranks};
 
-/// The command on this rank.
-pub(super) fn run(command: Train, ranks: Arc<dyn Ranks>) -> Result<Ending> {
+/// The command on this rank; as ever if the program was started alone.
+pub(super) fn run(command: Train) -> Result<Ending> {
+    let Some(ranks) = launched()? else { return command.run() };
     let rank = ranks.rank();
     let stop = watch_for_interrupts(rank == 0)?;
     let work = || match rank {

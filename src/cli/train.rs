@@ -47,15 +47,11 @@ pub(super) struct Train {
 
 impl Train {
     pub(super) fn run(self) -> Result<Ending> {
-        #[cfg(feature = "mpi")]
-        if let Some(ranks) = crate::train::mpi::launched()? {
-            return super::ranks::run(self, ranks);
-        }
         let stop = watch_for_interrupts(true)?;
         self.lead(&Leader::new(Arc::new(Alone)), &stop)
     }
 
-    /// The run of rank 0, which the others follow.
+    /// The run of rank 0, which other processes may follow.
     pub(super) fn lead(self, leader: &Leader, stop: &AtomicBool) -> Result<Ending> {
         match self.resume {
             Some(folder) => resume(&folder, self.options, leader, stop),

@@ -1,15 +1,15 @@
 //! [`Ranks`] by MPI: the communication between the processes that `mpirun` started.
 //!
-//! Every method is a collective operation of MPI on all processes. None of them adds: [`ranks`](super::ranks)
-//! computes sums, in a fixed order, which MPI does not promise.
+//! MPI only carries: sums are made in [`ranks`](super::ranks), in an order that MPI's own reductions do not promise. Gradients go in messages
+//! from each process to each other; MPI's collective operations copy a process's part to itself too.
 
 use std::sync::Arc;
 
 use ::mpi::Threading;
-use ::mpi::datatype::{Partition, PartitionMut};
 use ::mpi::environment::{Universe, initialize_with_threading};
+use ::mpi::request::scope;
 use ::mpi::topology::SimpleCommunicator;
-use ::mpi::traits::{Communicator, CommunicatorCollectives, Root};
+use ::mpi::traits::{Communicator, CommunicatorCollectives, Destination, Root, Source};
 
 use super::ranks::Ranks;
 use crate::error::{Error, Result};
@@ -62,13 +62,31 @@ impl Drop for Mpi {
     }
 }
 
-/// A division of numbers among ranks in MPI's form: the count and offset of each rank.
-fn partition(cuts: &[usize]) -> (Vec<i32>, Vec<i32>) {
-    let number = |n: usize| i32::try_from(n).expect("a gradient of fewer than 2³¹ numbers");
-    (
-        cuts.windows(2).map(|cut| number(cut[1] - cut[0])).collect(),
-        cuts.iter().map(|&cut| number(cut)).collect(),
-    )
+impl Mpi {
+    /// Sends each other rank its numbers, and receives those that come from it. Nothing is copied to this rank itself.
+    fn swap<'a>(&self, sent: impl Fn(usize) -> &'a [f32], received: Vec<&'a mut [f32]>) {
+        let world = SimpleCommunicator::world();
+        let others = |rank: &usize| *rank != self.rank;
+        scope(|scope| {
+            let received = received
+                .into_iter()
+                .enumerate()
+                .filter(|(rank, numbers)| others(rank) && !numbers.is_empty());
+            let mut requests: Vec<_> = received
+                .map(|(rank, numbers)| {
+                    world.process_at_rank(rank as i32).immediate_receive_into(scope, numbers)
+                })
+                .collect();
+            let sent = (0..self.count).filter(others).map(|rank| (rank, sent(rank)));
+            requests
+                .extend(sent.filter(|(_, numbers)| !numbers.is_empty()).map(|(rank, numbers)| {
+                    world.process_at_rank(rank as i32).immediate_send(scope, numbers)
+                }));
+            for request in requests {
+                request.wait();
+            }
+        });
+    }
 }
 
 impl Ranks for Mpi {
@@ -87,19 +105,22 @@ impl Ranks for Mpi {
     }
 
     fn exchange(&self, values: &[f32], cuts: &[usize], pieces: &mut [f32]) {
-        let (counts, starts) = partition(cuts);
         let len = pieces.len() / self.count;
-        let pieces_cuts: Vec<usize> = (0..=self.count).map(|rank| rank * len).collect();
-        let (piece_counts, piece_starts) = partition(&pieces_cuts);
-        let sent = Partition::new(values, counts, &starts[..self.count]);
-        let mut received = PartitionMut::new(pieces, piece_counts, &piece_starts[..self.count]);
-        SimpleCommunicator::world().all_to_all_varcount_into(&sent, &mut received);
+        let received = if len == 0 { Vec::new() } else { pieces.chunks_exact_mut(len).collect() };
+        self.swap(|rank| &values[cuts[rank]..cuts[rank + 1]], received);
     }
 
-    fn collect(&self, own: &[f32], cuts: &[usize], values: &mut [f32]) {
-        let (counts, starts) = partition(cuts);
-        let mut received = PartitionMut::new(values, counts, &starts[..self.count]);
-        SimpleCommunicator::world().all_gather_varcount_into(own, &mut received);
+    fn collect(&self, cuts: &[usize], values: &mut [f32]) {
+        let mut rest = values;
+        let mut parts = Vec::with_capacity(self.count);
+        for cut in cuts.windows(2) {
+            let (part, after) = rest.split_at_mut(cut[1] - cut[0]);
+            parts.push(part);
+            rest = after;
+        }
+        let own = std::mem::take(&mut parts[self.rank]);
+        let own = &*own;
+        self.swap(|_| own, parts);
     }
 
     fn broadcast(&self, bytes: &mut Vec<u8>) {

@@ -43,11 +43,12 @@ pub trait Ranks: WholeBatch {
     /// The numbers of all ranks, in their order; each passes the same count.
     fn gather(&self, own: &[f64]) -> Vec<f64>;
 
-    /// Rank r gets the numbers `cuts[r]..cuts[r + 1]` of every rank's `values`, concatenated in `pieces`.
+    /// Rank r gets the numbers `cuts[r]..cuts[r + 1]` of everyone else's `values`: in `pieces`, which has a place for each rank, its own
+    /// included.
     fn exchange(&self, values: &[f32], cuts: &[usize], pieces: &mut [f32]);
 
-    /// All get every rank's `own`: that of rank r becomes `values[cuts[r]..cuts[r + 1]]`.
-    fn collect(&self, own: &[f32], cuts: &[usize], values: &mut [f32]);
+    /// All get everyone's part of `values`: that of rank r is `cuts[r]..cuts[r + 1]`.
+    fn collect(&self, cuts: &[usize], values: &mut [f32]);
 
     /// All get the bytes of rank 0.
     fn broadcast(&self, bytes: &mut Vec<u8>);
@@ -87,13 +88,9 @@ impl Ranks for Alone {
         own.to_vec()
     }
 
-    fn exchange(&self, values: &[f32], _: &[usize], pieces: &mut [f32]) {
-        pieces.copy_from_slice(values);
-    }
+    fn exchange(&self, _: &[f32], _: &[usize], _: &mut [f32]) {}
 
-    fn collect(&self, own: &[f32], _: &[usize], values: &mut [f32]) {
-        values.copy_from_slice(own);
-    }
+    fn collect(&self, _: &[usize], _: &mut [f32]) {}
 
     fn broadcast(&self, _: &mut Vec<u8>) {}
 
@@ -128,16 +125,15 @@ pub(super) struct Team {
     ranks: Arc<dyn Ranks>,
     cuts: Vec<usize>,
     pieces: Vec<f32>,
-    own: Vec<f32>,
 }
 
-/// Numbers that are summed at once: a piece of the sum stays in the cache while the ranks' pieces are added.
-const PIECE: usize = 8 * 1024;
+/// Numbers that are summed at once: the sum stays in the first-level cache while the ranks' numbers are added.
+const PIECE: usize = 2 * 1024;
 
 impl Team {
     /// These ranks; a trainer begins with [`Alone`].
     pub fn new(ranks: Arc<dyn Ranks>) -> Self {
-        Self { ranks, cuts: Vec::new(), pieces: Vec::new(), own: Vec::new() }
+        Self { ranks, cuts: Vec::new(), pieces: Vec::new() }
     }
 
     /// The processes.
@@ -177,23 +173,24 @@ impl Team {
         }
         let (rank, count) = (self.ranks.rank(), self.ranks.count());
         self.cut(gradient.len());
-        let len = self.cuts[rank + 1] - self.cuts[rank];
-        self.pieces.resize(count * len, 0.0);
-        self.own.resize(len, 0.0);
+        let (start, end) = (self.cuts[rank], self.cuts[rank + 1]);
+        self.pieces.resize(count * (end - start), 0.0);
         self.ranks.exchange(gradient, &self.cuts, &mut self.pieces);
         let pieces = &self.pieces;
-        self.own.par_chunks_mut(PIECE).enumerate().for_each(|(at, sum)| {
+        gradient[start..end].par_chunks_mut(PIECE).enumerate().for_each(|(at, own)| {
+            let mut sum = [0.0; PIECE];
+            let sum = &mut sum[..own.len()];
             for other in 0..count {
                 let weight = Share::new(images, other, count).weight as f32 / images as f32;
-                let piece = &pieces[other * len + at * PIECE..][..sum.len()];
-                if other == 0 {
-                    sum.iter_mut().zip(piece).for_each(|(sum, value)| *sum = weight * value);
-                } else {
-                    sum.iter_mut().zip(piece).for_each(|(sum, value)| *sum += weight * value);
-                }
+                let values = match other == rank {
+                    true => &*own,
+                    false => &pieces[other * (end - start) + at * PIECE..][..own.len()],
+                };
+                sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += weight * value);
             }
+            own.copy_from_slice(sum);
         });
-        self.ranks.collect(&self.own, &self.cuts, gradient);
+        self.ranks.collect(&self.cuts, gradient);
     }
 
     /// Completes `values`, rows of which this rank has computed its share; there are `rows` of them.
@@ -204,10 +201,7 @@ impl Team {
         let width = values.len() / rows;
         self.cut(rows);
         self.cuts.iter_mut().for_each(|cut| *cut *= width);
-        let rank = self.ranks.rank();
-        self.own.clear();
-        self.own.extend_from_slice(&values[self.cuts[rank]..self.cuts[rank + 1]]);
-        self.ranks.collect(&self.own, &self.cuts, values);
+        self.ranks.collect(&self.cuts, values);
     }
 
     /// Sends the numbers of rank 0 to all ranks.
@@ -218,8 +212,7 @@ impl Team {
         self.cuts.clear();
         self.cuts.push(0);
         self.cuts.resize(self.ranks.count() + 1, numbers.len());
-        let own = if self.ranks.rank() == 0 { numbers.to_vec() } else { Vec::new() };
-        self.ranks.collect(&own, &self.cuts, numbers);
+        self.ranks.collect(&self.cuts, numbers);
     }
 
     /// Whether any rank answers yes, for each of some questions.

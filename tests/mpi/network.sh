@@ -13,7 +13,10 @@ machines=${MACHINES:-2}
 work=$(mktemp -d)
 names=()
 clean() {
-    for name in "${names[@]}"; do ip netns del "$name" 2>/dev/null || true; done
+    for i in $(seq "${#names[@]}"); do
+        ip link del "elbo-v$i" 2>/dev/null || true
+        ip netns del "elbo-$i" 2>/dev/null || true
+    done
     ip link del elbo-bridge 2>/dev/null || true
     rm -rf "$work"
 }

@@ -65,10 +65,13 @@ impl Ranks for Thread {
         let all: Vec<f32> =
             self.floats(values).iter().flat_map(|values| values[own.clone()].to_vec()).collect();
         pieces.copy_from_slice(&all);
+        // Its own place is not filled by every kind of ranks.
+        pieces.chunks_mut(own.len()).skip(self.rank).take(1).for_each(|piece| piece.fill(f32::NAN));
     }
 
-    fn collect(&self, own: &[f32], cuts: &[usize], values: &mut [f32]) {
-        for (rank, piece) in self.floats(own).iter().enumerate() {
+    fn collect(&self, cuts: &[usize], values: &mut [f32]) {
+        let own = values[cuts[self.rank]..cuts[self.rank + 1]].to_vec();
+        for (rank, piece) in self.floats(&own).iter().enumerate() {
             values[cuts[rank]..cuts[rank + 1]].copy_from_slice(piece);
         }
     }
