@@ -19,7 +19,7 @@
 //! weight gradient is one chain of fused multiply-adds over the batch, and dividing a chain changes the
 //! rounding.
 //!
-//! Reading order: [`Ranks`] (the communication that the processes need; `mpi` implements it by MPI), [`Team`]
+//! Reading order: [`Ranks`] (the communication that the processes need; `mpi` implements it by MPI), `Team`
 //! (its use in a step), `follow` (the loop of the ranks that do not write the run folder).
 
 use std::fmt::Debug;

@@ -142,11 +142,11 @@ fn headers_that_lie_are_refused_even_with_a_right_checksum() {
     assert!(refusal(&forged(good, &[0; 4])).contains("would not have written"), "no padding");
     let cases = [
         // (text after the metadata, bytes of data, text that the message contains)
-        (r#","w":{"dtype":"F32","shape":[1],"data_offsets":[0,8]}}"#, 8, "or damaged"),
-        (r#","w":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#, 8, "or damaged"),
-        (r#","w":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}}"#, 4, "or damaged"),
-        (r#","w":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}"#, 4, "or damaged"),
-        (r#","w":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}}"#, 0, "or damaged"),
+        (r#","w":{"dtype":"F32","shape":[1],"data_offsets":[0,8]}}"#, 8, "or is damaged"),
+        (r#","w":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#, 8, "or is damaged"),
+        (r#","w":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}}"#, 4, "or is damaged"),
+        (r#","w":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}"#, 4, "or is damaged"),
+        (r#","w":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}}"#, 0, "or is damaged"),
         (r#","w":{"dtype":"F32","shape":[1000000000000],"data_offsets":[0,4000000000000]}}"#, 4, "cut short"),
         (r#","w":{"dtype":"F64","shape":[1],"data_offsets":[0,8]}}"#, 8, "F64"),
         (r#","w":{"dtype":"F4","shape":[2],"data_offsets":[0,1]}}"#, 1, "F4"),
@@ -156,7 +156,7 @@ fn headers_that_lie_are_refused_even_with_a_right_checksum() {
             4,
             "would not have written",
         ),
-        (r#","__metadata__":{"elbo":"{}"}}"#, 0, "or damaged"),
+        (r#","__metadata__":{"elbo":"{}"}}"#, 0, "or is damaged"),
     ];
     for (rest, data, expected) in cases {
         let message = refusal(&pad(rest, &vec![0; data]));
