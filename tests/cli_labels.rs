@@ -118,7 +118,7 @@ fn a_conditional_model_is_used_by_every_command() {
     succeed_in(folder, &["sample", "run", "--label", "5", "--count", "10", "--out", "five.npy"]);
     assert_eq!(read_floats(&folder.join("five.npy")), pictures[10 * 64..20 * 64]);
 
-    refused_in(folder, &["sample", "run", "--label", "4"], &["no label 4", "3, 5, 8"]);
+    refused_in(folder, &["sample", "run", "--label", "4"], &["does not know the label 4", "3, 5, 8"]);
     refused_in(folder, &["decode", "run", "codes.npy", "--out", "x.png"], &["--label", "3, 5, 8"]);
     write_bars(&folder.join("other"), 12, 6, &[3, 4]);
     refused_in(folder, &["eval", "run", "--data", "other"], &["label 4", "3, 5, 8"]);
@@ -204,7 +204,11 @@ fn images_are_classified_in_three_ways() {
         let found = json_in(folder, &["classify", run, "--json", "--data", "plain.npy"]);
         assert_eq!((&found["images"], found["accuracy"].is_null()), (&Value::from(20), true));
     }
-    refused_in(folder, &["classify", "plain", "--method", "bayes"], &["without labels", "knn and probe"]);
+    refused_in(
+        folder,
+        &["classify", "plain", "--method", "bayes"],
+        &["a model trained with labels", "knn and probe"],
+    );
     refused_in(folder, &["classify", "run", "--method", "knn"], &["conditional", "use bayes"]);
     refused_in(folder, &["classify", "plain", "--importance", "2"], &["--importance is for --method bayes"]);
     write_bars(&folder.join("other"), 12, 6, &[3, 4]);
@@ -317,7 +321,8 @@ fn a_classifier_learns_from_few_labels() {
     assert_eq!(elbo("few"), elbo("plain"));
     let info = succeed_in(folder, &["info", "few"]);
     assert!(
-        info.contains("m2.classifier.linear1") && info.contains("3, 5, 8: a classifier learned them"),
+        info.contains("m2.classifier.linear1")
+            && info.contains("3, 5, 8: of a classifier trained with few labels"),
         "{info}"
     );
     succeed_in(folder, &["export", "few", "--out", "torch"]);

@@ -92,7 +92,7 @@ fn codes_of_all_images_are_counted() {
         assert!(message.contains("the model, the images and their codes take"), "{line}: {message}");
     }
     for (line, expected) in [
-        ("eval run --samples 1000000000", "comparing 1000000000 samples takes"),
+        ("eval run --samples 1000000000", "judging 1000000000 samples takes"),
         ("sample run --prior gmm --components 15000 --out new.png", "and their codes take"),
     ] {
         let message = refused(folder, line, "100MB");

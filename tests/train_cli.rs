@@ -297,7 +297,7 @@ fn model_files_of_another_program_are_refused() {
     std::fs::write(place.path("empty.safetensors"), "").unwrap();
     for (line, expected) in [
         ("info {other.safetensors}", "of another program"),
-        ("info {text.safetensors}", "no model"),
+        ("info {text.safetensors}", "not a model"),
         ("info {empty.safetensors}", "too short"),
         ("info {absent}", "absent"),
     ] {

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::common::{Ending, Loaded, Opened, named_values};
 use super::pictures::refuse_other;
 use super::sample::free_name;
-use crate::data::{Dataset, Filler, Part};
+use crate::data::{Filler, Part};
 use crate::error::{Error, Result};
 use crate::evaluate::bounds::{VaeLikelihood, importance_weighted, negative_elbos};
 use crate::evaluate::detect::{ScoreBy, Threshold, auroc, png_lengths, roc};
@@ -23,9 +23,11 @@ use crate::storage::system::system;
 use crate::tensor::ImageShape;
 use crate::train::DataOptions;
 
+mod found;
 mod shown;
 
-use shown::{sheet, table};
+use found::{Finding, Group, Reference, labelled, labels};
+use shown::{facts, print, sheet, table};
 
 /// The most normal images used for the usual error of each pixel and the heat's threshold.
 const WATCHED: usize = 2000;
@@ -77,32 +79,6 @@ pub(super) struct Detect {
     seed: Option<u64>,
     #[command(flatten)]
     data: DataOptions,
-}
-
-/// Images of one kind.
-struct Group {
-    data: Dataset,
-    which: Which,
-    indices: Vec<usize>,
-}
-
-/// An image and its findings.
-struct Finding {
-    group: usize,
-    index: usize,
-    /// Whether it is known to be anomalous.
-    truth: Option<bool>,
-    score: f64,
-    boxes: Vec<HotBox>,
-}
-
-/// The reference values, from normal images.
-struct Reference {
-    usual: Usual,
-    hot: Threshold,
-    score: Threshold,
-    images: usize,
-    of: &'static str,
 }
 
 impl Detect {
@@ -163,10 +139,10 @@ impl Detect {
         }
         let area = known.then(|| auroc(&normal, &anomalous));
         if self.json {
-            say!("{}", self.facts(&findings, &groups, &reference, area));
+            say!("{}", facts(self.by, &findings, &groups, &reference, area));
             return Ok(Ending::Done);
         }
-        self.print(&findings, &groups, &reference, area);
+        print(self.by, &findings, &groups, &reference, area);
         for path in [&out, &self.sheet].into_iter().flatten() {
             say!("wrote {}", path.display());
         }
@@ -340,17 +316,4 @@ impl Detect {
         }
         found
     }
-}
-
-fn labels(group: &Group) -> Option<&crate::data::Labels> {
-    if group.which == Which::Test { group.data.test_labels.as_ref() } else { group.data.labels.as_ref() }
-}
-
-/// The images of a group as model inputs.
-fn labelled<'g>(opened: &Opened, group: &'g Group) -> Result<Labelled<'g>> {
-    let images = match (&group.data.test, group.which) {
-        (Some(test), Which::Test) => test,
-        _ => &group.data.train,
-    };
-    opened.model.config().labelled(images, labels(group))
 }

@@ -4,11 +4,12 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 
-use super::{Detect, Finding, Group, Reference, labelled};
+use super::found::{Finding, Group, Reference, labelled};
 use crate::cli::common::Opened;
 use crate::cli::score::field;
 use crate::data::{Filler, Span};
 use crate::error::Result;
+use crate::evaluate::detect::ScoreBy;
 use crate::evaluate::heat::{HotBox, compare};
 use crate::evaluate::judged::Which;
 use crate::model::codec::Codec;
@@ -21,70 +22,67 @@ const PER_ROW: usize = 3;
 /// The heat that is drawn in full red.
 const HOT: f64 = 8.0;
 
-impl Detect {
-    pub(super) fn facts(
-        &self,
-        findings: &[Finding],
-        groups: &[Group],
-        reference: &Reference,
-        area: Option<f64>,
-    ) -> Value {
-        let above = |finding: &&Finding| finding.score > reference.score.value;
-        let share = |anomalous: bool| {
-            let group = || findings.iter().filter(|finding| finding.truth == Some(anomalous));
-            let count = group().count();
-            (count > 0).then(|| group().filter(above).count() as f64 / count as f64)
-        };
-        let one = |finding: &Finding| {
-            json!({
-                "index": finding.index,
-                "file": file(finding, groups),
-                "set": set(finding),
-                "score": finding.score,
-                "boxes": finding.boxes.iter().map(|b| [b.y, b.x, b.height, b.width]).collect::<Vec<_>>(),
-            })
-        };
+pub(super) fn facts(
+    by: ScoreBy,
+    findings: &[Finding],
+    groups: &[Group],
+    reference: &Reference,
+    area: Option<f64>,
+) -> Value {
+    let above = |finding: &&Finding| finding.score > reference.score.value;
+    let share = |anomalous: bool| {
+        let group = || findings.iter().filter(|finding| finding.truth == Some(anomalous));
+        let count = group().count();
+        (count > 0).then(|| group().filter(above).count() as f64 / count as f64)
+    };
+    let one = |finding: &Finding| {
         json!({
-            "images": findings.len(),
-            "by": self.by.name(),
-            "threshold": reference.score.value,
-            "false_alarm_rate": reference.score.false_alarm_rate,
-            "reference_images": reference.images,
-            "anomalous": findings.iter().filter(above).count(),
-            "auroc": area,
-            "false_alarms": share(false),
-            "hits": share(true),
-            "found": findings.iter().filter(above).map(one).collect::<Vec<_>>(),
+            "index": finding.index,
+            "file": file(finding, groups),
+            "set": set(finding),
+            "score": finding.score,
+            "boxes": finding.boxes.iter().map(|b| [b.y, b.x, b.height, b.width]).collect::<Vec<_>>(),
         })
-    }
-
-    pub(super) fn print(
-        &self,
-        findings: &[Finding],
-        groups: &[Group],
-        reference: &Reference,
-        area: Option<f64>,
-    ) {
-        let above = findings.iter().filter(|finding| finding.score > reference.score.value).count();
-        say!("{} images scored by {}", findings.len(), self.by);
-        say!(
-            "threshold {:.3} from {} {}: of normal images {:.2} % are expected above it; {above} of these images are",
-            reference.score.value,
-            reference.images,
-            reference.of,
-            100.0 * reference.score.false_alarm_rate
-        );
-        if let Some(area) = area {
-            say!("AUROC {area:.4}");
-        }
-        say!("most anomalous:");
-        for finding in strangest(findings).into_iter().take(5) {
-            let boxes: Vec<String> = finding.boxes.iter().take(3).map(shown).collect();
-            say!("  {:>12.3}  {}  {}", finding.score, file(finding, groups), boxes.join(" "));
-        }
-    }
+    };
+    json!({
+        "images": findings.len(),
+        "by": by.name(),
+        "threshold": reference.score.value,
+        "false_alarm_rate": reference.score.false_alarm_rate,
+        "reference_images": reference.images,
+        "anomalous": findings.iter().filter(above).count(),
+        "auroc": area,
+        "false_alarms": share(false),
+        "hits": share(true),
+        "found": findings.iter().filter(above).map(one).collect::<Vec<_>>(),
+    })
 }
 
+pub(super) fn print(
+    by: ScoreBy,
+    findings: &[Finding],
+    groups: &[Group],
+    reference: &Reference,
+    area: Option<f64>,
+) {
+    let above = findings.iter().filter(|finding| finding.score > reference.score.value).count();
+    say!("{} images scored by {}", findings.len(), by);
+    say!(
+        "threshold {:.3} from {} {}: of normal images {:.2} % are expected above it; {above} of these images are",
+        reference.score.value,
+        reference.images,
+        reference.of,
+        100.0 * reference.score.false_alarm_rate
+    );
+    if let Some(area) = area {
+        say!("AUROC {area:.4}");
+    }
+    say!("most anomalous:");
+    for finding in strangest(findings).into_iter().take(5) {
+        let boxes: Vec<String> = finding.boxes.iter().take(3).map(shown).collect();
+        say!("  {:>12.3}  {}  {}", finding.score, file(finding, groups), boxes.join(" "));
+    }
+}
 fn file(finding: &Finding, groups: &[Group]) -> String {
     let group = &groups[finding.group];
     let files = if group.which == Which::Test { &group.data.test_files } else { &group.data.files };
