@@ -129,7 +129,10 @@ impl Ranks for Mpi {
         let mut len = bytes.len() as u64;
         root.broadcast_into(&mut len);
         bytes.resize(len as usize, 0);
-        root.broadcast_into(&mut bytes[..]);
+        // Nothing has an address that MPI refuses.
+        if len > 0 {
+            root.broadcast_into(&mut bytes[..]);
+        }
     }
 
     fn abort(&self) {

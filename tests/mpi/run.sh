@@ -61,6 +61,12 @@ for n in ${RANKS:-2}; do
     echo "$n ranks: validation -ELBO $(bound "once-$n"), one process $(bound alone); twice the same bits"
 done
 
+# An error of rank 0 before the run begins is told once, and ends all.
+if mpi 2 "$ELBO" train --data "$work/absent.npy" --out "$work/none" >"$work/none.log" 2>&1; then fail "absent images were accepted"; fi
+[ "$(grep -c '^error: .*absent.npy' "$work/none.log")" = 1 ] || fail "$(cat "$work/none.log")"
+grep -q MPI_ERR "$work/none.log" && fail "$(cat "$work/none.log")"
+echo "an error before the run is told once"
+
 # Stopped by the signal that mpirun sends on Ctrl-C and Slurm before the time is over, and continued.
 train 2 whole 12
 train 2 stopped 12 & job=$!
