@@ -1,7 +1,7 @@
 //! What `elbo train` prints about the adversarial stage.
 
-use crate::report::adversarial::AdversarialMetrics;
-use crate::train::adversarial::{Adversarial, AdversarialValues};
+use crate::report::adversarial::{AdversarialMetrics, StageLosses};
+use crate::train::adversarial::Adversarial;
 use crate::train::{Run, Trainer};
 
 /// The steps of the VAE and of the stage.
@@ -18,7 +18,7 @@ pub(super) fn place(run: &Run) -> (u64, u64) {
 }
 
 /// The losses of an epoch so far.
-pub(super) fn progress(mean: &AdversarialValues) -> String {
+pub(super) fn progress(mean: &StageLosses) -> String {
     let [real, reconstructed, sampled] = mean.accuracy.map(|accuracy| 100.0 * accuracy);
     format!(
         "discriminator {:.3} (right on {real:.0}/{reconstructed:.0}/{sampled:.0} %), decoder {:.3}",

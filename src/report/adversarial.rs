@@ -2,6 +2,8 @@
 //!
 //! The first row is of the VAE, before the stage: it has no losses.
 
+use serde::{Deserialize, Serialize};
+
 use super::curves::{self, Curve};
 use super::explained::explained;
 
@@ -32,8 +34,9 @@ const DISCRIMINATOR_WON: f64 = 0.98;
 /// The mean accuracy on real and other pictures up to which the decoder has won: hardly more than a guess.
 const DECODER_WON: f64 = 0.52;
 
-/// Means over an epoch of the stage.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+/// The values of a step of the stage, or their means over an epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct StageLosses {
     /// The discriminator's loss, in nats.
     pub discriminator: f64,

@@ -25,6 +25,7 @@ use crate::model::{Batch, Labelled, Vae};
 use crate::optim::adam::{clip_factor, gradient_norm, norm_partials};
 use crate::optim::{Adam, AdamState, OnSpike, SpikeDetector, Verdict};
 use crate::random::{Stream, fill_normal, stream};
+use crate::report::adversarial::StageLosses;
 
 pub mod saved;
 
@@ -37,27 +38,7 @@ const DISCRIMINATOR_RATE: f64 = 0.4;
 const FEATURES_SHARE: f64 = 1.0;
 const ADVERSARIAL_SHARE: f64 = 1.0;
 
-/// What a step gave, or the mean of an epoch's steps.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct AdversarialValues {
-    /// The discriminator's loss, in nats.
-    pub discriminator: f64,
-    /// The decoder's loss from the discriminator, in nats.
-    pub adversarial: f64,
-    /// −ln p(x|z), in nats per image.
-    pub reconstruction: f64,
-    /// ½·‖φ(x) − φ(x̃)‖² per image.
-    pub features: f64,
-    /// λ, the weight of the decoder's loss from the discriminator.
-    pub weight: f64,
-    /// The discriminator's accuracy on real images, reconstructions and samples.
-    pub accuracy: [f64; 3],
-    /// The norms of the discriminator's gradient and the decoder's.
-    pub norms: [f64; 2],
-}
-
-impl AdversarialValues {
+impl StageLosses {
     /// Adds `share` times other values.
     fn add(&mut self, other: &Self, share: f64) {
         self.discriminator += share * other.discriminator;
@@ -88,7 +69,7 @@ pub struct AdversarialProgress {
     /// Steps in the running epoch.
     pub step_in_epoch: u64,
     /// The sums over the running epoch's images.
-    pub sums: AdversarialValues,
+    pub sums: StageLosses,
     /// The images of the running epoch's steps.
     pub images: u64,
     /// Spikes of either gradient's norm.
@@ -103,8 +84,8 @@ pub struct AdversarialProgress {
 
 impl AdversarialProgress {
     /// The means over the running epoch.
-    pub fn mean(&self) -> AdversarialValues {
-        let mut mean = AdversarialValues::default();
+    pub fn mean(&self) -> StageLosses {
+        let mut mean = StageLosses::default();
         mean.add(&self.sums, 1.0 / self.images.max(1) as f64);
         mean
     }
@@ -114,7 +95,7 @@ impl AdversarialProgress {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdversarialStep {
     /// The values before the step.
-    pub values: AdversarialValues,
+    pub values: StageLosses,
     /// Images in the batch.
     pub images: usize,
 }
@@ -205,7 +186,7 @@ impl Adversarial {
     pub fn next_epoch(&mut self) {
         let p = &mut self.progress;
         (p.epoch, p.step_in_epoch, p.images) = (p.epoch + 1, 0, 0);
-        p.sums = AdversarialValues::default();
+        p.sums = StageLosses::default();
     }
 
     /// Takes the next step. Allocates nothing of its own after the first one.
@@ -223,7 +204,7 @@ impl Adversarial {
         let (model, w) = (&mut trainer.model, &mut trainer.workspace);
         let (d, s) = (&self.discriminator, &mut self.space);
         d.prepare(&self.parameters, &mut self.directions, s);
-        let mut values = AdversarialValues::default();
+        let mut values = StageLosses::default();
 
         // Real images.
         let images = &self.images[..count * pixels];
@@ -327,10 +308,10 @@ impl Adversarial {
     }
 
     /// The factors for both gradients, `None` to leave the step out.
-    fn judge_gradients(&mut self, trainer: &Trainer, values: &AdversarialValues) -> Result<Option<[f64; 2]>> {
+    fn judge_gradients(&mut self, trainer: &Trainer, values: &StageLosses) -> Result<Option<[f64; 2]>> {
         let step = self.progress.step + 1;
         if !values.sum().is_finite() {
-            let AdversarialValues { discriminator, adversarial, norms: [own, decoder], .. } = values;
+            let StageLosses { discriminator, adversarial, norms: [own, decoder], .. } = values;
             return Err(Error::Training(format!(
                 "at step {step} of the adversarial stage the losses of discriminator and decoder are {discriminator} and {adversarial}, \
                  and their gradients' norms {own} and {decoder}, not all of them finite; the step was not taken, and the last checkpoint \

@@ -25,6 +25,7 @@ use serde_json::{Map, Value};
 use super::adversarial::Adversarial;
 use super::adversarial::saved::{self, Saved};
 use super::config::Config;
+use super::counts::miscounted;
 use super::trainer::{Progress, Trainer};
 use crate::error::{Error, Result};
 use crate::model::file::{description, from_tensors, parse_description, to_tensors};
@@ -68,8 +69,6 @@ const FREE: [&str; 10] = [
 /// What the names of Adam's second moments begin with, and of the average of the weights.
 const SECOND: &str = "adam.second.";
 const AVERAGE: &str = "average.";
-/// More steps than any run takes; up to here a step's number is an exact f64, which schedules compute with.
-const MOST_STEPS: u64 = 1 << 53;
 
 /// The options that decide what a run computes, by name.
 fn settings(config: &Config) -> Map<String, Value> {
@@ -248,15 +247,8 @@ pub fn restore_from(
 /// epoch that has had all its steps is closed before a checkpoint is saved.
 fn contradiction(state: &State, trainer: &Trainer) -> Option<String> {
     let (p, steps) = (&state.progress, trainer.steps_per_epoch());
-    if p.step_in_epoch >= steps {
-        return Some(format!("says that {} of {steps} steps of an epoch are taken", p.step_in_epoch));
-    }
-    let counted = p.epoch.checked_mul(steps).and_then(|n| n.checked_add(p.step_in_epoch));
-    if counted != Some(p.step) || p.step > MOST_STEPS {
-        return Some(format!(
-            "says {} steps, after {} epochs of {steps} and {} steps more",
-            p.step, p.epoch, p.step_in_epoch
-        ));
+    if let Some(wrong) = miscounted(p.step, (p.epoch, p.step_in_epoch), steps) {
+        return Some(wrong);
     }
     // Every step but those left out at a spike is one of Adam's.
     if p.skipped > p.spikes || p.spikes > p.step {

@@ -10,6 +10,7 @@ mod average;
 #[doc(hidden)]
 pub mod checkpoint;
 pub mod config;
+mod counts;
 mod data_options;
 pub mod defaults;
 mod few_labels;

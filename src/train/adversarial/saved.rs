@@ -19,13 +19,11 @@ use crate::model::file::{from_tensors, to_tensors};
 use crate::model::parameters::{Parameter, Table};
 use crate::optim::{AdamState, SpikeDetector};
 use crate::storage::tensor_file::{NamedTensor, TensorFile};
+use crate::train::counts::miscounted;
 use crate::train::trainer::Trainer;
 
 /// What the names of the decoder's second moments begin with.
 pub const SECOND: &str = "adversarial.second.";
-
-/// More steps than any stage takes.
-const MOST_STEPS: u64 = 1 << 53;
 
 /// The stage in a checkpoint's description.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -119,15 +117,8 @@ impl Adversarial {
 /// The first count that does not fit the others, in words.
 fn contradiction(saved: &Saved, trainer: &Trainer) -> Option<String> {
     let (p, steps) = (&saved.progress, trainer.steps_per_epoch());
-    if p.step_in_epoch >= steps {
-        return Some(format!("says that {} of {steps} steps of an epoch are taken", p.step_in_epoch));
-    }
-    let counted = p.epoch.checked_mul(steps).and_then(|n| n.checked_add(p.step_in_epoch));
-    if counted != Some(p.step) || p.step > MOST_STEPS {
-        return Some(format!(
-            "says {} steps, after {} epochs of {steps} and {} more",
-            p.step, p.epoch, p.step_in_epoch
-        ));
+    if let Some(wrong) = miscounted(p.step, (p.epoch, p.step_in_epoch), steps) {
+        return Some(wrong);
     }
     if p.skipped > p.spikes || p.spikes > p.step || saved.adam_steps != [p.step - p.skipped; 2] {
         let adam = saved.adam_steps;

@@ -10,16 +10,17 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::{EpochTimer, Observer, Outcome, Run, watched};
+use super::judging::watched;
+use super::{EpochTimer, Observer, Outcome, Run};
 use crate::data::{Filler, Span};
 use crate::error::{Error, Result};
 use crate::evaluate::frechet::{FEATURES, FeatureSpace, Moments};
 use crate::generate::prior::Prior;
 use crate::model::codec::{BATCH, Codec};
 use crate::model::{Labelled, Vae};
-use crate::report::adversarial::{AdversarialMetrics, COLUMNS, StageLosses};
+use crate::report::adversarial::{AdversarialMetrics, COLUMNS};
 use crate::storage::journal::Journal;
-use crate::train::adversarial::{Adversarial, AdversarialValues};
+use crate::train::adversarial::Adversarial;
 use crate::train::trainer::Trainer;
 
 /// The most samples, and images, of a distance.
@@ -199,7 +200,7 @@ impl Run {
         let row = AdversarialMetrics {
             step,
             epoch: t.progress.epoch + epoch,
-            losses: Some(losses(p.mean())),
+            losses: Some(p.mean()),
             valid_negative_elbo: judgement.values.negative_elbo,
             distance,
             is_best,
@@ -219,10 +220,4 @@ impl Run {
         observer.adversarial_epoch(&self.trainer, &row);
         Ok(())
     }
-}
-
-fn losses(values: AdversarialValues) -> StageLosses {
-    let AdversarialValues { discriminator, adversarial, reconstruction, features, weight, accuracy, norms } =
-        values;
-    StageLosses { discriminator, adversarial, reconstruction, features, weight, accuracy, norms }
 }
