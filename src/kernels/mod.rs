@@ -21,3 +21,4 @@ pub mod scratch;
 pub mod simd;
 pub mod unpacked;
 pub mod windows;
+pub mod winograd;

@@ -71,7 +71,7 @@ impl Describe for Conv2d {
     }
 
     fn flops(&self) -> usize {
-        2 * self.geometry.pairs() * self.geometry.channels * self.filters
+        2 * self.patches().multiplications() * self.geometry.channels * self.filters
     }
 
     fn columns(&self) -> Option<(Geometry, usize)> {
@@ -199,6 +199,11 @@ pub(crate) fn examples() -> Vec<super::proof::Example> {
     grid.map(|(case, (geometry, filters, batch))| {
         Example::new(Conv2d { geometry, filters, activation: activations[case % 3] }, batch).accumulating()
     })
+    .chain([(5, 6, 1), (8, 4, 0)].map(|(height, width, padding)| {
+        // By tiles.
+        let geometry = Geometry::new((height, width, 17), (3, 3), 1, padding).expect("fits");
+        Example::new(Conv2d { geometry, filters: 18, activation: Activation::Tanh }, 2).accumulating()
+    }))
     .collect()
 }
 
@@ -234,6 +239,28 @@ mod tests {
             }
         }
         y
+    }
+
+    /// Sizes, paddings and channels at which tiles hang over every edge, channels do not fill a vector, and a task has several groups.
+    #[test]
+    fn tiles_equal_the_naive_loop() {
+        let sizes = [(4, 4), (5, 6), (7, 4), (9, 13), (2, 9), (16, 15)];
+        for (case, (height, width)) in sizes.into_iter().enumerate() {
+            for padding in 0..3 {
+                let (channels, filters, batch) = (16 + 3 * case, 16 + 7 * padding, 1 + 2 * padding);
+                let Ok(geometry) = Geometry::new((height, width, channels), (3, 3), 1, padding) else { continue };
+                let layer = Conv2d { geometry, filters, activation: Activation::Identity };
+                let seed = 9000 + 10 * (3 * case + padding) as u64;
+                let x = random_vec(seed, batch * geometry.large_len());
+                let w = random_vec(seed + 1, filters * geometry.patch_len());
+                let b = random_vec(seed + 2, filters);
+                let y = apply(&layer, batch, &x, &[&w, &b]);
+                for (found, expected) in y.iter().zip(naive(&layer, batch, &x, &w, &b)) {
+                    let difference = (found - expected).abs();
+                    assert!(difference <= 1e-11, "{layer:?}: {found} not {expected}");
+                }
+            }
+        }
     }
 
     #[test]

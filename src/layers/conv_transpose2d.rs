@@ -96,7 +96,7 @@ impl Describe for ConvTranspose2d {
     }
 
     fn flops(&self) -> usize {
-        2 * self.geometry.pairs() * self.geometry.channels * self.small_channels
+        2 * self.patches().multiplications() * self.geometry.channels * self.small_channels
     }
 
     fn columns(&self) -> Option<(Geometry, usize)> {

@@ -28,6 +28,7 @@ pub(crate) mod proof;
 mod rounded;
 pub mod shared;
 pub mod steps;
+mod tiles;
 pub mod torch;
 pub mod work;
 

@@ -9,8 +9,9 @@
 //! X  = im2colᵀ(R·W)   Patches::spread           input gradient of a convolution, forward of its transpose
 //! ```
 //!
-//! There are two ways, and the number of channels decides ([`Patches::are_read_in_place`]):
+//! There are three ways, and kernel and channels decide:
 //!
+//! - **By Winograd's tiles**, if the kernel is 3×3 with stride 1 and there are many channels: 16 multiplications instead of 36 ([`tiles`](super::tiles)).
 //! - **In place.** With many channels a patch is a few long runs of the image. The products read it there, region by region, so that
 //!   nothing is multiplied by the padding's zeros ([`windows`](crate::kernels::windows)). The third product is a convolution too, of the small side by the
 //!   kernel's taps in reverse, phase by phase.
@@ -19,6 +20,7 @@
 
 use std::ops::Range;
 
+use super::tiles::Tiles;
 use super::work::{MOST_TASKS, WorkLen};
 use crate::kernels::columns::{col2im, im2col};
 use crate::kernels::dispatch::product_of_parts;
@@ -80,6 +82,17 @@ impl Patches {
         self.geometry.channels.min(self.small_channels) >= FEWEST_CHANNELS
     }
 
+    /// Tiles, if they are the way: in single precision only, since transformed numbers rounded to bf16 would lose more.
+    fn tiles(&self) -> Option<Tiles> {
+        let suits = self.precision == Precision::Single && self.are_read_in_place();
+        if suits { Tiles::new(self.geometry, self.small_channels) } else { None }
+    }
+
+    /// The multiplications of an image for each pair of a channel and a filter.
+    pub fn multiplications(&self) -> usize {
+        self.tiles().map_or_else(|| self.geometry.pairs(), |tiles| tiles.multiplications())
+    }
+
     /// Whether [`Self::times`] reads patches in place: that has long runs whatever the small side's channels, and the same sums.
     fn times_is_in_place(&self) -> bool {
         self.geometry.channels >= FEWEST_CHANNELS
@@ -103,8 +116,13 @@ impl Patches {
     /// The working memory of a layer with `biases`: columns for each thread, a weight and bias gradient for each task, and an arranged weight.
     pub fn work_len(&self, biases: usize) -> WorkLen {
         let weight = self.small_channels * self.geometry.patch_len();
-        let scratch = if self.are_read_in_place() { 0 } else { self.most_images() * self.columns_len() };
-        WorkLen { scratch, partials: MOST_TASKS * (weight + biases), transposed: weight }
+        let columns = if self.are_read_in_place() { 0 } else { self.most_images() * self.columns_len() };
+        let tiles = self.tiles();
+        WorkLen {
+            scratch: tiles.map_or(columns, |tiles| tiles.scratch_len()),
+            partials: MOST_TASKS * (weight + biases),
+            transposed: tiles.map_or(weight, |tiles| tiles.weight_len()),
+        }
     }
 
     /// The numbers of an image's columns, with the gaps between rows.
@@ -119,11 +137,17 @@ impl Patches {
 
     /// What [`Self::times`] multiplies by: Wᵀ, in `memory`.
     pub fn transposed<'a, T: Element>(&self, weight: &[T], memory: &'a mut [T]) -> Matrix<'a, T> {
+        if let Some(tiles) = self.tiles() {
+            return tiles.transposed(weight, memory);
+        }
         transpose(self.weight(weight), memory)
     }
 
     /// R ← X̂·Wᵀ for a task's images, given [`Self::transposed`].
     pub fn times<T: Element>(&self, large: &[T], wt: Matrix<'_, T>, small: &mut [T], scratch: &Scratch<T>) {
+        if let Some(tiles) = self.tiles() {
+            return tiles.times(large, wt, small, scratch);
+        }
         if self.times_is_in_place() {
             return self.times_in_place(large, wt, small);
         }
@@ -141,6 +165,9 @@ impl Patches {
         dw: &mut MatrixMut<'_, T>,
         scratch: &Scratch<T>,
     ) {
+        if let Some(tiles) = self.tiles() {
+            return tiles.weight_gradient(small, large, dw, scratch);
+        }
         if self.are_read_in_place() {
             return self.weight_gradient_in_place(small, large, dw);
         }
@@ -159,6 +186,10 @@ impl Patches {
         (wt, product): (Matrix<'_, T>, &mut [T]),
         scratch: &Scratch<T>,
     ) {
+        if let Some(tiles) = self.tiles() {
+            tiles.weight_gradient(small, large, dw, scratch);
+            return tiles.times(large, wt, product, scratch);
+        }
         if self.are_read_in_place() {
             self.weight_gradient_in_place(small, large, dw);
             return self.times_in_place(large, wt, product);
@@ -173,6 +204,9 @@ impl Patches {
     /// What [`Self::spread`] multiplies by, in `memory`. In place, that is for each phase the taps that its window sees, first to last:
     /// `[tap row][tap column][S][C]`. By columns it is W.
     pub fn arranged<'a, T: Element>(&self, weight: &'a [T], memory: &'a mut [T]) -> &'a [T] {
+        if let Some(tiles) = self.tiles() {
+            return tiles.arranged(weight, memory);
+        }
         if !self.are_read_in_place() {
             return weight;
         }
@@ -194,6 +228,9 @@ impl Patches {
 
     /// X ← im2colᵀ(R·W) for a task's images, given [`Self::arranged`].
     pub fn spread<T: Element>(&self, small: &[T], arranged: &[T], large: &mut [T], scratch: &Scratch<T>) {
+        if let Some(tiles) = self.tiles() {
+            return tiles.spread(small, arranged, large, scratch);
+        }
         if self.are_read_in_place() {
             return self.spread_in_place(small, arranged, large);
         }

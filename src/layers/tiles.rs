@@ -1,0 +1,157 @@
+//! The products of [`patches`](super::patches) by Winograd's tiles: what 3×3 convolutions of stride 1 with many channels take.
+//!
+//! [`winograd`](crate::kernels::winograd) has the derivation. With V = Bᵀ d B of the large side's tiles, `[16][tiles][C]`, U = G g Gᵀ of the weight, and
+//! D = A·R·Aᵀ of the small side's, `[16][tiles][S]`, each of the 16 places of a tile is a matrix product:
+//!
+//! ```text
+//! R  = Aᵀ(V·Uᵀ)A              times
+//! dW += Gᵀ(Σ Dᵀ·V)G           weight_gradient
+//! X  = Σ B(D·U)Bᵀ             spread
+//! ```
+//!
+//! A task's tiles are taken some at a time, so that V, the products and D stay in the caches.
+
+use crate::kernels::gemm::{Matrix, MatrixMut, gemm};
+use crate::kernels::geometry::Geometry;
+use crate::kernels::scratch::Scratch;
+use crate::kernels::winograd::{self, PLACES, Tiling};
+use crate::tensor::Element;
+
+/// Transformed numbers of a group on both sides together (1 MiB in single precision).
+const GROUP_NUMBERS: usize = 256 * 1024;
+/// A group has a multiple of so many tiles: the rows of a matrix product's tile, with 8 or 16 lanes.
+const UNIT: usize = 24;
+/// The fewest tiles of a group: each group copies U again for its products.
+const FEWEST: usize = 96;
+
+/// The products of one layer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tiles {
+    tiling: Tiling,
+    channels: usize,
+    small_channels: usize,
+}
+
+impl Tiles {
+    /// If the kernel suits, and the image is large enough to save a quarter of the multiplications: what hangs over its edges is computed too.
+    pub fn new(geometry: Geometry, small_channels: usize) -> Option<Self> {
+        let tiling = Tiling::new(geometry)?;
+        let pays = 4 * PLACES * tiling.tiles() <= 3 * geometry.pairs();
+        pays.then_some(Self { tiling, channels: geometry.channels, small_channels })
+    }
+
+    /// The multiplications of an image for each pair of a channel and a filter.
+    pub fn multiplications(&self) -> usize {
+        PLACES * self.tiling.tiles()
+    }
+
+    /// U.
+    pub fn weight_len(&self) -> usize {
+        PLACES * self.channels * self.small_channels
+    }
+
+    /// V, the products or D, and dU.
+    pub fn scratch_len(&self) -> usize {
+        PLACES * self.group() * (self.channels + self.small_channels) + self.weight_len()
+    }
+
+    fn group(&self) -> usize {
+        (GROUP_NUMBERS / (PLACES * (self.channels + self.small_channels)) / UNIT * UNIT).max(FEWEST)
+    }
+
+    /// U for [`Self::times`]: `[16·C][S]`.
+    pub fn transposed<'a, T: Element>(&self, weight: &[T], memory: &'a mut [T]) -> Matrix<'a, T> {
+        let memory = &mut memory[..self.weight_len()];
+        winograd::weight(weight, self.channels, true, memory);
+        Matrix::new(memory, PLACES * self.channels, self.small_channels)
+    }
+
+    /// U for [`Self::spread`]: `[16][S][C]`.
+    pub fn arranged<'a, T: Element>(&self, weight: &[T], memory: &'a mut [T]) -> &'a [T] {
+        let memory = &mut memory[..self.weight_len()];
+        winograd::weight(weight, self.channels, false, memory);
+        memory
+    }
+
+    /// Calls `visit` with the first tile of each group of the task's tiles, and memory for both sides of it, `[16][tiles][C]` and `[16][tiles][S]`.
+    fn for_each_group<T: Element>(
+        &self,
+        images: usize,
+        memory: &mut [T],
+        mut visit: impl FnMut(usize, &mut [T], &mut [T]),
+    ) {
+        let (tiles, group) = (images * self.tiling.tiles(), self.group());
+        for first in (0..tiles).step_by(group) {
+            let count = PLACES * group.min(tiles - first);
+            let (large, small) = memory.split_at_mut(count * self.channels);
+            visit(first, large, &mut small[..count * self.small_channels]);
+        }
+    }
+
+    fn images<T>(&self, large: &[T]) -> usize {
+        large.len() / (self.tiling.large_pixels() * self.channels)
+    }
+
+    /// R ← X̂·Wᵀ.
+    pub fn times<T: Element>(&self, large: &[T], u: Matrix<'_, T>, small: &mut [T], scratch: &Scratch<T>) {
+        scratch.with(self.scratch_len(), |memory| {
+            self.for_each_group(self.images(large), memory, |first, v, m| {
+                self.tiling.input(large, self.channels, first, v);
+                let tiles = v.len() / (PLACES * self.channels);
+                for (place, (v, m)) in places(v).zip(places_mut(m)).enumerate() {
+                    let u = u.row_range(place * self.channels..(place + 1) * self.channels);
+                    let v = Matrix::new(v, tiles, self.channels);
+                    gemm(v, u, T::ZERO, &mut MatrixMut::new(m, tiles, self.small_channels));
+                }
+                self.tiling.output(m, self.small_channels, first, small);
+            });
+        });
+    }
+
+    /// dW += Rᵀ·X̂.
+    pub fn weight_gradient<T: Element>(&self, small: &[T], large: &[T], dw: &mut MatrixMut<'_, T>, scratch: &Scratch<T>) {
+        scratch.with(self.scratch_len(), |memory| {
+            let (du, memory) = memory.split_at_mut(self.weight_len());
+            du.fill(T::ZERO);
+            self.for_each_group(self.images(large), memory, |first, v, d| {
+                self.tiling.input(large, self.channels, first, v);
+                self.tiling.output_gradient(small, self.small_channels, first, d);
+                let tiles = v.len() / (PLACES * self.channels);
+                for ((v, d), du) in places(v).zip(places(d)).zip(places_mut(du)) {
+                    let d = Matrix::new(d, tiles, self.small_channels).transposed();
+                    let v = Matrix::new(v, tiles, self.channels);
+                    gemm(d, v, T::ONE, &mut MatrixMut::new(du, self.small_channels, self.channels));
+                }
+            });
+            for filter in 0..self.small_channels {
+                winograd::weight_gradient(du, self.channels, filter, dw.row(filter));
+            }
+        });
+    }
+
+    /// X ← im2colᵀ(R·W).
+    pub fn spread<T: Element>(&self, small: &[T], u: &[T], large: &mut [T], scratch: &Scratch<T>) {
+        large.fill(T::ZERO);
+        scratch.with(self.scratch_len(), |memory| {
+            self.for_each_group(self.images(large), memory, |first, dv, d| {
+                self.tiling.output_gradient(small, self.small_channels, first, d);
+                let tiles = d.len() / (PLACES * self.small_channels);
+                for ((dv, d), u) in places_mut(dv).zip(places(d)).zip(places(u)) {
+                    let d = Matrix::new(d, tiles, self.small_channels);
+                    let u = Matrix::new(u, self.small_channels, self.channels);
+                    gemm(d, u, T::ZERO, &mut MatrixMut::new(dv, tiles, self.channels));
+                }
+                self.tiling.input_gradient(dv, self.channels, first, large);
+            });
+        });
+    }
+}
+
+/// The 16 places of transformed tiles.
+fn places<T>(tiles: &[T]) -> std::slice::ChunksExact<'_, T> {
+    tiles.chunks_exact(tiles.len() / PLACES)
+}
+
+fn places_mut<T>(tiles: &mut [T]) -> std::slice::ChunksExactMut<'_, T> {
+    tiles.chunks_exact_mut(tiles.len() / PLACES)
+}
