@@ -7,13 +7,15 @@
 #![allow(unsafe_code)]
 
 use std::any::TypeId;
+#[cfg(target_arch = "x86_64")]
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
 use super::factors::{Left, Part, Right, Rows};
 use super::grid::Grid;
 use super::matrix::{Matrix, MatrixMut, check_shapes};
 use super::precision::Precision;
-use super::simd::{Array, Level};
+use super::simd::{Array, Level, Vector};
 use super::unpacked::Product;
 use crate::tensor::Element;
 
@@ -115,5 +117,89 @@ fn multiply<T: Element>(level: Level, precision: Precision, product: Product<'_,
     match level {
         Level::Portable => product.compute::<Array<T, false>>(),
         _ => product.compute::<Array<T, true>>(),
+    }
+}
+
+/// A loop over slices with explicit vectors: where `vectorized!` leaves it to the compiler which numbers make a vector, and it takes the wrong ones.
+pub(super) trait Task<T> {
+    /// Computes with vectors `X`. It and what it calls must be marked `#[inline(always)]`.
+    fn run<X: Vector<Number = T>>(self);
+}
+
+/// Runs a task with the vectors of this processor.
+pub(super) fn with_vectors<T: Element>(task: impl Task<T>) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use super::simd::x86::{Eight, Sixteen};
+        #[target_feature(enable = "avx2,fma")]
+        fn eight<T: Element>(task: impl Task<T>) {
+            task.run::<Of<T, Eight>>();
+        }
+        #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+        fn sixteen<T: Element>(task: impl Task<T>) {
+            task.run::<Of<T, Sixteen>>();
+        }
+        #[target_feature(enable = "avx2,fma")]
+        fn any<T: Element>(task: impl Task<T>) {
+            task.run::<Array<T, true>>();
+        }
+        match (Level::found(), TypeId::of::<T>() == TypeId::of::<f32>()) {
+            (Level::Portable, _) => task.run::<Array<T, false>>(),
+            // SAFETY: `found` has seen AVX2 and FMA.
+            (_, false) => unsafe { any(task) },
+            // SAFETY: `found` has seen AVX2 and FMA.
+            (Level::Fused, true) => unsafe { eight(task) },
+            // SAFETY: `found` has seen the five of AVX-512 and FMA.
+            (Level::Avx512, true) => unsafe { sixteen(task) },
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    match Level::found() {
+        Level::Portable => task.run::<Array<T, false>>(),
+        _ => task.run::<Array<T, true>>(),
+    }
+}
+
+/// A vector of `f32` as one of `T`, which is `f32`, as only [`with_vectors`] knows.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+struct Of<T, X>(X, PhantomData<T>);
+
+#[cfg(target_arch = "x86_64")]
+impl<T: Element, X: Vector<Number = f32>> Vector for Of<T, X> {
+    type Number = T;
+    const LANES: usize = X::LANES;
+    const ROWS: usize = X::ROWS;
+
+    #[inline(always)]
+    fn splat(number: T) -> Self {
+        Self(X::splat(number.to_f64() as f32), PhantomData)
+    }
+
+    #[inline(always)]
+    fn load(from: &[T]) -> Self {
+        // SAFETY: T is f32, so both are the same type.
+        Self(X::load(unsafe { &*(std::ptr::from_ref(from) as *const [f32]) }), PhantomData)
+    }
+
+    #[inline(always)]
+    fn store(self, to: &mut [T]) {
+        // SAFETY: as in `load`, and the numbers are borrowed exclusively.
+        self.0.store(unsafe { &mut *(std::ptr::from_mut(to) as *mut [f32]) });
+    }
+
+    #[inline(always)]
+    fn mul_add(self, factor: Self, addend: Self) -> Self {
+        Self(self.0.mul_add(factor.0, addend.0), PhantomData)
+    }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        Self(self.0.add(other.0), PhantomData)
+    }
+
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        Self(self.0.sub(other.0), PhantomData)
     }
 }

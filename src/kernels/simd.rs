@@ -175,6 +175,10 @@ pub(super) trait Vector: Copy {
     fn store(self, to: &mut [Self::Number]);
     /// `self · factor + addend`, fused if the level is.
     fn mul_add(self, factor: Self, addend: Self) -> Self;
+    /// `self + other`.
+    fn add(self, other: Self) -> Self;
+    /// `self − other`.
+    fn sub(self, other: Self) -> Self;
 }
 
 /// A vector without instructions of its own.
@@ -212,6 +216,16 @@ impl<T: Element, const FUSED: bool> Vector for Array<T, FUSED> {
             }
         }))
     }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] + other.0[i]))
+    }
+
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] - other.0[i]))
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -220,9 +234,9 @@ pub(super) mod x86 {
 
     use super::Vector;
 
-    /// A vector of instructions that were found: its names are the type, its register, lanes and rows, and four intrinsics.
+    /// A vector of instructions that were found: its names are the type, its register, lanes and rows, and six intrinsics.
     macro_rules! vector {
-        ($(#[$doc:meta])* $name:ident($register:ty), $lanes:literal, $rows:literal, $splat:ident, $load:ident, $store:ident, $fused:ident) => {
+        ($(#[$doc:meta])* $name:ident($register:ty), $lanes:literal, $rows:literal, $splat:ident, $load:ident, $store:ident, $fused:ident, $add:ident, $sub:ident) => {
             $(#[$doc])*
             #[derive(Clone, Copy)]
             pub struct $name(pub(in crate::kernels) $register);
@@ -257,17 +271,29 @@ pub(super) mod x86 {
                     // SAFETY: as in `splat`.
                     Self(unsafe { $fused(self.0, factor.0, addend.0) })
                 }
+
+                #[inline(always)]
+                fn add(self, other: Self) -> Self {
+                    // SAFETY: as in `splat`.
+                    Self(unsafe { $add(self.0, other.0) })
+                }
+
+                #[inline(always)]
+                fn sub(self, other: Self) -> Self {
+                    // SAFETY: as in `splat`.
+                    Self(unsafe { $sub(self.0, other.0) })
+                }
             }
         };
     }
 
     vector!(
         /// AVX2's vector.
-        Eight(__m256), 8, 6, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps
+        Eight(__m256), 8, 6, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps, _mm256_add_ps, _mm256_sub_ps
     );
     vector!(
         /// AVX-512's vector.
-        Sixteen(__m512), 16, 8, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps
+        Sixteen(__m512), 16, 8, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps, _mm512_add_ps, _mm512_sub_ps
     );
 }
 

@@ -49,65 +49,39 @@
 //!
 //! What it costs: V and U are sums of numbers that may nearly cancel again in Y, so a result has an error some two times as large as that of the direct sum.
 
-use std::array::from_fn;
-
+use super::dispatch::{Task, with_vectors};
 use super::geometry::Geometry;
-use super::simd::vectorized;
+use super::simd::Vector;
 use crate::tensor::Element;
 
 /// The places of a transformed tile.
 pub const PLACES: usize = 16;
-/// Channels that are transformed together: a few vector registers hold a tile of so many.
-const LANES: usize = 16;
+/// Channels must be a multiple of this: whole vectors at every level.
+pub const UNIT: usize = 16;
 
-/// The same number of `L` channels.
-#[derive(Clone, Copy)]
-struct Lanes<T, const L: usize>([T; L]);
-
-impl<T: Element, const L: usize> Lanes<T, L> {
-    #[inline(always)]
-    fn plus(self, other: Self) -> Self {
-        Self(from_fn(|lane| self.0[lane] + other.0[lane]))
-    }
-
-    #[inline(always)]
-    fn minus(self, other: Self) -> Self {
-        Self(from_fn(|lane| self.0[lane] - other.0[lane]))
-    }
-
-    #[inline(always)]
-    fn half(self) -> Self {
-        let half = T::from_f64(0.5);
-        Self(from_fn(|lane| self.0[lane] * half))
-    }
-
-    #[inline(always)]
-    fn negative(self) -> Self {
-        Self(from_fn(|lane| -self.0[lane]))
-    }
-}
-
-/// One of the matrices above, applied to `N` numbers.
+/// One of the matrices above, applied to `N` vectors of as many channels.
 trait Transform<const N: usize, const M: usize> {
-    fn apply<T: Element, const L: usize>(x: [Lanes<T, L>; N]) -> [Lanes<T, L>; M];
+    fn apply<X: Vector>(x: [X; N]) -> [X; M];
 }
 
 /// A matrix applied to columns and then to rows.
 #[inline(always)]
-fn both<X: Transform<N, M>, T: Element, const L: usize, const N: usize, const M: usize>(
-    tile: [[Lanes<T, L>; N]; N],
-) -> [[Lanes<T, L>; M]; M] {
-    let zero = Lanes([T::ZERO; L]);
+fn both<F: Transform<N, M>, X: Vector, const N: usize, const M: usize>(tile: [[X; N]; N]) -> [[X; M]; M] {
+    let zero = X::splat(X::Number::ZERO);
     let mut half = [[zero; N]; M];
     for x in 0..N {
-        let column = X::apply(from_fn(|y| tile[y][x]));
+        let mut column = [zero; N];
+        for y in 0..N {
+            column[y] = tile[y][x];
+        }
+        let column = F::apply(column);
         for y in 0..M {
             half[y][x] = column[y];
         }
     }
     let mut whole = [[zero; M]; M];
     for y in 0..M {
-        whole[y] = X::apply(half[y]);
+        whole[y] = F::apply(half[y]);
     }
     whole
 }
@@ -127,46 +101,56 @@ struct WeightGradient;
 
 impl Transform<4, 4> for Input {
     #[inline(always)]
-    fn apply<T: Element, const L: usize>([a, b, c, d]: [Lanes<T, L>; 4]) -> [Lanes<T, L>; 4] {
-        [a.minus(c), b.plus(c), c.minus(b), b.minus(d)]
+    fn apply<X: Vector>([a, b, c, d]: [X; 4]) -> [X; 4] {
+        [a.sub(c), b.add(c), c.sub(b), b.sub(d)]
     }
 }
 
 impl Transform<4, 4> for InputGradient {
     #[inline(always)]
-    fn apply<T: Element, const L: usize>([a, b, c, d]: [Lanes<T, L>; 4]) -> [Lanes<T, L>; 4] {
-        [a, b.minus(c).plus(d), b.plus(c).minus(a), d.negative()]
+    fn apply<X: Vector>([a, b, c, d]: [X; 4]) -> [X; 4] {
+        [a, b.sub(c).add(d), b.add(c).sub(a), negative(d)]
     }
 }
 
 impl Transform<4, 2> for Output {
     #[inline(always)]
-    fn apply<T: Element, const L: usize>([a, b, c, d]: [Lanes<T, L>; 4]) -> [Lanes<T, L>; 2] {
-        [a.plus(b).plus(c), b.minus(c).minus(d)]
+    fn apply<X: Vector>([a, b, c, d]: [X; 4]) -> [X; 2] {
+        [a.add(b).add(c), b.sub(c).sub(d)]
     }
 }
 
 impl Transform<2, 4> for OutputGradient {
     #[inline(always)]
-    fn apply<T: Element, const L: usize>([a, b]: [Lanes<T, L>; 2]) -> [Lanes<T, L>; 4] {
-        [a, a.plus(b), a.minus(b), b.negative()]
+    fn apply<X: Vector>([a, b]: [X; 2]) -> [X; 4] {
+        [a, a.add(b), a.sub(b), negative(b)]
     }
 }
 
 impl Transform<3, 4> for Weight {
     #[inline(always)]
-    fn apply<T: Element, const L: usize>([a, b, c]: [Lanes<T, L>; 3]) -> [Lanes<T, L>; 4] {
-        let ends = a.plus(c);
-        [a, ends.plus(b).half(), ends.minus(b).half(), c]
+    fn apply<X: Vector>([a, b, c]: [X; 3]) -> [X; 4] {
+        let ends = a.add(c);
+        [a, half(ends.add(b)), half(ends.sub(b)), c]
     }
 }
 
 impl Transform<4, 3> for WeightGradient {
     #[inline(always)]
-    fn apply<T: Element, const L: usize>([a, b, c, d]: [Lanes<T, L>; 4]) -> [Lanes<T, L>; 3] {
-        let sum = b.plus(c).half();
-        [a.plus(sum), b.minus(c).half(), sum.plus(d)]
+    fn apply<X: Vector>([a, b, c, d]: [X; 4]) -> [X; 3] {
+        let sum = half(b.add(c));
+        [a.add(sum), half(b.sub(c)), sum.add(d)]
     }
+}
+
+#[inline(always)]
+fn negative<X: Vector>(x: X) -> X {
+    X::splat(X::Number::ZERO).sub(x)
+}
+
+#[inline(always)]
+fn half<X: Vector>(x: X) -> X {
+    x.mul_add(X::splat(X::Number::from_f64(0.5)), X::splat(X::Number::ZERO))
 }
 
 /// How images are cut into tiles, row by row of the small side. Tiles are counted through all images of a task.
@@ -178,10 +162,12 @@ pub struct Tiling {
     columns: usize,
 }
 
-/// Channels-last images: the whole task's, and the size of one.
-struct Pixels {
+/// The size of images, and the rows and columns of zeros before them.
+#[derive(Clone, Copy)]
+struct Side {
     height: usize,
     width: usize,
+    padding: usize,
 }
 
 impl Tiling {
@@ -202,153 +188,147 @@ impl Tiling {
         self.geometry.height * self.geometry.width
     }
 
-    /// The image, row and column of pixel (0, 0) of a tile on the large side, which begins in the padding, and on the small side.
-    #[inline(always)]
-    fn place(&self, tile: usize) -> (usize, usize, usize) {
-        let (image, tile) = (tile / self.tiles(), tile % self.tiles());
-        (image, 2 * (tile / self.columns), 2 * (tile % self.columns))
+    fn large(&self) -> Side {
+        let Geometry { height, width, padding, .. } = self.geometry;
+        Side { height, width, padding }
     }
 
-    fn large(&self) -> Pixels {
-        Pixels { height: self.geometry.height, width: self.geometry.width }
-    }
-
-    fn small(&self) -> Pixels {
-        Pixels { height: self.geometry.small_height, width: self.geometry.small_width }
+    fn small(&self) -> Side {
+        Side { height: self.geometry.small_height, width: self.geometry.small_width, padding: 0 }
     }
 
     /// V ← Bᵀ d B of the tiles from `first` on, `[16][tiles][C]`.
     pub fn input<T: Element>(&self, large: &[T], channels: usize, first: usize, v: &mut [T]) {
-        vectorized!(self.gather::<Input, T, 4>(large, &self.large(), self.geometry.padding, channels, first, v));
+        let (tiling, side) = (self, self.large());
+        with_vectors(Gather::<_, _, 4> { tiling, side, channels, first, images: large, tiles: v, transform: Input });
     }
 
     /// D ← A·dY·Aᵀ of the tiles from `first` on, `[16][tiles][S]`.
     pub fn output_gradient<T: Element>(&self, small: &[T], channels: usize, first: usize, d: &mut [T]) {
-        vectorized!(self.gather::<OutputGradient, T, 2>(small, &self.small(), 0, channels, first, d));
+        let (tiling, side, transform) = (self, self.small(), OutputGradient);
+        with_vectors(Gather::<_, _, 2> { tiling, side, channels, first, images: small, tiles: d, transform });
     }
 
     /// Y ← Aᵀ m A for the tiles from `first` on, of m `[16][tiles][S]`.
     pub fn output<T: Element>(&self, m: &[T], channels: usize, first: usize, small: &mut [T]) {
-        vectorized!(self.scatter::<Output, T, 2, false>(m, channels, first, small, &self.small(), 0));
+        let (tiling, side, transform) = (self, self.small(), Output);
+        with_vectors(Scatter::<_, _, 2, false> { tiling, side, channels, first, images: small, tiles: m, transform });
     }
 
     /// Adds dd = B·dV·Bᵀ to the tiles from `first` on, of dV `[16][tiles][C]`.
     pub fn input_gradient<T: Element>(&self, dv: &[T], channels: usize, first: usize, large: &mut [T]) {
-        let padding = self.geometry.padding;
-        vectorized!(self.scatter::<InputGradient, T, 4, true>(dv, channels, first, large, &self.large(), padding));
+        let (tiling, side, transform) = (self, self.large(), InputGradient);
+        with_vectors(Scatter::<_, _, 4, true> { tiling, side, channels, first, images: large, tiles: dv, transform });
     }
 
-    /// Transforms tiles of N×N pixels; what is outside of the image is 0.
+    /// The first number of each pixel of a tile among those of all images; [`OUTSIDE`] for what is not in its image.
     #[inline(always)]
-    fn gather<X: Transform<N, 4>, T: Element, const N: usize>(
-        &self,
-        images: &[T],
-        size: &Pixels,
-        padding: usize,
-        channels: usize,
-        first: usize,
-        tiles: &mut [T],
-    ) {
-        let count = tiles.len() / (PLACES * channels);
-        let blocks = channels / LANES * LANES;
-        for tile in 0..count {
-            let (image, y, x) = self.place(first + tile);
-            let image = &images[image * size.height * size.width * channels..][..size.height * size.width * channels];
-            // The first number of each pixel, if the image has it.
-            let pixel = |row: usize, column: usize| {
-                let (row, column) = ((y + row).wrapping_sub(padding), (x + column).wrapping_sub(padding));
-                (row < size.height && column < size.width).then(|| (row * size.width + column) * channels)
-            };
-            let pixels: [[Option<usize>; N]; N] = from_fn(|row| from_fn(|column| pixel(row, column)));
-            for channel in (0..blocks).step_by(LANES) {
-                one_tile::<X, T, N, LANES>(image, &pixels, channel, tiles, (count * channels, tile * channels));
-            }
-            for channel in blocks..channels {
-                one_tile::<X, T, N, 1>(image, &pixels, channel, tiles, (count * channels, tile * channels));
+    fn pixels<const N: usize>(&self, side: Side, channels: usize, tile: usize) -> [[usize; N]; N] {
+        let (image, tile) = (tile / self.tiles(), tile % self.tiles());
+        let (y, x) = (2 * (tile / self.columns), 2 * (tile % self.columns));
+        let mut pixels = [[OUTSIDE; N]; N];
+        for (row, pixels) in pixels.iter_mut().enumerate() {
+            // In the padding before the image this wraps around, and is not below the height either.
+            let y = (y + row).wrapping_sub(side.padding);
+            if y < side.height {
+                for (column, pixel) in pixels.iter_mut().enumerate() {
+                    let x = (x + column).wrapping_sub(side.padding);
+                    if x < side.width {
+                        *pixel = ((image * side.height + y) * side.width + x) * channels;
+                    }
+                }
             }
         }
+        pixels
     }
+}
 
-    /// Transforms tiles back to N×N pixels and writes or adds them to those that the image has.
+/// More than the numbers of any images.
+const OUTSIDE: usize = usize::MAX / 2;
+
+/// Tiles of N×N pixels to transformed ones; pixels outside of the image are 0.
+struct Gather<'a, F, T, const N: usize> {
+    tiling: &'a Tiling,
+    side: Side,
+    channels: usize,
+    first: usize,
+    images: &'a [T],
+    tiles: &'a mut [T],
+    transform: F,
+}
+
+impl<F: Transform<N, 4>, T: Element, const N: usize> Task<T> for Gather<'_, F, T, N> {
     #[inline(always)]
-    fn scatter<X: Transform<4, N>, T: Element, const N: usize, const ADD: bool>(
-        &self,
-        tiles: &[T],
-        channels: usize,
-        first: usize,
-        images: &mut [T],
-        size: &Pixels,
-        padding: usize,
-    ) {
-        let count = tiles.len() / (PLACES * channels);
-        let blocks = channels / LANES * LANES;
-        for tile in 0..count {
-            let (image, y, x) = self.place(first + tile);
-            let image = &mut images[image * size.height * size.width * channels..][..size.height * size.width * channels];
-            let pixel = |row: usize, column: usize| {
-                let (row, column) = ((y + row).wrapping_sub(padding), (x + column).wrapping_sub(padding));
-                (row < size.height && column < size.width).then(|| (row * size.width + column) * channels)
-            };
-            let pixels: [[Option<usize>; N]; N] = from_fn(|row| from_fn(|column| pixel(row, column)));
-            for channel in (0..blocks).step_by(LANES) {
-                one_tile_back::<X, T, N, LANES, ADD>(tiles, (count * channels, tile * channels), channel, image, &pixels);
-            }
-            for channel in blocks..channels {
-                one_tile_back::<X, T, N, 1, ADD>(tiles, (count * channels, tile * channels), channel, image, &pixels);
+    fn run<X: Vector<Number = T>>(self) {
+        let Self { tiling, side, channels, first, images, tiles: mut rest, .. } = self;
+        let place_len = rest.len() / PLACES;
+        let mut places: [[&mut [T]; 4]; 4] = Default::default();
+        for place in places.as_flattened_mut() {
+            (*place, rest) = rest.split_at_mut(place_len);
+        }
+        for tile in 0..place_len / channels {
+            let pixels = tiling.pixels::<N>(side, channels, first + tile);
+            for channel in (0..channels).step_by(X::LANES) {
+                let mut d = [[X::splat(T::ZERO); N]; N];
+                for row in 0..N {
+                    for column in 0..N {
+                        let at = pixels[row][column] + channel;
+                        if let Some(numbers) = images.get(at..at + X::LANES) {
+                            d[row][column] = X::load(numbers);
+                        }
+                    }
+                }
+                let transformed = both::<F, X, N, 4>(d);
+                for y in 0..4 {
+                    for x in 0..4 {
+                        transformed[y][x].store(&mut places[y][x][tile * channels + channel..]);
+                    }
+                }
             }
         }
     }
 }
 
-/// `L` channels of a tile: its place (y, x) goes to `tiles[(4y + x)·stride + start + channel]`.
-#[inline(always)]
-fn one_tile<X: Transform<N, 4>, T: Element, const N: usize, const L: usize>(
-    image: &[T],
-    pixels: &[[Option<usize>; N]; N],
-    channel: usize,
-    tiles: &mut [T],
-    (stride, start): (usize, usize),
-) {
-    let mut tile = [[Lanes([T::ZERO; L]); N]; N];
-    for row in 0..N {
-        for column in 0..N {
-            if let Some(pixel) = pixels[row][column] {
-                tile[row][column] = Lanes(*image[pixel + channel..].first_chunk().expect("a pixel's channels"));
-            }
-        }
-    }
-    let transformed = both::<X, T, L, N, 4>(tile);
-    for y in 0..4 {
-        for x in 0..4 {
-            let to = &mut tiles[(4 * y + x) * stride + start + channel..];
-            *to.first_chunk_mut().expect("a tile's channels") = transformed[y][x].0;
-        }
-    }
+/// Transformed tiles back to N×N pixels, written or added to those that the image has.
+struct Scatter<'a, F, T, const N: usize, const ADD: bool> {
+    tiling: &'a Tiling,
+    side: Side,
+    channels: usize,
+    first: usize,
+    images: &'a mut [T],
+    tiles: &'a [T],
+    transform: F,
 }
 
-/// The reverse of [`one_tile`].
-#[inline(always)]
-fn one_tile_back<X: Transform<4, N>, T: Element, const N: usize, const L: usize, const ADD: bool>(
-    tiles: &[T],
-    (stride, start): (usize, usize),
-    channel: usize,
-    image: &mut [T],
-    pixels: &[[Option<usize>; N]; N],
-) {
-    let mut tile = [[Lanes([T::ZERO; L]); 4]; 4];
-    for y in 0..4 {
-        for x in 0..4 {
-            let from = &tiles[(4 * y + x) * stride + start + channel..];
-            tile[y][x] = Lanes(*from.first_chunk().expect("a tile's channels"));
+impl<F: Transform<4, N>, T: Element, const N: usize, const ADD: bool> Task<T> for Scatter<'_, F, T, N, ADD> {
+    #[inline(always)]
+    fn run<X: Vector<Number = T>>(self) {
+        let Self { tiling, side, channels, first, images, tiles: mut rest, .. } = self;
+        let place_len = rest.len() / PLACES;
+        let mut places: [[&[T]; 4]; 4] = Default::default();
+        for place in places.as_flattened_mut() {
+            (*place, rest) = rest.split_at(place_len);
         }
-    }
-    let transformed = both::<X, T, L, 4, N>(tile);
-    for row in 0..N {
-        for column in 0..N {
-            if let Some(pixel) = pixels[row][column] {
-                let to: &mut [T; L] = image[pixel + channel..].first_chunk_mut().expect("a pixel's channels");
-                let sum = if ADD { Lanes(*to).plus(transformed[row][column]) } else { transformed[row][column] };
-                *to = sum.0;
+        for tile in 0..place_len / channels {
+            let pixels = tiling.pixels::<N>(side, channels, first + tile);
+            for channel in (0..channels).step_by(X::LANES) {
+                let mut m = [[X::splat(T::ZERO); 4]; 4];
+                for y in 0..4 {
+                    for x in 0..4 {
+                        m[y][x] = X::load(&places[y][x][tile * channels + channel..]);
+                    }
+                }
+                let transformed = both::<F, X, 4, N>(m);
+                for row in 0..N {
+                    for column in 0..N {
+                        let at = pixels[row][column] + channel;
+                        if let Some(numbers) = images.get_mut(at..at + X::LANES) {
+                            let new = transformed[row][column];
+                            let sum = if ADD { X::load(numbers).add(new) } else { new };
+                            sum.store(numbers);
+                        }
+                    }
+                }
             }
         }
     }
@@ -356,17 +336,42 @@ fn one_tile_back<X: Transform<4, N>, T: Element, const N: usize, const L: usize,
 
 /// U ← G g Gᵀ of a weight `[S][3][3][C]`: `[16][S][C]`, or `[16][C][S]` if `transposed`.
 pub fn weight<T: Element>(weight: &[T], channels: usize, transposed: bool, u: &mut [T]) {
-    let filters = weight.len() / (9 * channels);
-    let place_len = filters * channels;
-    let at = |place: usize, filter: usize, channel: usize| {
-        place * place_len + if transposed { channel * filters + filter } else { filter * channels + channel }
-    };
-    for (filter, kernel) in weight.chunks_exact(9 * channels).enumerate() {
-        for channel in 0..channels {
-            let tap = |y: usize, x: usize| Lanes([kernel[(3 * y + x) * channels + channel]]);
-            let transformed = both::<Weight, T, 1, 3, 4>(from_fn(|y| from_fn(|x| tap(y, x))));
-            for (place, number) in transformed.as_flattened().iter().enumerate() {
-                u[at(place, filter, channel)] = number.0[0];
+    with_vectors(WeightTask { weight, channels, transposed, u });
+}
+
+struct WeightTask<'a, T> {
+    weight: &'a [T],
+    channels: usize,
+    transposed: bool,
+    u: &'a mut [T],
+}
+
+impl<T: Element> Task<T> for WeightTask<'_, T> {
+    #[inline(always)]
+    fn run<X: Vector<Number = T>>(self) {
+        let Self { weight, channels, transposed, u } = self;
+        let place_len = u.len() / PLACES;
+        let filters = place_len / channels;
+        for (filter, kernel) in weight.chunks_exact(9 * channels).enumerate() {
+            for channel in (0..channels).step_by(X::LANES) {
+                let mut g = [[X::splat(T::ZERO); 3]; 3];
+                for y in 0..3 {
+                    for x in 0..3 {
+                        g[y][x] = X::load(&kernel[(3 * y + x) * channels + channel..]);
+                    }
+                }
+                for (place, numbers) in both::<Weight, X, 3, 4>(g).as_flattened().iter().enumerate() {
+                    let place = &mut u[place * place_len..][..place_len];
+                    if transposed {
+                        let mut lanes = [T::ZERO; UNIT];
+                        numbers.store(&mut lanes);
+                        for (lane, &number) in lanes[..X::LANES].iter().enumerate() {
+                            place[(channel + lane) * filters + filter] = number;
+                        }
+                    } else {
+                        numbers.store(&mut place[filter * channels + channel..]);
+                    }
+                }
             }
         }
     }
@@ -374,38 +379,35 @@ pub fn weight<T: Element>(weight: &[T], channels: usize, transposed: bool, u: &m
 
 /// dg += Gᵀ·dU·G for dU `[16][S][C]`, to the gradient `[3][3][C]` of one filter of a weight.
 pub fn weight_gradient<T: Element>(du: &[T], channels: usize, filter: usize, dg: &mut [T]) {
-    vectorized!(weight_gradient_here(du, channels, filter, dg));
+    with_vectors(WeightGradientTask { du, channels, filter, dg });
 }
 
-#[inline(always)]
-fn weight_gradient_here<T: Element>(du: &[T], channels: usize, filter: usize, dg: &mut [T]) {
-    let (stride, start) = (du.len() / PLACES, filter * channels);
-    let blocks = channels / LANES * LANES;
-    for channel in (0..blocks).step_by(LANES) {
-        one_kernel::<T, LANES>(du, (stride, start), dg, channels, channel);
-    }
-    for channel in blocks..channels {
-        one_kernel::<T, 1>(du, (stride, start), dg, channels, channel);
-    }
-}
-
-/// `L` channels of a filter's gradient.
-#[inline(always)]
-fn one_kernel<T: Element, const L: usize>(
-    du: &[T],
-    (stride, start): (usize, usize),
-    kernel: &mut [T],
+struct WeightGradientTask<'a, T> {
+    du: &'a [T],
     channels: usize,
-    channel: usize,
-) {
-    let place = |y: usize, x: usize| {
-        Lanes::<T, L>(*du[(4 * y + x) * stride + start + channel..].first_chunk().expect("a filter's channels"))
-    };
-    let taps = both::<WeightGradient, T, L, 4, 3>(from_fn(|y| from_fn(|x| place(y, x))));
-    for y in 0..3 {
-        for x in 0..3 {
-            let to: &mut [T; L] = kernel[(3 * y + x) * channels + channel..].first_chunk_mut().expect("a tap's channels");
-            *to = Lanes(*to).plus(taps[y][x]).0;
+    filter: usize,
+    dg: &'a mut [T],
+}
+
+impl<T: Element> Task<T> for WeightGradientTask<'_, T> {
+    #[inline(always)]
+    fn run<X: Vector<Number = T>>(self) {
+        let Self { du, channels, filter, dg } = self;
+        let place_len = du.len() / PLACES;
+        for channel in (0..channels).step_by(X::LANES) {
+            let mut d = [[X::splat(T::ZERO); 4]; 4];
+            for y in 0..4 {
+                for x in 0..4 {
+                    d[y][x] = X::load(&du[(4 * y + x) * place_len + filter * channels + channel..]);
+                }
+            }
+            let taps = both::<WeightGradient, X, 4, 3>(d);
+            for y in 0..3 {
+                for x in 0..3 {
+                    let sum = &mut dg[(3 * y + x) * channels + channel..];
+                    X::load(sum).add(taps[y][x]).store(sum);
+                }
+            }
         }
     }
 }

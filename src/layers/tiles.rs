@@ -14,13 +14,13 @@
 use crate::kernels::gemm::{Matrix, MatrixMut, gemm};
 use crate::kernels::geometry::Geometry;
 use crate::kernels::scratch::Scratch;
-use crate::kernels::winograd::{self, PLACES, Tiling};
+use crate::kernels::winograd::{self, PLACES, Tiling, UNIT};
 use crate::tensor::Element;
 
-/// Transformed numbers of a group on both sides together (1 MiB in single precision).
-const GROUP_NUMBERS: usize = 256 * 1024;
+/// Transformed numbers of a group on both sides together (512 KiB in single precision).
+const GROUP_NUMBERS: usize = 128 * 1024;
 /// A group has a multiple of so many tiles: the rows of a matrix product's tile, with 8 or 16 lanes.
-const UNIT: usize = 24;
+const ROWS: usize = 24;
 /// The fewest tiles of a group: each group copies U again for its products.
 const FEWEST: usize = 96;
 
@@ -33,11 +33,12 @@ pub(super) struct Tiles {
 }
 
 impl Tiles {
-    /// If the kernel suits, and the image is large enough to save a quarter of the multiplications: what hangs over its edges is computed too.
+    /// If kernel and channels suit, and the image is large enough to save a quarter of the multiplications: what hangs over its edges is computed too.
     pub fn new(geometry: Geometry, small_channels: usize) -> Option<Self> {
         let tiling = Tiling::new(geometry)?;
         let pays = 4 * PLACES * tiling.tiles() <= 3 * geometry.pairs();
-        pays.then_some(Self { tiling, channels: geometry.channels, small_channels })
+        let are_vectors = geometry.channels.is_multiple_of(UNIT) && small_channels.is_multiple_of(UNIT);
+        (pays && are_vectors).then_some(Self { tiling, channels: geometry.channels, small_channels })
     }
 
     /// The multiplications of an image for each pair of a channel and a filter.
@@ -56,7 +57,7 @@ impl Tiles {
     }
 
     fn group(&self) -> usize {
-        (GROUP_NUMBERS / (PLACES * (self.channels + self.small_channels)) / UNIT * UNIT).max(FEWEST)
+        (GROUP_NUMBERS / (PLACES * (self.channels + self.small_channels)) / ROWS * ROWS).max(FEWEST)
     }
 
     /// U for [`Self::times`]: `[16·C][S]`.
