@@ -200,7 +200,15 @@ impl Tiling {
     /// V ← Bᵀ d B of the tiles from `first` on, `[16][tiles][C]`.
     pub fn input<T: Element>(&self, large: &[T], channels: usize, first: usize, v: &mut [T]) {
         let (tiling, side) = (self, self.large());
-        with_vectors(Gather::<_, _, 4> { tiling, side, channels, first, images: large, tiles: v, transform: Input });
+        with_vectors(Gather::<_, _, 4> {
+            tiling,
+            side,
+            channels,
+            first,
+            images: large,
+            tiles: v,
+            transform: Input,
+        });
     }
 
     /// D ← A·dY·Aᵀ of the tiles from `first` on, `[16][tiles][S]`.
@@ -212,13 +220,29 @@ impl Tiling {
     /// Y ← Aᵀ m A for the tiles from `first` on, of m `[16][tiles][S]`.
     pub fn output<T: Element>(&self, m: &[T], channels: usize, first: usize, small: &mut [T]) {
         let (tiling, side, transform) = (self, self.small(), Output);
-        with_vectors(Scatter::<_, _, 2, false> { tiling, side, channels, first, images: small, tiles: m, transform });
+        with_vectors(Scatter::<_, _, 2, false> {
+            tiling,
+            side,
+            channels,
+            first,
+            images: small,
+            tiles: m,
+            transform,
+        });
     }
 
     /// Adds dd = B·dV·Bᵀ to the tiles from `first` on, of dV `[16][tiles][C]`.
     pub fn input_gradient<T: Element>(&self, dv: &[T], channels: usize, first: usize, large: &mut [T]) {
         let (tiling, side, transform) = (self, self.large(), InputGradient);
-        with_vectors(Scatter::<_, _, 4, true> { tiling, side, channels, first, images: large, tiles: dv, transform });
+        with_vectors(Scatter::<_, _, 4, true> {
+            tiling,
+            side,
+            channels,
+            first,
+            images: large,
+            tiles: dv,
+            transform,
+        });
     }
 
     /// The first number of each pixel of a tile among those of all images; [`OUTSIDE`] for what is not in its image.

@@ -173,9 +173,9 @@ impl<T: Element> Layer<T> for Conv2d {
             let mut dw = MatrixMut::new(dw, self.filters, self.geometry.patch_len());
             self.activation.backward(y, d);
             add_rows(d, db);
-            patches.weight_gradient(d, x, &mut dw, scratch);
-            if let Some(dx) = dx {
-                patches.spread(d, arranged, dx, scratch);
+            match dx {
+                Some(dx) => patches.weight_gradient_and_spread(d, x, &mut dw, (arranged, dx), scratch),
+                None => patches.weight_gradient(d, x, &mut dw, scratch),
             }
         };
         let inputs = x.par_chunks(task * image).zip(y.par_chunks(task * small));
@@ -248,7 +248,9 @@ mod tests {
         for (case, (height, width)) in sizes.into_iter().enumerate() {
             for padding in 0..3 {
                 let (channels, filters, batch) = (16 + 16 * (case % 3), 16 + 16 * padding, 1 + 2 * padding);
-                let Ok(geometry) = Geometry::new((height, width, channels), (3, 3), 1, padding) else { continue };
+                let Ok(geometry) = Geometry::new((height, width, channels), (3, 3), 1, padding) else {
+                    continue;
+                };
                 let layer = Conv2d { geometry, filters, activation: Activation::Identity };
                 let seed = 9000 + 10 * (3 * case + padding) as u64;
                 let x = random_vec(seed, batch * geometry.large_len());

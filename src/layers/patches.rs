@@ -82,6 +82,20 @@ impl Patches {
         self.geometry.channels.min(self.small_channels) >= FEWEST_CHANNELS
     }
 
+    /// With stride 1, [`Self::spread`] is a convolution of the small side by the kernel in reverse. If the small side has few channels, and the large
+    /// side many, its patches are much smaller than those that col2im would add up.
+    fn reversed(&self) -> Option<Self> {
+        let g = &self.geometry;
+        let suits = g.stride == 1 && !self.are_read_in_place() && self.times_is_in_place();
+        let padding = g.kernel_height.checked_sub(1 + g.padding)?;
+        if !suits || g.kernel_height != g.kernel_width {
+            return None;
+        }
+        let small = (g.small_height, g.small_width, self.small_channels);
+        let geometry = Geometry::new(small, (g.kernel_height, g.kernel_width), 1, padding).ok()?;
+        Some(Self { geometry, small_channels: g.channels, ..*self })
+    }
+
     /// Tiles, if they are the way: in single precision only, since transformed numbers rounded to bf16 would lose more.
     fn tiles(&self) -> Option<Tiles> {
         let suits = self.precision == Precision::Single && self.are_read_in_place();
@@ -117,9 +131,10 @@ impl Patches {
     pub fn work_len(&self, biases: usize) -> WorkLen {
         let weight = self.small_channels * self.geometry.patch_len();
         let columns = if self.are_read_in_place() { 0 } else { self.most_images() * self.columns_len() };
+        let reversed = self.reversed().map_or(0, |reversed| reversed.most_images() * reversed.columns_len());
         let tiles = self.tiles();
         WorkLen {
-            scratch: tiles.map_or(columns, |tiles| tiles.scratch_len()),
+            scratch: tiles.map_or(columns.max(reversed), |tiles| tiles.scratch_len()),
             partials: MOST_TASKS * (weight + biases),
             transposed: tiles.map_or(weight, |tiles| tiles.weight_len()),
         }
@@ -166,7 +181,7 @@ impl Patches {
         scratch: &Scratch<T>,
     ) {
         if let Some(tiles) = self.tiles() {
-            return tiles.weight_gradient(small, large, dw, scratch);
+            return tiles.weight_gradient(small, large, dw, None, scratch);
         }
         if self.are_read_in_place() {
             return self.weight_gradient_in_place(small, large, dw);
@@ -187,7 +202,7 @@ impl Patches {
         scratch: &Scratch<T>,
     ) {
         if let Some(tiles) = self.tiles() {
-            tiles.weight_gradient(small, large, dw, scratch);
+            tiles.weight_gradient(small, large, dw, None, scratch);
             return tiles.times(large, wt, product, scratch);
         }
         if self.are_read_in_place() {
@@ -201,13 +216,29 @@ impl Patches {
         });
     }
 
+    /// dW += Rᵀ·X̂, and X ← im2colᵀ(R·W) given [`Self::arranged`]: both need R.
+    pub fn weight_gradient_and_spread<T: Element>(
+        &self,
+        small: &[T],
+        large: &[T],
+        dw: &mut MatrixMut<'_, T>,
+        (arranged, spread): (&[T], &mut [T]),
+        scratch: &Scratch<T>,
+    ) {
+        if let Some(tiles) = self.tiles() {
+            return tiles.weight_gradient(small, large, dw, Some((arranged, spread)), scratch);
+        }
+        self.weight_gradient(small, large, dw, scratch);
+        self.spread(small, arranged, spread, scratch);
+    }
+
     /// What [`Self::spread`] multiplies by, in `memory`. In place, that is for each phase the taps that its window sees, first to last:
     /// `[tap row][tap column][S][C]`. By columns it is W.
     pub fn arranged<'a, T: Element>(&self, weight: &'a [T], memory: &'a mut [T]) -> &'a [T] {
         if let Some(tiles) = self.tiles() {
             return tiles.arranged(weight, memory);
         }
-        if !self.are_read_in_place() {
+        if !self.are_read_in_place() && self.reversed().is_none() {
             return weight;
         }
         let (g, channels) = (&self.geometry, self.geometry.channels);
@@ -233,6 +264,13 @@ impl Patches {
         }
         if self.are_read_in_place() {
             return self.spread_in_place(small, arranged, large);
+        }
+        if let Some(reversed) = self.reversed() {
+            let weight = Matrix::new(arranged, reversed.geometry.patch_len(), reversed.small_channels);
+            return reversed.for_each_group(small.len() / self.small().len(), scratch, |images, columns| {
+                reversed.im2col(&small[images.of(self.small())], columns);
+                reversed.times_columns(columns, weight, &mut large[images.of(self.large())]);
+            });
         }
         large.fill(T::ZERO);
         let (patch_len, row_stride) = (self.geometry.patch_len(), padded_stride(self.geometry.patch_len()));

@@ -17,8 +17,8 @@ use crate::kernels::scratch::Scratch;
 use crate::kernels::winograd::{self, PLACES, Tiling, UNIT};
 use crate::tensor::Element;
 
-/// Transformed numbers of a group on both sides together (512 KiB in single precision).
-const GROUP_NUMBERS: usize = 128 * 1024;
+/// Transformed numbers of a group on both sides together (1 MiB in single precision).
+const GROUP_NUMBERS: usize = 256 * 1024;
 /// A group has a multiple of so many tiles: the rows of a matrix product's tile, with 8 or 16 lanes.
 const ROWS: usize = 24;
 /// The fewest tiles of a group: each group copies U again for its products.
@@ -109,8 +109,18 @@ impl Tiles {
         });
     }
 
-    /// dW += Rᵀ·X̂.
-    pub fn weight_gradient<T: Element>(&self, small: &[T], large: &[T], dw: &mut MatrixMut<'_, T>, scratch: &Scratch<T>) {
+    /// dW += Rᵀ·X̂, and X ← im2colᵀ(R·W) into `spread`, given U: they have D in common.
+    pub fn weight_gradient<T: Element>(
+        &self,
+        small: &[T],
+        large: &[T],
+        dw: &mut MatrixMut<'_, T>,
+        mut spread: Option<(&[T], &mut [T])>,
+        scratch: &Scratch<T>,
+    ) {
+        if let Some((_, dx)) = &mut spread {
+            dx.fill(T::ZERO);
+        }
         scratch.with(self.scratch_len(), |memory| {
             let (du, memory) = memory.split_at_mut(self.weight_len());
             du.fill(T::ZERO);
@@ -122,6 +132,9 @@ impl Tiles {
                     let d = Matrix::new(d, tiles, self.small_channels).transposed();
                     let v = Matrix::new(v, tiles, self.channels);
                     gemm(d, v, T::ONE, &mut MatrixMut::new(du, self.small_channels, self.channels));
+                }
+                if let Some((u, dx)) = &mut spread {
+                    self.spread_group(first, d, u, v, dx);
                 }
             });
             for filter in 0..self.small_channels {
@@ -136,15 +149,20 @@ impl Tiles {
         scratch.with(self.scratch_len(), |memory| {
             self.for_each_group(self.images(large), memory, |first, dv, d| {
                 self.tiling.output_gradient(small, self.small_channels, first, d);
-                let tiles = d.len() / (PLACES * self.small_channels);
-                for ((dv, d), u) in places_mut(dv).zip(places(d)).zip(places(u)) {
-                    let d = Matrix::new(d, tiles, self.small_channels);
-                    let u = Matrix::new(u, self.small_channels, self.channels);
-                    gemm(d, u, T::ZERO, &mut MatrixMut::new(dv, tiles, self.channels));
-                }
-                self.tiling.input_gradient(dv, self.channels, first, large);
+                self.spread_group(first, d, u, dv, large);
             });
         });
+    }
+
+    /// Adds B(D·U)Bᵀ of a group's tiles; dV is memory.
+    fn spread_group<T: Element>(&self, first: usize, d: &[T], u: &[T], dv: &mut [T], large: &mut [T]) {
+        let tiles = d.len() / (PLACES * self.small_channels);
+        for ((dv, d), u) in places_mut(dv).zip(places(d)).zip(places(u)) {
+            let d = Matrix::new(d, tiles, self.small_channels);
+            let u = Matrix::new(u, self.small_channels, self.channels);
+            gemm(d, u, T::ZERO, &mut MatrixMut::new(dv, tiles, self.channels));
+        }
+        self.tiling.input_gradient(dv, self.channels, first, large);
     }
 }
 
