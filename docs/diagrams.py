@@ -1,13 +1,15 @@
 """Draws the diagrams of the book as SVG files. Their numbers are computed here, not typed.
 
-    python3 docs/diagrams.py          # writes docs/images/book-*.svg
+    python3 docs/diagrams.py            # writes docs/images/book-*.svg
+    python3 docs/diagrams.py FOLDER     # writes them there instead
 
 Needs nothing but Python. The same files every time.
 """
 import math
+import sys
 from pathlib import Path
 
-FOLDER = Path(__file__).parent / "images"
+FOLDER = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "images"
 INK, GREY, PALE = "#222", "#888", "#eee"
 RED, BLUE, GREEN, YELLOW = "#c0392b", "#2f6fb3", "#3b8f4e", "#d9a400"
 COLOURS = [BLUE, GREEN, YELLOW, RED]

@@ -5,9 +5,12 @@
 //!   [`Adam::step`](../src/optim/adam.rs) needs `Adam` and a definition of `step`. A definition is an item, a
 //!   variant, a field, or a text in quotes, such as the name of an option.
 //! - A path in backticks, such as `src/lib.rs`, exists.
+//!
+//! The diagrams in docs/images are what docs/diagrams.py draws.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -199,6 +202,29 @@ fn what_does_not_exist_is_found() {
         "`src/none.rs`",
     ] {
         assert_eq!(count(wrong), 1, "{wrong}");
+    }
+}
+
+/// The diagrams of the book are those that docs/diagrams.py draws, if there is Python to run it.
+#[test]
+fn the_diagrams_are_those_of_their_script() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = root().join("docs/diagrams.py");
+    let Ok(output) = Command::new("python3").arg(script).arg(folder.path()).output() else {
+        println!("skipped: there is no python3");
+        return;
+    };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let names = |folder: &Path| -> BTreeSet<String> {
+        let entries = std::fs::read_dir(folder).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with("book-")).collect()
+    };
+    let images = root().join("docs/images");
+    assert_eq!(names(folder.path()), names(&images), "left: drawn; right: in docs/images");
+    for name in names(&images) {
+        let [drawn, kept] = [folder.path(), &images].map(|folder| std::fs::read(folder.join(&name)).unwrap());
+        assert!(drawn == kept, "docs/images/{name} is not what docs/diagrams.py draws");
     }
 }
 
