@@ -64,6 +64,8 @@ fn conv_and_mlp_are_the_same_for_any_threads() {
 fn odd_sizes_in_colour_are_the_same_for_any_threads() {
     let options = "--preset conv --channels 32,64,128 --batch 32 --valid 5 --likelihood gaussian";
     assert_same_for_any_threads([72, 33, 47, 3], &[options]);
+    let options = "--preset residual --channels 16,16 --batch 32 --valid 4 --likelihood discretized-logistic";
+    assert_same_for_any_threads([40, 17, 19, 3], &[options]);
 }
 
 #[test]

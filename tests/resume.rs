@@ -28,6 +28,9 @@ const VARIANTS: &[&str] = &[
     "--preset mlp --hidden 24 --schedule alternating --likelihood optimal-gaussian --valid 0 --weight-average 0.9",
     "--preset article --latent 2",
     "--preset article --latent 2 --schedule alternating --likelihood bernoulli",
+    "--preset residual --channels 8 --latent 3 --likelihood discretized-logistic",
+    "--preset conv --channels 4 --hidden 16 --likelihood logistic-mixture --context 4",
+    "--preset mlp --hidden 24 --likelihood beta-binomial",
 ];
 
 /// `elbo train` on some data into a folder.
