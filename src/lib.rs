@@ -102,7 +102,8 @@
 //! A module imports only modules to the right of it, and no two files import each other (`tests/structure.rs`
 //! checks both):
 //!
-//! `cli` → `train` → `explore` → `report` → `export` → `evaluate` → `compress` → `generate` → `model` → `layers` → `loss` → `optim` → `data` → `storage` → `random` → `kernels` → `tensor` → `text` → `error`
+//! `cli` → `train` → `explore` → `report` → `export` → `evaluate` → `compress` → `generate` → `model` →
+//! `layers` → `loss` → `optim` → `data` → `storage` → `random` → `kernels` → `tensor` → `text` → `error`
 //!
 //! # Letters
 //!
@@ -110,7 +111,7 @@
 //! |---|---|
 //! | B | images in a batch |
 //! | H, W, C | rows, columns and channels of an image; pixels lie in this order, channels last |
-//! | K | the side of a kernel (KH, KW where the two differ) |
+//! | K | the side of a kernel (KH, KW if the two differ) |
 //! | S | stride (in the formulas of a transposed convolution, the channels of its small side) |
 //! | P | padding |
 //! | O | output channels of a convolution |

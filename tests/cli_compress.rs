@@ -55,7 +55,7 @@ fn a_folder_comes_back_with_its_names_and_labels() {
     assert_eq!((array.train.count, array.train.height, array.train.width), (2, 10, 9));
     assert!(array.train.pixels == before.train.select(&[1, 2]).pixels);
 
-    // What is there already is not replaced.
+    // An existing file is not replaced.
     for command in [&compress[..], &["decompress", text(&file), "--out", text(&folder)]] {
         assert!(message(&support::run(command)).contains("already exists"));
     }

@@ -253,7 +253,7 @@ fn a_fault_at_any_call_of_a_resumed_run_leaves_a_good_state() {
     walk(&reference, "resume", &resume, &|run| copy_run(&half, run));
 }
 
-/// A disk of 1 MB, filled until so many KB are left, under a run that wants to go on.
+/// A disk of 1 MB, filled until so many KB are left, under a run that continues.
 #[cfg(target_os = "linux")]
 #[test]
 fn on_a_disk_that_is_really_full_the_last_good_state_stays() {

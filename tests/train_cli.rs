@@ -110,7 +110,7 @@ fn options_that_cannot_be_are_refused() {
         ("--threads 5000", &["1024"]),
         ("--seed 9223372036854775808", &["2^63"]),
     ] {
-        // One that comes of itself with a minus is no flag.
+        // A negative number by itself is not a flag.
         place.refused(&format!("--data {{good.npy}} {}", options.replace(" -1s", "=-1s")), expected);
     }
 }

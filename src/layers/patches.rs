@@ -1,7 +1,7 @@
-//! What a convolution and its transpose share: the three products with the patches of images.
+//! The three products with image patches that a convolution and its transpose share.
 //!
-//! Let X̂ be the patches of the large side, `[places × K·K·C]`, R the small side's pixels as rows, `[places × S]`, and W the weight,
-//! `[S × K·K·C]`. Both layers, forward and backward, are made of
+//! Let X̂ be the patches of the large side, `[places × K·K·C]`, R the small side's pixels as rows,
+//! `[places × S]`, and W the weight, `[S × K·K·C]`. Both layers, forward and backward, are made of
 //!
 //! ```text
 //! R  = X̂·Wᵀ          Patches::times              forward of a convolution, input gradient of its transpose
@@ -9,13 +9,15 @@
 //! X  = im2colᵀ(R·W)   Patches::spread           input gradient of a convolution, forward of its transpose
 //! ```
 //!
-//! There are two ways, and the number of channels decides ([`Patches::are_read_in_place`]):
+//! There are two implementations, and the number of channels decides ([`Patches::are_read_in_place`]):
 //!
-//! - **In place.** With many channels a patch is a few long runs of the image. The products read it there, region by region, so that
-//!   nothing is multiplied by the padding's zeros ([`windows`](crate::kernels::windows)). The third product is a convolution too, of the small side by the
-//!   kernel's taps in reverse, phase by phase.
-//! - **By im2col and col2im**, the definition: with few channels the runs are too short for that, and X̂ is small. A task's images are taken in groups,
-//!   of which X̂ fits the scratch. These products are always in single precision: there is little to multiply.
+//! - **In place.** With many channels a patch consists of a few long runs of the image. The products read it
+//!   in the image, region by region, so the zeros of the padding are not multiplied
+//!   ([`windows`](crate::kernels::windows)). The third product is a convolution too, of the small side with
+//!   the kernel's taps in reverse order, phase by phase.
+//! - **By im2col and col2im**, the definition. With few channels the runs are too short to be read in place,
+//!   and X̂ is small. A task's images are processed in groups whose X̂ fits into the scratch memory. These
+//!   products are always in single precision, since they are small.
 
 use std::ops::Range;
 
@@ -34,8 +36,8 @@ use crate::tensor::Element;
 /// With fewer channels than this on either side, patches are copied.
 const FEWEST_CHANNELS: usize = 16;
 
-/// A group has about this many numbers of columns (1 MiB in single precision): the second- and third-level caches hold it, and
-/// its products have rows enough.
+/// The columns of a group have about this many numbers (1 MiB in single precision): they fit into the second-
+/// and third-level caches, and the products have enough rows.
 const GROUP_NUMBERS: usize = 256 * 1024;
 
 /// The most regions that share one copy of the weight.
@@ -47,7 +49,7 @@ pub(super) struct Patches {
     geometry: Geometry,
     /// S, the channels of the small side.
     small_channels: usize,
-    /// Of the products in place.
+    /// The precision of the products in place.
     precision: Precision,
 }
 
@@ -80,7 +82,8 @@ impl Patches {
         self.geometry.channels.min(self.small_channels) >= FEWEST_CHANNELS
     }
 
-    /// Whether [`Self::times`] reads patches in place: that has long runs whatever the small side's channels, and the same sums.
+    /// Whether [`Self::times`] reads patches in place. Its runs are long whatever the channels of the small
+    /// side, and its sums are the same.
     fn times_is_in_place(&self) -> bool {
         self.geometry.channels >= FEWEST_CHANNELS
     }
@@ -100,7 +103,8 @@ impl Patches {
         Matrix::new(weight, self.small_channels, self.geometry.patch_len())
     }
 
-    /// The working memory of a layer with `biases`: columns for each thread, a weight and bias gradient for each task, and an arranged weight.
+    /// The working memory of a layer with `biases`: columns for each thread, a weight and bias gradient for
+    /// each task, and an arranged weight.
     pub fn work_len(&self, biases: usize) -> WorkLen {
         let weight = self.small_channels * self.geometry.patch_len();
         let scratch = if self.are_read_in_place() { 0 } else { self.most_images() * self.columns_len() };
@@ -117,7 +121,7 @@ impl Patches {
         (GROUP_NUMBERS / self.columns_len()).max(1)
     }
 
-    /// What [`Self::times`] multiplies by: Wᵀ, in `memory`.
+    /// The right factor of [`Self::times`]: Wᵀ, in `memory`.
     pub fn transposed<'a, T: Element>(&self, weight: &[T], memory: &'a mut [T]) -> Matrix<'a, T> {
         transpose(self.weight(weight), memory)
     }
@@ -150,7 +154,7 @@ impl Patches {
         });
     }
 
-    /// Both of the above, which have X̂ in common: dW += Rᵀ·X̂ for the pixels R of `small`, and `product` ← X̂·Wᵀ.
+    /// Both of the above with one X̂: dW += Rᵀ·X̂ for the pixels R of `small`, and `product` ← X̂·Wᵀ.
     pub fn weight_gradient_and_times<T: Element>(
         &self,
         small: &[T],
@@ -170,8 +174,8 @@ impl Patches {
         });
     }
 
-    /// What [`Self::spread`] multiplies by, in `memory`. In place, that is for each phase the taps that its window sees, first to last:
-    /// `[tap row][tap column][S][C]`. By columns it is W.
+    /// The right factor of [`Self::spread`], in `memory`. In place, it has for each phase the taps in its
+    /// window, first to last: `[tap row][tap column][S][C]`. By columns it is W.
     pub fn arranged<'a, T: Element>(&self, weight: &'a [T], memory: &'a mut [T]) -> &'a [T] {
         if !self.are_read_in_place() {
             return weight;
@@ -263,7 +267,7 @@ struct Images {
 }
 
 impl Images {
-    /// Where they lie among the task's.
+    /// Their position among the task's images.
     fn of(self, side: Side) -> Range<usize> {
         self.first * side.len()..(self.first + self.count) * side.len()
     }
@@ -289,8 +293,9 @@ impl Patches {
         in_groups(self.precision, parts, Right::from(wt), &mut c);
     }
 
-    /// For each row of the kernel, the places at which it lies inside of the image, over their whole width: what hangs over at the left and right
-    /// counts as zeros, since longer chains of additions pay more than those zeros cost.
+    /// For each row of the kernel, the places at which it lies inside the image, over the whole width.
+    /// Numbers beyond the left and right edge count as zeros: longer chains of additions gain more than those
+    /// zeros cost.
     fn weight_gradient_in_place<T: Element>(&self, small: &[T], large: &[T], dw: &mut MatrixMut<'_, T>) {
         let (g, side) = (&self.geometry, self.large());
         let images = large.len() / side.len();
@@ -360,7 +365,8 @@ impl Patches {
     }
 }
 
-/// The rows of a matrix that a region's places are, one for each pixel of a side: of every `stride`-th pixel from `first` on.
+/// The rows of a matrix for the places of a region, one for each pixel of a side: every `stride`-th pixel
+/// from `first` on.
 fn places(region: &Region, images: usize, side: Side, first: (usize, usize), stride: usize) -> Grid {
     let (rows, columns) = (&region.rows.places, &region.columns.places);
     Grid {
@@ -374,7 +380,7 @@ fn places(region: &Region, images: usize, side: Side, first: (usize, usize), str
     }
 }
 
-/// Images that windows slide over.
+/// Images over which windows slide.
 #[derive(Clone, Copy)]
 struct Source<'a, T> {
     data: &'a [T],
@@ -407,7 +413,7 @@ impl<'a, T: Element> Source<'a, T> {
         }
     }
 
-    /// The row of the weight, or the column of its gradient, that a run of the patches begins at.
+    /// The row of the weight, or the column of its gradient, at which a run of the patches begins.
     fn depth(&self, region: &Region, segment: usize) -> usize {
         ((region.rows.taps.start + segment) * self.taps + region.columns.taps.start) * self.side.channels
     }
