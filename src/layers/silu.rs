@@ -6,8 +6,8 @@
 //! backward    dx = dy · σ(x)·(1 + x·(1 − σ(x)))        since σ′ = σ(1 − σ) and (x·σ)′ = σ + x·σ′
 //! ```
 //!
-//! Unlike ReLU it is smooth, and y does not determine its derivative, because y falls and rises again below
-//! 0. Therefore it is a layer that reads its own input (the output of the previous layer), and not an
+//! Unlike ReLU it is smooth, and y does not determine its derivative, because y falls and rises again for
+//! negative x. Therefore it is a layer that reads its own input (the output of the previous layer), and not an
 //! [`Activation`](super::Activation).
 
 use rayon::prelude::*;
