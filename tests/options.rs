@@ -57,7 +57,7 @@ impl Bench {
         let run = self.folder.path().join(format!("run{}", self.runs));
         let mut all = vec!["train", "--data", text(&self.data), "--out", text(&run), "--threads", "1"];
         all.extend(["--preset", "mlp", "--hidden", "16", "--latent", "4", "--batch", "20", "--valid", "0"]);
-        // The last one given counts where a test has its own.
+        // The last one given counts if a test has its own.
         let own = |name: &str| options.contains(&name);
         let at = all.iter().position(|&o| o == "--preset").unwrap();
         let defaults: Vec<&str> = all.split_off(at);
@@ -268,7 +268,7 @@ fn binarized_pixels_are_black_or_white() {
         models.push(model(&run));
     }
     assert!(models[0] != models[1] && models[1] != models[2] && models[0] != models[2]);
-    // Grey in [−1, 1] is no probability, but black and white are.
+    // Grey in [−1, 1] is not a probability, but black and white are.
     let values: Vec<u8> =
         (0..20 * 64).flat_map(|i| (if i % 3 == 0 { 0.5_f32 } else { -0.9 }).to_le_bytes()).collect();
     let data = npy(bench.folder.path(), "symmetric.npy", "<f4", &[20, 8, 8], &values);
@@ -393,7 +393,7 @@ fn a_likelihood_or_network_that_does_not_fit_the_data_is_refused_with_nothing_wr
 fn options_stand_under_headings() {
     let help = |command: &str| succeed(&[command, "--help"]);
     let train = help("train");
-    let places: Vec<usize> = ["\nOptions:", "\nImages:", "\nNetwork:", "\nObjective:", "\nTraining:"]
+    let places: Vec<usize> = ["\nRun:", "\nImages:", "\nNetwork:", "\nObjective:", "\nTraining:"]
         .map(|heading| train.find(heading).unwrap_or_else(|| panic!("no {heading}: {train}")))
         .to_vec();
     for (heading, option) in [

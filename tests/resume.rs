@@ -161,7 +161,7 @@ fn ctrl_c_finishes_the_step_saves_and_says_how_to_go_on() {
     assert_eq!(long.0.wait().unwrap().code(), Some(130), "{errors}");
     assert!(errors.contains("finishing the step and saving"), "{errors}");
     let last = out.lines().last().unwrap();
-    assert!(last.contains(&format!("go on with: elbo train --resume {}", run.display())), "{last}");
+    assert!(last.contains(&format!("resume with: elbo train --resume {}", run.display())), "{last}");
     let step: u64 = last.split("step ").nth(1).unwrap().split(';').next().unwrap().parse().unwrap();
     assert_tidy(&run);
 
@@ -184,7 +184,7 @@ fn the_second_one_in_a_run_folder_is_refused_and_a_kill_leaves_no_lock() {
     }
     let message = refused(&split(&train(&data, &run, "--preset mlp")));
     assert!(message.contains("already exists"), "{message}");
-    assert!(long.0.try_wait().unwrap().is_none(), "the first one goes on");
+    assert!(long.0.try_wait().unwrap().is_none(), "the first one continues");
     long.0.kill().unwrap();
     long.0.wait().unwrap();
     assert!(run.join("lock").exists(), "whoever is killed cannot tidy up");

@@ -224,7 +224,7 @@ pub fn copy_run(from: &Path, to: &Path) {
     }
 }
 
-/// A number from the environment; else the short version's, or the long one's where `ELBO_LONG` is set.
+/// A number from the environment; else that of the short version, or of the long one if `ELBO_LONG` is set.
 pub fn setting(name: &str, short: u64, long: u64) -> u64 {
     let default = if std::env::var_os("ELBO_LONG").is_some() { long } else { short };
     std::env::var(name)
@@ -272,7 +272,9 @@ pub fn refused_in(folder: &Path, arguments: &[&str], words: &[&str]) {
 pub fn commands() -> Vec<String> {
     let help = succeed(&["--help"]);
     let list = help.lines().skip_while(|line| *line != "Commands:").skip(1);
-    let names = list.take_while(|line| !line.is_empty()).filter_map(|line| line.split_whitespace().next());
+    // A long description continues on a line that is indented further.
+    let lines = list.take_while(|line| !line.is_empty()).filter(|line| !line.starts_with("   "));
+    let names = lines.filter_map(|line| line.split_whitespace().next());
     names.filter(|name| *name != "help").map(str::to_owned).collect()
 }
 
