@@ -181,11 +181,10 @@ fn beta_and_its_warmup_weigh_the_divergence() {
 #[test]
 fn free_bits_and_capacity_hold_the_divergence_where_they_say() {
     let mut bench = Bench::new();
-    // 4 dimensions at a floor that none reaches: the loss has 4·λ and the latent code nothing to fear from
-    // it.
+    // 4 dimensions below the free bits: the loss has 4·λ, and the code is not penalized.
     let (run, _) = bench.train(&["--free-bits", "100", "--epochs", "1"]);
     assert!(near(last(&run, "train_loss"), last(&run, "train_reconstruction") + 400.0, 1e-9));
-    // A capacity of 2 nats, held strictly, over a run long enough to get there.
+    // A capacity of 2 nats, held strictly, over a run that is long enough to reach it.
     let held = ["--beta", "30", "--epochs", "60", "--lr", "0.005"];
     let kl_at = |bench: &mut Bench, nats: &str| {
         let (run, _) = bench.train(&[&held[..], &["--capacity", nats]].concat());
@@ -249,8 +248,8 @@ fn decay_clipping_schedules_and_tying_change_what_they_should() {
     let (_, printed) = differs(&["--tie-weights"]);
     // 100·16 + 16, twice 16·4 + 4, and two biases of the transposed direction.
     assert!(printed.contains("mlp with 1,868 parameters"), "{printed}");
-    // A weight decay of 1/lr takes all away at each step but the step itself: the encoder hardly says
-    // anything.
+    // A weight decay of 1/lr removes all of the weights at each step except the step itself: the encoder
+    // carries hardly any information.
     let (run, _) = differs(&["--weight-decay", "1000", "--lr", "0.001"]);
     assert!(last(&run, "train_kl") < 0.05, "{}", last(&run, "train_kl"));
 }
