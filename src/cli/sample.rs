@@ -37,7 +37,7 @@ pub(super) struct Sample {
     /// normal: the prior of training; gmm: a Gaussian mixture fitted to the codes of the training images
     #[arg(long, value_name = "NAME", default_value = "normal", value_parser = Prior::NAMES)]
     prior: String,
-    /// Number of Gaussians in the mixture [default: one per 100 training images, at most 50]
+    /// Gaussians of the mixture [default: one for 100 training images, at most 50]
     #[arg(long, value_name = "N")]
     components: Option<usize>,
     /// Label of the pictures, or `all` for a row of each label from the same --count codes [default: the
@@ -102,9 +102,8 @@ impl Sample {
         }
     }
 
-    /// The requested prior. A mixture is fitted if none is stored for this model, if another size is
-    /// requested, or to the images of `--data`. The mixture of the run's own images is stored beside the
-    /// model; for a model file without a run, that of any images.
+    /// The prior that was asked for. A mixture is fitted if none of this model is kept yet, if one of another size is asked for, or to the
+    /// images of `--data`. That of the run's own images is kept beside the model; for a model file without a run, that of any images.
     fn prior(&self, opened: &Opened, max_memory: u64) -> Result<Prior> {
         if self.prior == "normal" {
             return Ok(Prior::Normal);

@@ -73,7 +73,7 @@ fn start(
     if let Some(path) = file {
         options = options.or(TrainOptions::read(path)?);
     }
-    // Before the images are read, so that these messages come at once.
+    // Before the images are read: nobody should wait for these messages.
     let config = Config::new(&options).or_else(|error| {
         let assumed = defaults::assumed(&options, 1000, ImageShape::new(64, 64, 3));
         assumed.and_then(|assumed| Config::new(&assumed)).map_err(|_| error)

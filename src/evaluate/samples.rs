@@ -64,7 +64,7 @@ struct Seen {
     spectrum: Spectrum,
 }
 
-/// Computes features and spectra, batch by batch.
+/// Looks at pictures, batch by batch.
 struct Viewer<'p> {
     space: FeatureSpace,
     shape: ImageShape,
@@ -128,7 +128,7 @@ impl Reference {
     }
 
     fn shares(&self, other: &Seen) -> Option<PrecisionRecall> {
-        // As many images as pictures, because the balls of precision and recall are larger for few.
+        // As many images as pictures: the balls of precision and recall grow if there are few.
         let [images, pictures] = [&self.seen.features, &other.features];
         let count = images.len().min(pictures.len()) / FEATURES;
         let some = |features: &[f32]| -> Vec<f32> {

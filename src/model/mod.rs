@@ -1,11 +1,10 @@
 //! The network: its layers, their order, and their parameters.
 //!
-//! Reading order: [`config`] (the definition of a model), [`presets`] (the networks), [`architecture`] (the
-//! assembled network), [`context`](mod@context) (pixels given the pixels before them), [`parameters`] (one
-//! flat vector, with a table of names and layouts), [`vae`] (encoder, shared layer, decoder and objective,
-//! forward and backward), [`workspace`] (the memory of these passes), [`file`](mod@file) (a model on disk),
-//! [`labels`] (images with their labels), [`m2`] (a classifier from few labels), [`adversarial`] (a
-//! discriminator beside the decoder), [`codec`] (images to codes and back, in batches).
+//! Reading order: [`config`] (what has to be known to build a model), [`presets`] (the networks), [`architecture`] (a network put together),
+//! [`context`](mod@context) (pixels given the pixels before them), [`parameters`] (one flat vector, with a table of names and layouts),
+//! [`vae`] (encoder, shared layer, decoder and objective, forward and backward), [`workspace`] (the memory of these passes),
+//! [`file`](mod@file) (a model on disk), [`labels`] (images with their labels), [`m2`] (a classifier from few labels), [`adversarial`] (a discriminator beside the decoder), [`codec`] (images to
+//! codes and back, in batches).
 
 pub mod adversarial;
 pub mod architecture;

@@ -131,8 +131,7 @@ options! {
         /// Give encoder and decoder the label of each image: a conditional model
         #[cfg_attr(feature = "cli", arg(long, num_args = 0, default_missing_value = "true", help_heading = "Network"))]
         conditional: bool,
-        /// Train a classifier with the labels in this file (lines of file,label, or a list with a line per image) and
-        /// all images without
+        /// Learn to classify from the labels of this file (lines of file,label, or a list with a line for each image) and all images without
         #[cfg_attr(feature = "cli", arg(long, value_name = "FILE", conflicts_with = "labelled", help_heading = "Network"))]
         labels: PathBuf,
         /// The same with the labels of N images of each class, chosen by the seed
