@@ -216,10 +216,10 @@ fn folders_that_are_there_or_cannot_be_are_refused() {
         assert!(message.contains("already exists"), "{message}");
     }
     for (line, expected) in [
-        ("train --resume {absent}", "is no run"),
-        ("train --resume {run}", "is no run"),
-        ("train --resume {good.npy}", "is no run"),
-        ("train --resume {.}", "is no run"),
+        ("train --resume {absent}", "is not a run folder"),
+        ("train --resume {run}", "is not a run folder"),
+        ("train --resume {good.npy}", "is not a run folder"),
+        ("train --resume {.}", "is not a run folder"),
     ] {
         let message = message(&place.run(line));
         assert!(message.contains(expected), "{line}: {message}");
