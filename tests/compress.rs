@@ -207,7 +207,7 @@ fn every_flipped_bit_and_every_cut_is_found() {
         assert!(is_refused(&file[..length]), "{length} of {} bytes", file.len());
     }
     let longer = [&file[..], &[0]].concat();
-    assert!(back(&longer, &model).unwrap_err().to_string().contains("goes on after"));
+    assert!(back(&longer, &model).unwrap_err().to_string().contains("continues after"));
     assert!(back(&file, &model).unwrap() == images);
 }
 
