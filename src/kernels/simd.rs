@@ -223,8 +223,7 @@ pub(super) mod x86 {
 
     use super::Vector;
 
-    /// A vector of detected instructions. The arguments are the type, its register, lanes and rows, and four
-    /// intrinsics.
+    /// A vector of instructions that were found: its names are the type, its register, lanes and rows, and four intrinsics.
     macro_rules! vector {
         ($(#[$doc:meta])* $name:ident($register:ty), $lanes:literal, $rows:literal, $splat:ident, $load:ident, $store:ident, $fused:ident) => {
             $(#[$doc])*

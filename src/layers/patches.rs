@@ -9,15 +9,13 @@
 //! X  = im2colᵀ(R·W)   Patches::spread           input gradient of a convolution, forward of its transpose
 //! ```
 //!
-//! There are two implementations, and the number of channels decides ([`Patches::are_read_in_place`]):
+//! There are two ways, and the number of channels decides ([`Patches::are_read_in_place`]):
 //!
-//! - **In place.** With many channels a patch consists of a few long runs of the image. The products read it
-//!   in the image, region by region, so the zeros of the padding are not multiplied
-//!   ([`windows`](crate::kernels::windows)). The third product is a convolution too, of the small side with
-//!   the kernel's taps in reverse order, phase by phase.
-//! - **By im2col and col2im**, the definition. With few channels the runs are too short to be read in place,
-//!   and X̂ is small. A task's images are processed in groups whose X̂ fits into the scratch memory. These
-//!   products are always in single precision, since they are small.
+//! - **In place.** With many channels a patch is a few long runs of the image. The products read it there, region by region, so that
+//!   nothing is multiplied by the padding's zeros ([`windows`](crate::kernels::windows)). The third product is a convolution too, of the small side by the
+//!   kernel's taps in reverse, phase by phase.
+//! - **By im2col and col2im**, the definition: with few channels the runs are too short for that, and X̂ is small. A task's images are taken in groups,
+//!   of which X̂ fits the scratch. These products are always in single precision: there is little to multiply.
 
 use std::ops::Range;
 
@@ -82,8 +80,7 @@ impl Patches {
         self.geometry.channels.min(self.small_channels) >= FEWEST_CHANNELS
     }
 
-    /// Whether [`Self::times`] reads patches in place. Its runs are long whatever the channels of the small
-    /// side, and its sums are the same.
+    /// Whether [`Self::times`] reads patches in place: that has long runs whatever the small side's channels, and the same sums.
     fn times_is_in_place(&self) -> bool {
         self.geometry.channels >= FEWEST_CHANNELS
     }
