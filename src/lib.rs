@@ -102,8 +102,7 @@
 //! A module imports only modules to the right of it, and no two files import each other (`tests/structure.rs`
 //! checks both):
 //!
-//! `cli` → `train` → `explore` → `report` → `export` → `evaluate` → `compress` → `generate` → `model` →
-//! `layers` → `loss` → `optim` → `data` → `storage` → `random` → `kernels` → `tensor` → `text` → `error`
+//! `cli` → `train` → `explore` → `report` → `export` → `evaluate` → `compress` → `generate` → `model` → `layers` → `loss` → `optim` → `data` → `storage` → `random` → `kernels` → `tensor` → `text` → `error`
 //!
 //! # Letters
 //!
