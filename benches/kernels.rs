@@ -1,8 +1,9 @@
 //! `cargo bench`: every kernel at the presets' layer shapes, whole training steps, and generation.
 //!
-//! Each row has its time, its rate, and the rate's share of the FMA peak, which is measured in the same run ([`support::peak`]).
-//! A row of a layer runs on all threads, as it does in training; kernels that run inside of a task on one. At the end stand
-//! where a step's time goes and a summary. `cargo bench -- --help` lists the options; benches/peers compares with PyTorch.
+//! Each row has its time, its rate, and the rate's share of the FMA peak, which is measured in the same run
+//! ([`support::peak`]). A row of a layer runs on all threads, as it does in training; kernels that run inside
+//! a task use one. The last tables show the distribution of a step's time, and a summary.
+//! `cargo bench -- --help` lists the options; benches/peers compares with PyTorch.
 
 mod support;
 
@@ -67,7 +68,7 @@ fn table(options: &Options, all: &ThreadPool) -> io::Result<()> {
     all.install(|| passes::loss_rows(&mut bench, BATCH));
     all.install(|| passes::data_rows(&mut bench, BATCH));
 
-    // With one thread and with all, one after the other for each preset: machines drift.
+    // With one thread and with all threads, in turn for each preset, because the speed of machines drifts.
     let large =
         large.iter().filter(|c| c.preset != Preset::Residual && (!options.quick || c.preset == Preset::Conv));
     let steps = usual.iter().chain(large);
@@ -97,8 +98,8 @@ fn table(options: &Options, all: &ThreadPool) -> io::Result<()> {
     refuse_impossible_shares(options, &bench.rows)
 }
 
-/// More than the peak cannot be: then the peak was measured wrong, or operations were counted that nobody makes. (Differences of two times
-/// and quick runs are too noisy to tell.)
+/// A rate above the peak is impossible: then the peak was measured wrongly, or too many operations were
+/// counted. (Differences of two times and quick runs are too noisy for this check.)
 fn refuse_impossible_shares(options: &Options, rows: &[Row]) -> io::Result<()> {
     let is_impossible = |row: &&Row| row.share() > 1.05 && !row.name.ends_with('≈');
     match rows.iter().find(is_impossible) {

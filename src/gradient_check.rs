@@ -1,33 +1,36 @@
 //! Hand-derived gradients against central differences, in `f64`.
 //!
-//! For a function f of parameters p, (f(p + h·eᵢ) − f(p − h·eᵢ)) / 2h differs from ∂f/∂pᵢ by h²·f‴/6 (the cut of the
-//! Taylor series) and by about ε·|f|/h (the rounding of f, ε = 1.1·10⁻¹⁶). With h = 10⁻⁶ and |f| of order 10 both are
-//! some 10⁻⁹, far below the tolerance of 10⁻⁶, so a failure means a wrong formula and not bad luck.
+//! For a function f of parameters p, (f(p + h·eᵢ) − f(p − h·eᵢ)) / 2h differs from ∂f/∂pᵢ by h²·f‴/6 (the cut
+//! of the Taylor series) and by about ε·|f|/h (the rounding of f, ε = 1.1·10⁻¹⁶). With h = 10⁻⁶ and |f| of
+//! order 10 both are some 10⁻⁹, far below the tolerance of 10⁻⁶, so a failure means a wrong formula and not
+//! bad luck.
 
 use crate::kernels::geometry::Geometry;
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 use std::cell::Cell;
 
 thread_local! {
-    /// How many gradients were checked on this thread: one per call of [`check`], however many parameters it had.
+    /// How many gradients were checked on this thread: one per call of [`check`], however many parameters it
+    /// had.
     static CASES: Cell<usize> = const { Cell::new(0) };
 }
 
 /// h, the distance that each parameter is moved to either side.
 const STEP: f64 = 1e-6;
 
-/// The largest difference taken for rounding, times max(1, |analytic|, |numeric|).
+/// The tolerance for rounding, relative to max(1, |analytic|, |numeric|).
 const TOLERANCE: f64 = 1e-6;
 
 /// Asserts that `analytic` is the gradient of `f` at `parameters`, component by component.
 ///
-/// `parameters` is moved while `f` is called and put back exactly. `name` opens the message of a failure. Keep the
-/// parameters a few [`STEP`]s away from kinks of `f`.
+/// `parameters` is moved while `f` is called and put back exactly. `name` opens the message of a failure.
+/// Keep the parameters a few [`STEP`]s away from kinks of `f`.
 pub(crate) fn check(name: &str, parameters: &mut [f64], analytic: &[f64], f: impl FnMut(&[f64]) -> f64) {
     check_in_steps(STEP, name, parameters, analytic, f);
 }
 
-/// [`check`] with another step: a larger one for an f that is rounded more coarsely than to the last place, as sums of many special functions are.
+/// [`check`] with another step: a larger one for an f with larger rounding errors, such as sums of many
+/// special functions.
 pub(crate) fn check_in_steps(
     step: f64,
     name: &str,
@@ -43,7 +46,7 @@ pub(crate) fn check_in_steps(
         let above = f(parameters);
         parameters[i] = here - step;
         let below = f(parameters);
-        // The two points' true distance: here ± step is rounded.
+        // The true distance of the two points, since here ± step is rounded.
         let distance = (here + step) - (here - step);
         parameters[i] = here;
         let numeric = (above - below) / distance;
@@ -60,30 +63,30 @@ pub(crate) fn agree(name: &str, analytic: f64, numeric: f64) {
 
 fn assert_near(name: &str, analytic: f64, numeric: f64) {
     let difference = (analytic - numeric).abs();
-    // Written so that NaN fails too: every comparison with it is false. f64::max would drop a NaN, but then the difference is NaN
-    // as well.
+    // Written so that NaN fails too: every comparison with it is false. f64::max would drop a NaN, but then
+    // the difference is NaN as well.
     let within = difference <= TOLERANCE * 1.0_f64.max(analytic.abs()).max(numeric.abs());
     assert!(within, "{name}: {analytic} by hand and {numeric} by differences");
 }
 
-/// `len` numbers in [−1, 1), the same for the same seed. Their upstream use keeps a gradient check from passing for
-/// layers that mix up outputs, as an all-ones upstream gradient would.
+/// `len` numbers in [−1, 1), the same for the same seed. With such an upstream gradient a layer that mixes up
+/// its outputs fails, which an all-ones upstream gradient would not detect.
 pub(crate) fn random_vec(seed: u64, len: usize) -> Vec<f64> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     (0..len).map(|_| rng.random_range(-1.0..1.0)).collect()
 }
 
-/// `count` convolutions over kernels, strides, paddings, odd sizes and channels, each with channels on the small side and a
-/// batch size. The same for the same count; seeds go from 0 on.
+/// `count` convolutions over kernels, strides, paddings, odd sizes and channels, each with channels on the
+/// small side and a batch size. The same for the same count; seeds start at 0.
 pub(crate) fn convolution_grid(count: usize) -> Vec<(Geometry, usize, usize)> {
     let mut grid = Vec::new();
     let mut rng = ChaCha8Rng::seed_from_u64(7);
     while grid.len() < count {
-        // The kernel, stride and padding go round, so that a short grid has all of them too.
+        // Kernel, stride and padding cycle, so that a short grid has all of them too.
         let turn = grid.len();
         let kernel = [(4, 4), (3, 3), (1, 1), (2, 3), (5, 2), (3, 4)][turn % 6];
         let (stride, padding) = ([1, 2, 3][turn / 6 % 3], [0, 1, 2][turn / 18 % 3]);
-        // Every seventh has channels enough for its patches to be read in place.
+        // Every seventh has enough channels for its patches to be read in place.
         let is_in_place = turn % 7 == 0;
         let channels = if is_in_place { 16 } else { rng.random_range(1..4) };
         let image = (rng.random_range(1..8), rng.random_range(1..8), channels);
@@ -100,8 +103,9 @@ pub(crate) fn convolution_grid(count: usize) -> Vec<(Geometry, usize, usize)> {
 mod tests {
     use super::*;
 
-    /// Every gradient of the project, counted: layers, losses, and the whole objective of whole networks. A layer, likelihood or preset is
-    /// here because it is on its list, and each must have had its own checks.
+    /// All gradients of the project, counted: layers, losses, and the complete objective of complete
+    /// networks. Layers, likelihoods and presets come from their lists, and each must have had its own
+    /// checks.
     #[test]
     fn all_gradients_are_those_of_finite_differences() {
         let count = |name: &str, check_all: &dyn Fn()| {
@@ -130,7 +134,7 @@ mod tests {
             "discriminator",
             &crate::model::adversarial::tests::gradients_of_both_sides_are_those_of_finite_differences,
         );
-        // Each preset on a thread of its own: they are most of the work.
+        // Each preset has its own thread, since they are most of the work.
         let of_presets: usize = std::thread::scope(|scope| {
             let check = |&preset: &crate::model::Preset| {
                 scope.spawn(move || {

@@ -110,7 +110,7 @@
 //! |---|---|
 //! | B | images in a batch |
 //! | H, W, C | rows, columns and channels of an image; pixels lie in this order, channels last |
-//! | K | the side of a kernel (KH, KW where the two differ) |
+//! | K | the side of a kernel (KH, KW if the two differ) |
 //! | S | stride (in the formulas of a transposed convolution, the channels of its small side) |
 //! | P | padding |
 //! | O | output channels of a convolution |

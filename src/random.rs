@@ -1,15 +1,15 @@
-//! Randomness has names: every draw comes from the generator of a (seed, stream, index).
+//! Named random streams: every draw comes from the generator of a (seed, stream, index).
 //!
-//! A generator is made where it is needed and forgotten afterwards, so that no generator's state is ever saved: the shuffle
-//! of epoch 7 is the shuffle of epoch 7, whether the run got there in one go or was resumed, and with any number of
-//! threads. ChaCha8 is used because its output is fixed by its specification; the "standard" generators of the rand crate may change
-//! between versions.
+//! A generator is created when it is needed and dropped afterwards, so the state of a generator is never
+//! saved: the shuffle of epoch 7 is the same for a run without interruption, for a resumed run, and for any
+//! number of threads. ChaCha8 is used because its specification fixes its output; the "standard" generators
+//! of the rand crate may change between versions.
 
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-/// What the numbers are for. The values are part of what a seed means: they never change.
+/// The purpose of the numbers. The discriminants determine the draws of a seed, so they never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u64)]
 pub enum Stream {
@@ -21,7 +21,8 @@ pub enum Stream {
     Noise = 3,
     /// Which images are held out for validation.
     Validation = 4,
-    /// Pixels drawn as 0 or 1; the index is the image's, with the epoch above it where they are drawn again every epoch.
+    /// Pixels drawn as 0 or 1; the index is the image's, with the epoch in the upper bits if they are drawn
+    /// in every epoch.
     Binarize = 5,
     /// ε of an evaluation; the index is the image's.
     Evaluation = 6,
@@ -31,7 +32,7 @@ pub enum Stream {
     Corruption = 8,
     /// Starting points of a prior that is fitted to the posterior.
     Prior = 9,
-    /// How a training image is flipped and moved; the index is the image's, with the epoch above it.
+    /// Flips and shifts of a training image; the index is the image's, with the epoch in the upper bits.
     Augment = 12,
     /// Which images keep their label; the index is the class.
     Labelled = 20,
@@ -41,13 +42,14 @@ pub enum Stream {
     Style = 22,
     /// Initial weights of a discriminator; the index is the layer's.
     Discriminator = 31,
-    /// Where the power iteration of a discriminator's weight begins; the index is the weight's.
+    /// The start of the power iteration of a discriminator's weight; the index is the weight's.
     Direction = 32,
-    /// Draws from the prior that a discriminator is shown; the index is the step.
+    /// Draws from the prior for a discriminator; the index is the step.
     Adversarial = 33,
 }
 
-/// The generator of (`seed`, `stream`, `index`): ChaCha8 with a key made of the three numbers, little-endian, and a constant.
+/// The generator of (`seed`, `stream`, `index`): ChaCha8 with a key made of the three numbers, little-endian,
+/// and a constant.
 ///
 /// ```
 /// use elbo::random::{Stream, stream};
@@ -74,7 +76,7 @@ mod tests {
     use super::*;
     use rand::Rng;
 
-    /// These numbers are what seeds mean; if this test fails, every seed gives another run than it did.
+    /// The draws of fixed seeds. If this test fails, every seed gives another run than before.
     #[test]
     fn the_first_draws_never_change() {
         let draws: Vec<u64> = [

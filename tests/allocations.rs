@@ -1,11 +1,13 @@
 //! A training step allocates nothing of its own after the first one.
 //!
-//! The allocator of this program counts: while it is told to, every allocation on any thread leaves a backtrace. Afterwards each is laid to
-//! the account of the innermost function that is neither this file's allocator nor Rust's standard library:
+//! The allocator of this program can record a backtrace of every allocation on any thread. Afterwards each
+//! allocation is attributed to the innermost function that is neither this file's allocator nor Rust's
+//! standard library:
 //!
 //! - `matrixmultiply` packs operands into a buffer that it allocates in every product: theirs.
 //! - `rayon`'s queues (`crossbeam_deque`, `crossbeam_epoch`) grow by blocks: theirs.
-//! - the harness says after a minute that a test is still running, which depends on the machine's speed: its own (`test`).
+//! - the test harness reports after a minute that a test is still running, which depends on the machine's
+//!   speed: its own (`test`).
 //! - anything else is ours, and fails the test with its backtrace.
 //!
 //! There is one test, because everything in the process is counted.
@@ -27,7 +29,8 @@ static COUNTING: AtomicBool = AtomicBool::new(false);
 static TRACES: Mutex<Vec<Backtrace>> = Mutex::new(Vec::new());
 
 thread_local! {
-    /// Whether this thread is taking a trace, which itself allocates. Neither made nor dropped dynamically, so an allocator may use it.
+    /// Whether this thread is recording a trace, which itself allocates. It needs no dynamic initialization
+    /// or drop, so an allocator may use it.
     static TRACING: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -44,11 +47,11 @@ fn trace() {
     TRACING.set(false);
 }
 
-// SAFETY: every call goes to the system's allocator as it came; what is done besides touches no memory of the caller.
+// SAFETY: every call is passed on to the system's allocator; the rest touches no memory of the caller.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         trace();
-        // SAFETY: the caller's promise is handed on.
+        // SAFETY: the caller's guarantee is passed on.
         unsafe { System.alloc(layout) }
     }
 
@@ -73,7 +76,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Whose an allocation is.
+/// The origin of an allocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Owner {
     Packing,
@@ -82,7 +85,7 @@ enum Owner {
     Ours,
 }
 
-/// The functions of a trace, innermost first: `<A as B>::f` by the name of A, or of B where A is a parameter.
+/// The functions of a trace, innermost first: `<A as B>::f` by the name of A, or of B if A is a parameter.
 fn functions(trace: &Backtrace) -> Vec<String> {
     let text = trace.to_string();
     let lines = text.lines().filter(|line| !line.trim_start().starts_with("at "));
@@ -138,12 +141,12 @@ fn pictures(count: usize, (height, width, channels): (usize, usize, usize)) -> D
 
 #[test]
 fn a_training_step_allocates_nothing_of_its_own_after_the_first() {
-    // The counting works: what this file allocates is seen, and is not taken for somebody else's.
+    // The counting works: allocations of this file are recorded, and not attributed to another crate.
     let (_, _, ours) = count(|| drop(std::hint::black_box(vec![1_u8; 1000])));
     assert_eq!(ours.len(), 1, "{ours:?}");
 
-    // Large enough that every product packs and every loop that can run in parallel does; an epoch of three batches, the last one
-    // smaller, so that the ends of epochs are in it too.
+    // Large enough that every product packs and every loop that can run in parallel does; an epoch of three
+    // batches, the last one smaller, so that the ends of epochs are in it too.
     let networks = [
         ("conv", (28, 28, 1), 48),
         ("mlp", (28, 28, 1), 48),

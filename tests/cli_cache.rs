@@ -69,7 +69,7 @@ fn a_model_from_a_cache_file_is_the_model_from_memory() {
     told(folder, "train --resume file --max-steps 45");
     bytes[1000] ^= 1;
     assert!(std::fs::read(&file).unwrap() == bytes);
-    // Other data are noticed, as they are in memory.
+    // Changed data are detected, as for data in memory.
     write_images(&folder.join("data.npy"), [29_999, 16, 16, 1]);
     let refused = elbo(&["train", "--resume", "file", "--max-steps", "50"])
         .current_dir(folder)
@@ -103,10 +103,10 @@ fn memory_that_is_too_little_is_refused_before_pixels_are_written() {
         elbo::data::write_png(&mut file, &vec![at; 600 * 600], 600, 600, 1).unwrap();
     }
     let train = "train --preset mlp --hidden 8 --latent 3 --batch 8 --max-steps 2";
-    // 7.3 MiB of pixels, and about 9 that training takes besides.
+    // 7.3 MiB of pixels, and about 9 MiB for the training.
     let message = refused_uncached(folder, &format!("{train} --data data.npy --out no --max-memory 8MB"));
     assert!(message.contains("this training takes"), "{message}");
-    // 6.9 MiB of pixels, and a network that takes more.
+    // 6.9 MiB of pixels, and a network that needs more.
     let message = refused_uncached(folder, &format!("{train} --data pictures --out no --max-memory 13MB"));
     assert!(message.contains("this training takes"), "{message}");
     assert!(!folder.join("no").exists());
@@ -122,7 +122,7 @@ fn memory_that_is_too_little_is_refused_before_pixels_are_written() {
     let message = refused_uncached(folder, "train --resume run --max-steps 3");
     assert!(message.contains("this training takes"), "{message}");
     std::fs::write(&config, toml).unwrap();
-    // Compression needs all pixels at once, and says so whether they could be held or not.
+    // Compression needs all pixels at once, and says so in both cases.
     for (memory, what) in [("4MB", "its images take 7.3 MiB"), ("9MB", "compressing 30000 images takes")] {
         let message = refused_uncached(folder, &format!("compress run --out no.elbo --max-memory {memory}"));
         assert!(
@@ -158,7 +158,7 @@ fn a_full_disk_is_one_sentence_and_leaves_nothing() {
             message.contains("25600 bytes (25.0 KiB) of disk") && message.contains("XDG_CACHE_HOME"),
             "{message}"
         );
-        // The last call is the sync of the folder: by then the file is whole.
+        // The last call is the sync of the folder: by then the file is complete.
         let whole =
             caches(folder).iter().all(|file| file.extension().is_some_and(|ending| ending == "pixels"));
         assert!(whole, "call {call}: {:?}", caches(folder));

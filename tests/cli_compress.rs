@@ -40,7 +40,7 @@ fn a_folder_comes_back_with_its_names_and_labels() {
     assert_eq!(printed["bytes"], bytes);
     assert_eq!(printed["bits_per_dim"], 8.0 * bytes as f64 / 540.0);
 
-    // Without --model: the one inside.
+    // Without --model: the model in the file.
     let labels = at("labels.csv");
     succeed(&["decompress", text(&file), "--out", text(&folder), "--labels", text(&labels)]);
     let table = std::fs::read_to_string(&labels).unwrap();
@@ -55,11 +55,11 @@ fn a_folder_comes_back_with_its_names_and_labels() {
     assert_eq!((array.train.count, array.train.height, array.train.width), (2, 10, 9));
     assert!(array.train.pixels == before.train.select(&[1, 2]).pixels);
 
-    // What is there already is not replaced.
+    // An existing file is not replaced.
     for command in [&compress[..], &["decompress", text(&file), "--out", text(&folder)]] {
         assert!(message(&support::run(command)).contains("already exists"));
     }
-    // A file that exists only in part.
+    // A truncated file.
     let whole = std::fs::read(&file).unwrap();
     std::fs::write(&file, &whole[..whole.len() - 1]).unwrap();
     let salvage = ["decompress", text(&file), "--out", text(&at("none.npy"))].map(String::from);
@@ -78,7 +78,7 @@ fn a_folder_comes_back_with_its_names_and_labels() {
 fn codes_are_stored_with_lossy() {
     let work = support::work_folder();
     let at = |name: &str| work.path().join(name);
-    // Any likelihood can do this.
+    // Any likelihood supports this.
     let model = trained(work.path(), "bernoulli");
     let (images, file, folder) = (at("images"), at("a.elbo"), at("back"));
     let compress = ["compress", text(&model), "--data", text(&images), "--out", text(&file)];
@@ -131,7 +131,7 @@ fn names_that_differ_in_their_endings_stay_apart() {
     let at = |name: &str| work.path().join(name);
     let run = trained(work.path(), "discretized-logistic");
     let images = at("pair");
-    // Pictures are known by their content: this one is a PNG too.
+    // Pictures are recognized by their content: this one is a PNG too.
     let pictures = [picture(&images, "x.jpg", 3), picture(&images, "x.png", 5), picture(&images, "y.png", 7)];
     let (file, folder) = (at("a.elbo"), at("back"));
     succeed(&["compress", text(&run), "--data", text(&images), "--out", text(&file)]);

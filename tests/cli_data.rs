@@ -1,9 +1,9 @@
-//! What the program does with the range and the parts of a data set, from training to the commands that use its model.
+//! The range and the parts of a data set, from training to the commands that use the model.
 
 use std::path::Path;
 use std::process::Command;
 
-/// Runs the program in a folder; gives what it printed.
+/// Runs the program in a folder; returns its output.
 fn works(at: &Path, arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_elbo")).current_dir(at).args(arguments).output().unwrap();
     let text = [output.stdout, output.stderr].concat();
@@ -36,7 +36,7 @@ fn test_images_have_the_range_of_training() {
     let read = |name: &str| std::fs::read(at.join(name)).unwrap();
     assert!(read("found.npy") == read("given.npy"));
     assert!(read("found.npy") != read("other.npy"));
-    // The range is no reason not to resume.
+    // A range does not prevent resuming.
     works(at, &["train", "--resume", "run", "--max-steps", "3"]);
 }
 

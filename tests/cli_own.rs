@@ -1,5 +1,5 @@
-//! Which images a command uses, on the built program: a model file without its run, a folder that grew after training, a prior fitted to
-//! other images, few images, and what is said about them.
+//! The images that a command uses, on the built program: a model file without its run, a folder that grew
+//! after training, a prior fitted to other images, few images, and the notes about them.
 
 mod support;
 
@@ -9,7 +9,7 @@ use elbo::data::{Binarize, Filler, LoadOptions, Span, load};
 use elbo::generate::inpaint::{Given, Half, Inpaint, Mask};
 use support::{elbo, message, stderr, stdout, text, work_folder, write_images};
 
-/// Runs the program in a folder; it must end well. What it printed, on standard output and on standard error.
+/// Runs the program in a folder, which must succeed; returns its standard output and standard error.
 #[track_caller]
 fn told(folder: &Path, arguments: &[&str]) -> (String, String) {
     let output = elbo(arguments).current_dir(folder).output().unwrap();
@@ -41,7 +41,7 @@ fn a_model_file_without_its_run_asks_for_images() {
     train(folder, 40, &["--max-steps", "2"]);
     std::fs::create_dir(folder.join("away")).unwrap();
     std::fs::copy(folder.join("runs/one/model.safetensors"), folder.join("away/m.safetensors")).unwrap();
-    // The working folder of the test has the bundled images in reach: they were taken in silence.
+    // The bundled images are within reach of the test's folder, and were once used silently.
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let model = folder.join("away/m.safetensors");
     for command in ["encode", "eval", "score", "reconstruct", "interpolate"] {
@@ -75,7 +75,7 @@ fn images_that_came_later_are_no_validation_images_of_the_run() {
     has(&told(folder, &["eval", "--data", "data.npy"]).0, &["70 images: all of them"]);
     let (_, note) = told(folder, &["eval", "--data", "data.npy"]);
     has(&note, &["are not those"]);
-    // Without its checkpoint nothing can be compared, and that is said.
+    // Without its checkpoint nothing can be compared, and a note says so.
     std::fs::remove_file(folder.join("runs/one/checkpoint.safetensors")).unwrap();
     has(&told(folder, &["eval"]).1, &["cannot be checked"]);
 }
@@ -101,9 +101,9 @@ fn a_mixture_for_other_images_is_fitted_to_them_and_the_same_before_and_after_sa
     has(&other, &["codes of 30 images", "not kept"]);
     assert_ne!(bits, again);
     assert_eq!(std::fs::read(folder.join("runs/one/prior.safetensors")).unwrap(), kept);
-    // The run's own images by name are the run's own.
+    // The run's own images, given by name, count as its own.
     assert!(gmm("d.npy", &["--data", "data.npy"]).1 == again);
-    // A run folder that cannot be written to can be sampled from.
+    // `sample` works for a run folder that cannot be written to.
     std::fs::remove_file(folder.join("runs/one/prior.safetensors")).unwrap();
     let arguments = ["sample", "--prior", "gmm", "--count", "9", "--out", "e.npy"];
     let output = elbo(&arguments).current_dir(folder).env("ELBO_FAULT", "1:readonly").output().unwrap();
@@ -116,7 +116,8 @@ fn codes_and_sheets_are_of_the_images_as_the_run_binarized_them() {
     let folder = work_folder();
     let folder = folder.path();
     train(folder, 40, &["--max-steps", "1", "--binarize", "static", "--seed", "5"]);
-    // What `encode` sees is what `reconstruct` shows as the original, and that is what training saw: its sheet has the same tiles.
+    // `encode` gets the images that `reconstruct` shows as originals, and these are the images of the
+    // training: its sheet has the same tiles.
     told(folder, &["reconstruct", "--out", "shown.png"]);
     let sheet = support::files(&folder.join("runs/one/reconstructions")).pop().unwrap();
     assert!(std::fs::read(sheet).unwrap() == std::fs::read(folder.join("shown.png")).unwrap());
@@ -260,7 +261,7 @@ fn a_training_begins_with_the_weights_of_a_model() {
     good("runs/moved", &["--epochs", "4", "--batch", "20"]);
     good("runs/half", &["--epochs", "4", "--batch", "20", "--max-steps", "3"]);
     assert!(weights("runs/one") != weights("runs/moved"));
-    // The path is part of what a run is: it is in its configuration, and a change to it is noticed.
+    // The path is part of the run's configuration, and a change is detected.
     let config = folder.join("runs/half/config.toml");
     let toml = std::fs::read_to_string(&config).unwrap();
     has(&toml, &["start-from = \"/", "runs/one\""]);
@@ -331,7 +332,7 @@ fn training_that_went_nowhere_and_schedules_that_jump_are_said() {
 fn few_images_do_not_make_a_collapse_and_few_steps_are_said() {
     let folder = work_folder();
     let folder = folder.path();
-    // One validation image: over it no dimension moves.
+    // With one validation image, no dimension varies.
     let (printed, _) = train(folder, 15, &["--epochs", "50", "--batch", "2", "--beta", "0.01"]);
     assert!(!printed.contains("collapsed") && !printed.contains("steps in all"), "{printed}");
     let (printed, _) = told(folder, &["eval"]);
@@ -348,7 +349,7 @@ fn few_images_do_not_make_a_collapse_and_few_steps_are_said() {
 fn without_epochs_few_images_get_as_many_steps_as_it_takes() {
     let folder = work_folder();
     let folder = folder.path();
-    // 54 to train on: 14 steps of 4 images, 72 times.
+    // 54 training images: 14 steps of 4 images, 72 epochs.
     let (printed, _) = train(folder, 60, &[]);
     has(
         &printed,
@@ -357,14 +358,14 @@ fn without_epochs_few_images_get_as_many_steps_as_it_takes() {
     assert!(!printed.contains("warning"), "{printed}");
     let config = std::fs::read_to_string(folder.join("runs/one/config.toml")).unwrap();
     has(&config, &["epochs = 72\n", "batch = 4\n"]);
-    // The run repeats itself, and says nothing of it.
+    // The config repeats the run without a note.
     let again = ["train", "--config", "runs/one/config.toml", "--out", "runs/two"];
     let (printed, _) = told(folder, &again);
     assert!(!printed.contains("few images"), "{printed}");
     let model = |run: &str| std::fs::read(folder.join(run).join("model.safetensors")).unwrap();
     assert!(model("runs/one") == model("runs/two"));
     std::fs::remove_dir_all(folder.join("runs")).unwrap();
-    // As many steps as were asked for, though they are more than ten epochs; and epochs that were asked for stay.
+    // The requested number of steps, even if it is more than ten epochs; and requested epochs stay.
     let (printed, _) = train(folder, 60, &["--max-steps", "30"]);
     has(&printed, &["1 steps of 54 images an epoch"]);
     let (printed, _) = told(folder, &["info", "runs/one"]);
@@ -397,7 +398,7 @@ fn colour_pictures_get_a_training_that_is_chosen_for_them() {
         "lr-schedule = \"cosine\"",
     ];
     has(&config, &expected);
-    // As if all of it had been given: the file repeats the run, and chooses nothing.
+    // The config file repeats the run with all choices as given options, and chooses nothing.
     let again = told(folder, &["train", "--config", "own/config.toml", "--out", "again"]).0;
     assert!(!again.contains("chosen"), "{again}");
     let model = |run: &str| std::fs::read(folder.join(run).join("model.safetensors")).unwrap();

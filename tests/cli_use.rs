@@ -95,7 +95,7 @@ fn trained(preset: &str, size: Size, more: &[&str]) -> TempDir {
     folder
 }
 
-/// Every command, with RUN left out.
+/// Every command without RUN.
 fn every_command_works(preset: &str, size: Size, latent: usize, more: &[&str]) {
     let (height, width, channels) = size;
     let latent_text = latent.to_string();
@@ -332,7 +332,7 @@ fn what_cannot_be_is_refused_in_a_sentence() {
     refused(at, &["reconstruct", "--count", "0"], "at least 1");
     refused(at, &["reconstruct", "--noise", "-1"], "--noise -1");
     refused(at, &["export", "--out", "one"], "already exists");
-    // What opens nowhere, or would be written half.
+    // Wrong extensions, and one file for two outputs.
     refused(at, &["encode", "--out", "codes.png"], "as .npy, not as .png");
     refused(at, &["encode", "--log-variance", "s.txt"], "as .npy, not as .txt");
     refused(at, &["encode", "--out", "x.npy", "--log-variance", "x.npy"], "the same file");
@@ -367,7 +367,7 @@ fn what_cannot_be_is_refused_in_a_sentence() {
     refused(at, &["inpaint", "--mask", "black.png"], "nothing to fill in");
     refused(at, &["inpaint", "--box", "4,4,5,5"], "does not lie inside");
     refused(at, &["inpaint", "--half", "left", "--steps", "0"], "at least 1");
-    // The form of a command line is another matter than what it asks for.
+    // A malformed command line has another exit code than an impossible request.
     for arguments in [&["inpaint"][..], &["inpaint", "--box", "1,2"], &["decode"], &["edit", "--with", "x"]] {
         assert_eq!(elbo(at, arguments).status.code(), Some(2), "{arguments:?}");
     }

@@ -1,5 +1,5 @@
-//! Compressed files through the library: every image comes back byte for byte from every kind of model, whatever the images are; every
-//! flipped bit and every cut of a file is found.
+//! Compressed files through the library: every kind of model restores every kind of image byte for byte;
+//! every flipped bit and every truncation of a file is detected.
 
 mod support;
 
@@ -76,7 +76,8 @@ fn every_image_comes_back_from_every_model() {
     }
 }
 
-/// A small untrained model with a context network; in colour and with the preset mlp it sees differences, if the likelihood has means.
+/// A small untrained model with a context network; in colour and with the preset mlp its inputs are
+/// differences, if the likelihood has means.
 fn with_context(preset: Preset, image: ImageShape, likelihood: Likelihood) -> Vae<f32> {
     let has_means = likelihood.means_and_log_scales().is_some();
     let sees_differences = has_means && (image.channels > 1 || preset == Preset::Mlp);
@@ -206,7 +207,7 @@ fn every_flipped_bit_and_every_cut_is_found() {
         assert!(is_refused(&file[..length]), "{length} of {} bytes", file.len());
     }
     let longer = [&file[..], &[0]].concat();
-    assert!(back(&longer, &model).unwrap_err().to_string().contains("goes on after"));
+    assert!(back(&longer, &model).unwrap_err().to_string().contains("continues after"));
     assert!(back(&file, &model).unwrap() == images);
 }
 

@@ -37,7 +37,7 @@ fn a_checkpoint_whose_counts_cannot_be_is_refused() {
     let good = std::fs::read(&checkpoint).unwrap();
     let most = 1u64 << 63;
     for (changes, expected) in [
-        // Consistent but for one thing each.
+        // Consistent except for one thing each.
         (
             json!({"step": 7, "step-in-epoch": 7, "images": 42, "adam": 7}),
             "7 of 7 steps of an epoch are taken",
@@ -198,7 +198,7 @@ fn training_keeps_to_its_memory_and_resumes_with_the_same() {
         run(&command.split(' ').collect::<Vec<_>>())
     };
     // 64·4096·2 weights and some more, each as five numbers or so, and the program itself: 19 MiB. The last
-    // are refused before their 17 GB are made.
+    // are refused before their 17 GB are allocated.
     for (memory, hidden) in [("10MB", "4096"), ("15MB", "4096"), ("8GiB", "65536,65536")] {
         let message = message(&train(memory, hidden));
         assert!(

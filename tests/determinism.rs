@@ -1,7 +1,7 @@
 //! The same seed gives the same bits, for any number of threads and any time between checkpoints.
 //!
-//! Sizes are those at which work is cut: full batches of 128 images of 28×28 (and a smaller last one), so that every convolution, matrix
-//! product, loss and sum has several tasks.
+//! The sizes are large enough that work is divided: full batches of 128 images of 28×28 (and a smaller last
+//! one), so every convolution, matrix product, loss and sum has several tasks.
 
 mod support;
 
@@ -38,7 +38,7 @@ fn assert_same_for_any_threads(shape: [usize; 4], variants: &[&str]) {
     }
 }
 
-/// The configuration is the same but for the two options that differ.
+/// The configurations are the same except for two options.
 fn assert_same_config(run: &Path, reference: &Path) {
     let read = |run: &Path| {
         let text = std::fs::read_to_string(run.join("config.toml")).unwrap();

@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// The system's allocator, and how much it has given at the same time.
+/// The system's allocator, and the peak of its allocated bytes.
 struct Counting;
 
 static NOW: AtomicUsize = AtomicUsize::new(0);
@@ -39,31 +39,31 @@ fn count(bytes: usize) {
     PEAK.fetch_max(NOW.fetch_add(bytes, Ordering::Relaxed) + bytes, Ordering::Relaxed);
 }
 
-// SAFETY: every call is handed on to the system's allocator as it is; only numbers are kept besides.
+// SAFETY: every call is passed on to the system's allocator; the rest only counts.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size());
-        // SAFETY: as the trait asks of our caller.
+        // SAFETY: the caller's guarantee is passed on.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count(layout.size());
-        // SAFETY: as the trait asks of our caller.
+        // SAFETY: the caller's guarantee is passed on.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         NOW.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as the trait asks of our caller.
+        // SAFETY: the caller's guarantee is passed on.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // Old and new may be there at the same time.
+        // The old and the new block may exist at the same time.
         count(size);
         NOW.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as the trait asks of our caller.
+        // SAFETY: the caller's guarantee is passed on.
         unsafe { System.realloc(pointer, layout, size) }
     }
 }
@@ -71,7 +71,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// What a parser made of an input: the bytes that it rightly holds, if it took it.
+/// The result of a parser: the size of its data, if it accepted the input.
 type Outcome = Option<usize>;
 
 /// A name, the folders of its seeds, and the parser.
@@ -128,12 +128,12 @@ fn matrix(input: &[u8]) -> Outcome {
     matrix_from_bytes(input, Path::new("input"), 1 << 30).ok().map(|matrix| 4 * matrix.values.len())
 }
 
-/// Beyond the honest size.
+/// The memory allowed beyond the size of the data.
 const MEMORY: usize = 64 << 20;
 const TIME: Duration = Duration::from_secs(1);
 const SLOW: &str = "it took";
 
-/// What was seen of one parser.
+/// The statistics of one parser.
 #[derive(Default)]
 struct Report {
     inputs: u64,
@@ -142,7 +142,7 @@ struct Report {
     most_memory: usize,
 }
 
-/// Runs one input, and says what promise it broke.
+/// Runs one input, and returns a message if it violates a requirement.
 fn run(parser: fn(&[u8]) -> Outcome, input: &[u8], report: &mut Report) -> Result<(), String> {
     let before = NOW.load(Ordering::Relaxed);
     PEAK.store(before, Ordering::Relaxed);
@@ -222,8 +222,7 @@ fn damaged_files_are_harmless() {
                 own_formats::repair(&mut input);
                 compressed::repair(&mut input);
             }
-            // Time is that of the clock, and another program may have had the processor: an input is slow
-            // when it is slow thrice.
+            // Other programs may use the processor, so an input is slow only if it is slow three times.
             let mut result = run(parser, &input, &mut report);
             for _ in 0..2 {
                 if result.as_ref().is_err_and(|what| what.starts_with(SLOW)) {

@@ -57,7 +57,7 @@ impl Bench {
         let run = self.folder.path().join(format!("run{}", self.runs));
         let mut all = vec!["train", "--data", text(&self.data), "--out", text(&run), "--threads", "1"];
         all.extend(["--preset", "mlp", "--hidden", "16", "--latent", "4", "--batch", "20", "--valid", "0"]);
-        // The last one given counts where a test has its own.
+        // The last one given counts if a test has its own.
         let own = |name: &str| options.contains(&name);
         let at = all.iter().position(|&o| o == "--preset").unwrap();
         let defaults: Vec<&str> = all.split_off(at);
@@ -181,11 +181,10 @@ fn beta_and_its_warmup_weigh_the_divergence() {
 #[test]
 fn free_bits_and_capacity_hold_the_divergence_where_they_say() {
     let mut bench = Bench::new();
-    // 4 dimensions at a floor that none reaches: the loss has 4·λ and the latent code nothing to fear from
-    // it.
+    // 4 dimensions below the free bits: the loss has 4·λ, and the code is not penalized.
     let (run, _) = bench.train(&["--free-bits", "100", "--epochs", "1"]);
     assert!(near(last(&run, "train_loss"), last(&run, "train_reconstruction") + 400.0, 1e-9));
-    // A capacity of 2 nats, held strictly, over a run long enough to get there.
+    // A capacity of 2 nats, held strictly, over a run that is long enough to reach it.
     let held = ["--beta", "30", "--epochs", "60", "--lr", "0.005"];
     let kl_at = |bench: &mut Bench, nats: &str| {
         let (run, _) = bench.train(&[&held[..], &["--capacity", nats]].concat());
@@ -249,8 +248,8 @@ fn decay_clipping_schedules_and_tying_change_what_they_should() {
     let (_, printed) = differs(&["--tie-weights"]);
     // 100·16 + 16, twice 16·4 + 4, and two biases of the transposed direction.
     assert!(printed.contains("mlp with 1,868 parameters"), "{printed}");
-    // A weight decay of 1/lr takes all away at each step but the step itself: the encoder hardly says
-    // anything.
+    // A weight decay of 1/lr removes all of the weights at each step except the step itself: the encoder
+    // carries hardly any information.
     let (run, _) = differs(&["--weight-decay", "1000", "--lr", "0.001"]);
     assert!(last(&run, "train_kl") < 0.05, "{}", last(&run, "train_kl"));
 }
@@ -268,7 +267,7 @@ fn binarized_pixels_are_black_or_white() {
         models.push(model(&run));
     }
     assert!(models[0] != models[1] && models[1] != models[2] && models[0] != models[2]);
-    // Grey in [−1, 1] is no probability, but black and white are.
+    // Grey in [−1, 1] is not a probability, but black and white are.
     let values: Vec<u8> =
         (0..20 * 64).flat_map(|i| (if i % 3 == 0 { 0.5_f32 } else { -0.9 }).to_le_bytes()).collect();
     let data = npy(bench.folder.path(), "symmetric.npy", "<f4", &[20, 8, 8], &values);
@@ -393,7 +392,7 @@ fn a_likelihood_or_network_that_does_not_fit_the_data_is_refused_with_nothing_wr
 fn options_stand_under_headings() {
     let help = |command: &str| succeed(&[command, "--help"]);
     let train = help("train");
-    let places: Vec<usize> = ["\nOptions:", "\nImages:", "\nNetwork:", "\nObjective:", "\nTraining:"]
+    let places: Vec<usize> = ["\nRun:", "\nImages:", "\nNetwork:", "\nObjective:", "\nTraining:"]
         .map(|heading| train.find(heading).unwrap_or_else(|| panic!("no {heading}: {train}")))
         .to_vec();
     for (heading, option) in [

@@ -11,7 +11,7 @@ use support::{
 };
 
 /// A line for each command, in a folder beside the data and the run.
-const LINES: [&str; 24] = [
+const LINES: [&str; 26] = [
     "train --data ../pictures --preset mlp --hidden 8 --latent 2 --valid 6 --batch 6 --max-steps 4 --out new",
     "train --resume new --max-steps 5",
     "sample ../run --count 3 --out samples.png",
@@ -36,6 +36,8 @@ const LINES: [&str; 24] = [
     "info ../run",
     "export ../run --out exported",
     "explore ../run --out explore.html",
+    "completions zsh",
+    "man --out man1",
 ];
 
 /// Pictures in two classes, and a run that every command can use.

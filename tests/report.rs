@@ -1,5 +1,5 @@
-//! `report.html` of the built program: it grows with the run, through an end and a resumption, and is written
-//! again if it is lost.
+//! `report.html` of the built program: it is updated during the run and after resuming, and is written
+//! again if it is missing.
 
 use std::path::Path;
 use std::process::Command;
@@ -32,7 +32,7 @@ fn the_report_grows_with_the_run() {
     write_images(&images);
     let (images, run_name) = (images.to_str().unwrap(), run.to_str().unwrap());
     let read = || std::fs::read_to_string(run.join("report.html")).unwrap();
-    // 36 images to train on, 9 steps an epoch, and an end in the middle of the second.
+    // 36 images to train on, 9 steps an epoch, and `--max-steps` in the middle of the second.
     elbo(&[
         "train",
         "--data",
@@ -65,7 +65,7 @@ fn the_report_grows_with_the_run() {
     let page = read();
     assert!(page.contains("Finished: 4 epochs, 36 steps."));
     assert!((1..=4).all(|epoch| page.contains(&format!("training, epoch {epoch}: "))));
-    // The sheet of the end that was taken back is history.
+    // The sheet of the cleared `--max-steps` no longer exists.
     assert!(!page.contains("step 13<") && page.contains("epoch 1</span>") && page.contains("epoch 4</span>"));
 
     std::fs::remove_file(run.join("report.html")).unwrap();

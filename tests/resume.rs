@@ -65,8 +65,8 @@ fn in_two_or_three_parts_a_run_is_the_same_to_the_bit() {
     for (number, options) in VARIANTS.iter().enumerate() {
         let [whole, parts] = ["whole", "parts"].map(|name| folder.path().join(format!("{name}-{number}")));
         succeed(&split(&train(&data, &whole, &format!("{options} --threads 1"))));
-        // In the middle of the first epoch, at an epoch's very end or in the middle of the next, and to the
-        // end; each with other threads, and saving at other times.
+        // In the middle of the first epoch, exactly at its end or in the middle of the next, and to the end;
+        // with different threads and times between checkpoints.
         let second = if number % 2 == 0 { "7" } else { "9" };
         succeed(&split(&train(&data, &parts, &format!("{options} --threads 3 --max-steps 4"))));
         succeed(&split(&resume(&parts, &format!("--threads 2 --max-steps {second} --checkpoint-every 0s"))));
@@ -86,7 +86,7 @@ fn an_end_within_an_epoch_is_taken_back_by_going_on() {
     let data = data(folder.path());
     let [whole, parts] = ["whole", "parts"].map(|name| folder.path().join(name));
     let options = "--preset mlp --hidden 8 --latent 2";
-    // The same end for both, in the middle of an epoch: its row and its model are the same.
+    // Both end in the middle of an epoch: row and model are the same.
     succeed(&split(&train(&data, &whole, &format!("{options} --max-steps 10"))));
     succeed(&split(&train(&data, &parts, &format!("{options} --max-steps 3"))));
     assert!(metrics(&parts).lines().nth(1).unwrap().starts_with("3,1,"), "a row for the end at step 3");
@@ -157,14 +157,14 @@ fn ctrl_c_finishes_the_step_saves_and_says_how_to_go_on() {
     let mut long = Long::start(&data, &run);
     std::thread::sleep(Duration::from_millis(30));
     assert!(Command::new("kill").args(["-INT", &long.0.id().to_string()]).status().unwrap().success());
-    // Its output is read at once, or it would wait for room in the pipe.
+    // Its output is read at once, so that it does not block on a full pipe.
     let (mut out, mut errors) = (String::new(), String::new());
     long.0.stdout.take().unwrap().read_to_string(&mut out).unwrap();
     long.0.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
     assert_eq!(long.0.wait().unwrap().code(), Some(130), "{errors}");
     assert!(errors.contains("finishing the step and saving"), "{errors}");
     let last = out.lines().last().unwrap();
-    assert!(last.contains(&format!("go on with: elbo train --resume {}", run.display())), "{last}");
+    assert!(last.contains(&format!("resume with: elbo train --resume {}", run.display())), "{last}");
     let step: u64 = last.split("step ").nth(1).unwrap().split(';').next().unwrap().parse().unwrap();
     assert_tidy(&run);
 
@@ -187,7 +187,7 @@ fn the_second_one_in_a_run_folder_is_refused_and_a_kill_leaves_no_lock() {
     }
     let message = refused(&split(&train(&data, &run, "--preset mlp")));
     assert!(message.contains("already exists"), "{message}");
-    assert!(long.0.try_wait().unwrap().is_none(), "the first one goes on");
+    assert!(long.0.try_wait().unwrap().is_none(), "the first one continues");
     long.0.kill().unwrap();
     long.0.wait().unwrap();
     assert!(run.join("lock").exists(), "whoever is killed cannot tidy up");
@@ -286,8 +286,8 @@ fn a_config_that_was_edited_is_refused_with_the_option() {
     }
 }
 
-/// Damages a file at many places, one at a time; each must be refused with a message that names the file, and
-/// nothing else change.
+/// Damages a file at many places, one at a time. Each must be refused with a message that names the file, and
+/// no other file may change.
 fn damage(path: &Path, step: usize, command: &str) -> usize {
     let good = std::fs::read(path).unwrap();
     let name = path.file_name().unwrap().to_str().unwrap();
@@ -321,7 +321,7 @@ fn damage_to_model_and_checkpoint_is_found_by_the_commands() {
     let model = damage(&run.join("model.safetensors"), every, &format!("info {}", run.display()));
     let checkpoint = damage(&run.join("checkpoint.safetensors"), every, &resume(&run, ""));
     assert_eq!(snapshot(&run), before, "nothing was written");
-    // One for the other, and one of another program.
+    // Each in place of the other, and one of another program.
     let model_bytes = std::fs::read(run.join("model.safetensors")).unwrap();
     std::fs::write(run.join("checkpoint.safetensors"), model_bytes).unwrap();
     assert!(refused(&split(&resume(&run, ""))).contains("a checkpoint is needed"));

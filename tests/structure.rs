@@ -89,7 +89,7 @@ fn all_files(folder: &Path) -> Vec<PathBuf> {
     both.flat_map(|path| if path.is_dir() { all_files(&path) } else { vec![path] }).collect()
 }
 
-/// The source files and what they say to each other.
+/// The source files and their imports.
 #[derive(Default)]
 struct Source {
     code: BTreeMap<Module, String>,
@@ -208,7 +208,7 @@ impl Source {
         }
     }
 
-    /// The file that defines what a path leads to.
+    /// The file that defines the item of a path.
     fn file_of(&self, path: &[String], depth: usize) -> Option<Module> {
         assert!(depth < 20, "re-exports go in a circle: {path:?}");
         let known = (0..=path.len()).rev().find(|&n| self.code.contains_key(&path[..n]))?;
@@ -221,7 +221,7 @@ impl Source {
         }
     }
 
-    /// The files that `from` leads to, over any number of imports.
+    /// The files that `from` imports, directly or indirectly.
     fn reachable(&self, from: &Module) -> BTreeSet<Module> {
         let mut found = BTreeSet::new();
         let mut open = vec![from.clone()];

@@ -35,7 +35,7 @@ fn strs(arguments: &[String]) -> Vec<&str> {
     arguments.iter().map(String::as_str).collect()
 }
 
-/// A data set, and what an uninterrupted run makes of it.
+/// A data set, and the results of an uninterrupted run on it.
 struct Reference {
     folder: tempfile::TempDir,
     data: PathBuf,
@@ -97,7 +97,7 @@ fn kill_after(mut child: Child, time: Duration) -> Option<(ExitStatus, String)> 
     }
     child.kill().unwrap();
     let output = child.wait_with_output().unwrap();
-    // It may have been done in the last moment.
+    // It may have ended at the last moment.
     output.status.code().map(|_| (output.status, String::from_utf8_lossy(&output.stderr).into_owned()))
 }
 
@@ -150,7 +150,7 @@ fn killed_at_random_moments_a_run_ends_as_if_it_had_not_been() {
     );
 }
 
-/// What happened to a program with a fault in it.
+/// The outcome of a program with a fault.
 fn with_fault(arguments: &[String], plan: &str) -> std::process::Output {
     elbo(&strs(arguments)).env("ELBO_FAULT", plan).output().unwrap()
 }
@@ -167,7 +167,7 @@ fn count_calls(mut run: impl FnMut(&str) -> bool) -> u64 {
     high - 1
 }
 
-/// Walks each fault through every call of a command. `prepare` makes its run folder, if it needs one.
+/// Injects each fault at every call of a command. `prepare` makes its run folder, if it needs one.
 fn walk(
     reference: &Reference,
     name: &str,
@@ -190,7 +190,7 @@ fn walk(
     };
     let (mut tried, mut refused, mut nothing) = (0, 0, 0);
     for (index, fault) in faults.iter().enumerate() {
-        // The short version takes every fourth call of each fault, each fault others.
+        // The short version takes every fourth call of each fault, different calls for each fault.
         let step = if every { 1 } else { faults.len() };
         for call in (1..=calls).skip(if every { 0 } else { index }).step_by(step) {
             let plan = match fault.strip_prefix('+') {
@@ -245,7 +245,7 @@ fn a_fault_at_any_call_of_a_resumed_run_leaves_a_good_state() {
     let mut arguments = small(&reference.data, &half);
     arguments.extend(["--max-steps", "8"].map(String::from));
     succeed(&strs(&arguments));
-    // As after a kill: half a row, and a temporary file that nobody writes any more.
+    // As after a kill: half a row, and an abandoned temporary file.
     let mut table = std::fs::read_to_string(half.join("metrics.csv")).unwrap();
     table.push_str("10,2,1.5,");
     std::fs::write(half.join("metrics.csv"), table).unwrap();
@@ -253,7 +253,7 @@ fn a_fault_at_any_call_of_a_resumed_run_leaves_a_good_state() {
     walk(&reference, "resume", &resume, &|run| copy_run(&half, run));
 }
 
-/// A disk of 1 MB, filled until so many KB are left, under a run that wants to go on.
+/// A disk of 1 MB, filled until so many KB are left, under a run that continues.
 #[cfg(target_os = "linux")]
 #[test]
 fn on_a_disk_that_is_really_full_the_last_good_state_stays() {
@@ -317,7 +317,7 @@ fn on_a_disk_that_is_really_full_the_last_good_state_stays() {
     assert!(seen >= 3, "only {seen} runs found the disk full");
 }
 
-/// What a process did to files, as strace saw it.
+/// The file operations of a process, as recorded by strace.
 #[derive(Default)]
 struct Traced {
     /// Paths by file descriptor.

@@ -1,8 +1,9 @@
 //! The networks against PyTorch: forward pass, loss, every gradient and ten Adam steps.
 //!
-//! `tests/fixtures/torch_*.json` were made by `tests/fixtures/make_torch_fixtures.py` in float64. Weights, images and noise come from a
-//! formula that both sides compute exactly, so the files hold results only. The engine in `f64` must agree to 1e-9, which no
-//! other formula would; in `f32`, with the optimizer that training uses, to what single precision can hold.
+//! `tests/fixtures/torch_*.json` were made by `tests/fixtures/make_torch_fixtures.py` in float64. Weights,
+//! images and noise come from a formula that both sides compute exactly, so the files hold results only. The
+//! engine must agree to 1e-9 in `f64`, which a wrong formula would not, and in `f32`, with the optimizer of
+//! the training, within single precision.
 
 use elbo::data::Span;
 use elbo::layers::Describe;
@@ -102,7 +103,8 @@ impl Fixture {
         (0..n).map(|i| T::from_f64(signed(2000 + step, i, 3.0_f64.sqrt()))).collect()
     }
 
-    /// Asserts everything, in this precision: one pass to `tolerance`, the losses of ten steps to `over_steps`.
+    /// Asserts everything, in this precision: one pass to `tolerance`, the losses of ten steps to
+    /// `over_steps`.
     fn check<T: Element>(&self, tolerance: f64, over_steps: f64, adam: &mut dyn FnMut(&mut [T], &[T])) {
         let near = |what: &str, found: f64, expected: f64, unit: f64| {
             let difference = (found - expected).abs();
@@ -222,8 +224,9 @@ fn in_single_precision_every_network_agrees_with_pytorch_to_single_precision() {
     for case in CASES {
         let adam = Adam::default();
         let mut state = AdamState::default();
-        // A step of Adam is about ±1e-3 whatever the gradient's size, so where rounding decides the sign of a gradient near 0
-        // the paths part by 2e-3, and only the losses stay near. (The test above has no such excuse.)
+        // A step of Adam is about ±1e-3 for a gradient of any size, so if rounding decides the sign of a
+        // gradient near 0, the parameters differ by 2e-3, and only the losses stay close. (This does not
+        // apply to the test above.)
         Fixture::load(case).check::<f32>(2e-5, 2e-3, &mut |parameters, gradient| {
             if state.first.is_empty() {
                 state = AdamState::new(parameters.len());

@@ -21,7 +21,7 @@ impl Place {
         self.0.path().join(name)
     }
 
-    /// Puts paths in: {x} is the file x here.
+    /// Inserts paths: {x} is the file x in this folder.
     fn arguments(&self, line: &str) -> Vec<String> {
         let put = |word: &str| match word.strip_prefix('{').and_then(|word| word.strip_suffix('}')) {
             Some(name) => text(&self.path(name)).to_string(),
@@ -110,7 +110,7 @@ fn options_that_cannot_be_are_refused() {
         ("--threads 5000", &["1024"]),
         ("--seed 9223372036854775808", &["2^63"]),
     ] {
-        // One that comes of itself with a minus is no flag.
+        // A negative number by itself is not a flag.
         place.refused(&format!("--data {{good.npy}} {}", options.replace(" -1s", "=-1s")), expected);
     }
 }
@@ -216,10 +216,10 @@ fn folders_that_are_there_or_cannot_be_are_refused() {
         assert!(message.contains("already exists"), "{message}");
     }
     for (line, expected) in [
-        ("train --resume {absent}", "is no run"),
-        ("train --resume {run}", "is no run"),
-        ("train --resume {good.npy}", "is no run"),
-        ("train --resume {.}", "is no run"),
+        ("train --resume {absent}", "is not a run folder"),
+        ("train --resume {run}", "is not a run folder"),
+        ("train --resume {good.npy}", "is not a run folder"),
+        ("train --resume {.}", "is not a run folder"),
     ] {
         let message = message(&place.run(line));
         assert!(message.contains(expected), "{line}: {message}");
@@ -279,7 +279,7 @@ fn config_files_that_cannot_be_are_refused() {
     place.refused("--config {c.toml}", &["c.toml", "at most"]);
     place.refused("--config {absent.toml}", &["absent.toml"]);
     place.refused("--config {.}", &["cannot read"]);
-    // A flag wins over the file, so this one is fine.
+    // A flag takes precedence over the file, so this one is valid.
     std::fs::write(place.path("c.toml"), "preset = \"mlp\"\nlatent = 0\n").unwrap();
     let output = place.run("train --data {good.npy} --config {c.toml} --latent 2 --max-steps 1 --out {run}");
     assert!(output.status.success(), "{}", stderr(&output));
@@ -319,7 +319,7 @@ fn a_loss_that_is_none_stops_before_the_step_and_leaves_the_last_checkpoint() {
     for (number, (options, expected)) in [
         // The loss of the second step.
         ("--lr 1e30 --epochs 2 --valid 0 --batch 10", "at step 2"),
-        // Over the edge of f32 in the first step itself: the parameters are no numbers any more.
+        // The first step itself overflows f32: the parameters are no longer finite.
         ("--lr 1e300 --epochs 1 --valid 0 --batch 10 --checkpoint-every 0s", "by step 1"),
         // The only step of an epoch: the loss on the validation images.
         ("--lr 1e25 --epochs 3 --valid 5", "on the validation images"),
@@ -339,7 +339,7 @@ fn a_loss_that_is_none_stops_before_the_step_and_leaves_the_last_checkpoint() {
             assert!(text.contains("step") && text.contains("the last checkpoint is good"), "{text}");
             println!("{preset:26} {options:60} {text}");
             assert_finite(&place.path("run"));
-            // It can be gone on with, to the same end.
+            // It can be resumed, with the same result.
             let again = message(&place.run("train --resume {run} --checkpoint-every 0s"));
             assert!(again.contains("the last checkpoint is good"), "{again}");
             assert_finite(&place.path("run"));
@@ -381,7 +381,7 @@ fn spikes_are_counted_skipped_or_the_end() {
     assert!(stopped.contains("the step was not taken (--on-spike stop)"), "{stopped}");
     assert_finite(&place.path("stopped"));
     println!("{stopped}");
-    // In two parts it is the same: the detector's memory is in the checkpoint.
+    // An interrupted run gives the same: the checkpoint stores the detector's state.
     let first = place.run(&format!("{SPIKY} --out {{parts}} --on-spike skip --max-steps 100"));
     let second = place.run("train --resume {parts}");
     assert!(first.status.success() && second.status.success());

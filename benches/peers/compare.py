@@ -28,7 +28,7 @@ CASES = {
 
 
 def torch_python(wanted):
-    """A Python that has torch: the one asked for, or one in a virtual environment that is made here."""
+    """A Python that has torch: the requested one, or one in a virtual environment that is created here."""
     if wanted:
         return wanted
     venv = ROOT / "target" / "peers-venv"

@@ -51,7 +51,7 @@ pub struct Options {
     pub filters: Vec<String>,
     /// Threads of the rows that use all of them.
     pub threads: usize,
-    /// H, W, C where one was given.
+    /// H, W, C if given.
     pub size: Option<(usize, usize, usize)>,
     /// Images in a step.
     pub batch: usize,

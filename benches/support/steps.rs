@@ -87,7 +87,7 @@ impl Sampling {
         Self { space: model.inference_workspace(AT_ONCE), model }
     }
 
-    /// Noise, the decoder, and a sigmoid where it gives logits.
+    /// Noise, the decoder, and a sigmoid if it gives logits.
     fn generate(&mut self) {
         for part in 0..GENERATED / AT_ONCE {
             fill_noise(0, part as u64, &mut self.space.latent.z);
@@ -197,7 +197,7 @@ fn number_after(line: &str, label: &str) -> Option<f64> {
     line.split_once(label)?.1.split_whitespace().next()?.parse().ok()
 }
 
-/// The most memory that this process ever had, where the system tells (Linux).
+/// The peak memory of this process, if the system reports it (Linux).
 fn peak_memory() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -20,10 +20,10 @@ const PICTURES: usize = 16;
 /// Pictures in a row of a sheet.
 const COLUMNS: usize = 8;
 
-/// Compare runs: curves, options that differ, and pictures
+/// Compare runs: curves, differing options, pictures
 #[derive(Debug, Args)]
 #[command(
-    after_help = "All runs reconstruct the same images, if they were trained on the same. A run whose images no longer exist is compared \
+    after_help = "Runs that were trained on the same data reconstruct the same images. A run whose images no longer exist is compared \
                   without reconstructions."
 )]
 pub(super) struct Compare {
@@ -31,15 +31,15 @@ pub(super) struct Compare {
     #[arg(required = true, num_args = 2..)]
     runs: Vec<PathBuf>,
     /// The page
-    #[arg(long, value_name = "FILE", default_value = "compare.html")]
+    #[arg(long, value_name = "FILE", default_value = "compare.html", help_heading = "Output")]
     out: PathBuf,
     /// Print one JSON object, and write no page
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     json: bool,
-    /// The seed of the samples
+    /// Seed of the samples
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
-    /// The most memory that models and images may take [default: 8GiB]
+    /// Memory limit for models and images [default: 8GiB]
     #[arg(long, value_name = "SIZE")]
     max_memory: Option<String>,
 }

@@ -19,16 +19,16 @@ pub(super) struct Decode {
     run: Option<PathBuf>,
     /// The codes: images × latent dimensions, as `elbo encode` writes them
     codes: PathBuf,
-    /// A sheet (.png), numbers (.npy) or a folder of PNGs (a name without an ending)
-    #[arg(long, value_name = "FILE", default_value = "decode.png")]
+    /// A sheet (.png), numbers (.npy), or a folder of PNG files (a name without extension)
+    #[arg(long, value_name = "FILE", default_value = "decode.png", help_heading = "Output")]
     out: PathBuf,
     /// Pictures in a row of a sheet
-    #[arg(long, value_name = "N", default_value_t = 8)]
+    #[arg(long, value_name = "N", default_value_t = 8, help_heading = "Output")]
     columns: usize,
-    /// Decode all codes with this label: needed for a conditional model
+    /// Label of all codes; required for a conditional model
     #[arg(long, value_name = "L")]
     label: Option<String>,
-    /// The most memory that models and codes may take [default: 8GiB]
+    /// Memory limit for models and codes [default: 8GiB]
     #[arg(long, value_name = "SIZE")]
     max_memory: Option<String>,
 }

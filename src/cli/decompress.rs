@@ -25,23 +25,23 @@ pub(super) struct Decompress {
     /// run]
     #[arg(long, value_name = "RUN")]
     model: Option<PathBuf>,
-    /// Bytes (.npy: images × rows × columns, and × channels if there are several) or a folder of PNGs (a name
-    /// without an ending)
-    #[arg(long, value_name = "FILE|FOLDER")]
+    /// Bytes (.npy: images × rows × columns, and × channels if there are several), or a folder of PNG files
+    /// (a name without extension)
+    #[arg(long, value_name = "FILE|FOLDER", help_heading = "Output")]
     out: PathBuf,
-    /// Only the images from A up to, but not including, B, counted from 0
+    /// Only the images from A to B − 1, counted from 0
     #[arg(long, value_name = "A..B", value_parser = parse_images)]
     images: Option<Range<usize>>,
-    /// Decode the undamaged blocks; lost images are black in .npy, and left out in a folder
+    /// Decode the undamaged blocks; lost images are black in .npy, and missing in a folder
     #[arg(long)]
     salvage: bool,
     /// A table of the labels, if the file has them: image, name, label
-    #[arg(long, value_name = "FILE.csv")]
+    #[arg(long, value_name = "FILE.csv", help_heading = "Output")]
     labels: Option<PathBuf>,
-    /// Threads [default: one for each core]
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    /// Number of threads [default: one per core]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     threads: usize,
-    /// The most memory that the model and images may take [default: 8GiB]
+    /// Memory limit for the model and the images [default: 8GiB]
     #[arg(long, value_name = "SIZE")]
     max_memory: Option<String>,
 }

@@ -11,7 +11,7 @@ use crate::generate::edit::{apply, attribute, of_class};
 use crate::model::Codec;
 use crate::train::DataOptions;
 
-/// Add an attribute to images: the difference between two classes, or two folders of examples
+/// Add an attribute to images, given by two labels or two folders of examples
 #[derive(Debug, Args)]
 #[command(
     after_help = "A sheet has a row for each image: the image itself, then a picture for each strength."
@@ -19,19 +19,19 @@ use crate::train::DataOptions;
 pub(super) struct Edit {
     /// A run folder or a model file [default: the newest run]
     run: Option<PathBuf>,
-    /// The label of images without the attribute
+    /// Label of images without the attribute
     #[arg(long, value_name = "A", requires = "to_label", conflicts_with_all = ["without", "with"])]
     from_label: Option<String>,
-    /// The label of images with it
+    /// Label of images with the attribute
     #[arg(long, value_name = "B", requires = "from_label")]
     to_label: Option<String>,
     /// Examples without the attribute: a folder or file like --data
     #[arg(long, value_name = "PATH", requires = "with")]
     without: Option<PathBuf>,
-    /// Examples with it
+    /// Examples with the attribute
     #[arg(long, value_name = "PATH", requires = "without")]
     with: Option<PathBuf>,
-    /// How much of the attribute is added: 1 is the whole difference, 0 nothing, negative the opposite
+    /// Amounts of the attribute: 1 adds the whole difference, 0 nothing, a negative number the opposite
     #[arg(
         long,
         value_name = "F,F,…",
@@ -43,13 +43,14 @@ pub(super) struct Edit {
     /// Decode with this label instead of each image's own, for a conditional model
     #[arg(long, value_name = "L")]
     as_label: Option<String>,
-    /// The images to change, by their numbers from 0 [default: the first 8, with --from-label of that label]
+    /// Images to change, by their numbers from 0 [default: the first 8; with --from-label of that label]
     #[arg(long, value_name = "I,J,…", value_delimiter = ',')]
     images: Option<Vec<usize>>,
-    /// A sheet (.png), the changed images as numbers (.npy) or as a folder of PNGs (a name without an ending)
-    #[arg(long, value_name = "FILE", default_value = "edit.png")]
+    /// A sheet (.png), the changed images as numbers (.npy), or a folder of PNG files (a name without
+    /// extension)
+    #[arg(long, value_name = "FILE", default_value = "edit.png", help_heading = "Output")]
     out: PathBuf,
-    /// Take all images to have this label, for a conditional model [default: each image's own]
+    /// Label of all images, for a conditional model [default: each image's own]
     #[arg(long, value_name = "L")]
     label: Option<String>,
     #[command(flatten)]

@@ -15,32 +15,32 @@ use crate::storage::atomic::write_new;
 use crate::storage::system::system;
 use crate::train::DataOptions;
 
-/// Encode images: μ, and optionally ln σ², as .npy
+/// Encode images into codes (.npy): μ, and optionally ln σ²
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Without --data and --split: the test images of the run's data, or those that it held out, or all."
+    after_help = "Without --data and --split: the test images of the run's data; if there are none, the images that the run held out; else all."
 )]
 pub(super) struct Encode {
     /// A run folder or a model file [default: the newest run]
     run: Option<PathBuf>,
     /// The file for μ: images × latent dimensions, float32
-    #[arg(long, value_name = "FILE", default_value = "codes.npy")]
+    #[arg(long, value_name = "FILE", default_value = "codes.npy", help_heading = "Output")]
     out: PathBuf,
     /// A file for ln σ², of the same shape
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     log_variance: Option<PathBuf>,
-    /// Which images, with a table of them beside the codes: the run's training images, its held-out images,
-    /// the data's test images, or all
+    /// Encode the run's training images, its held-out images, the data's test images, or all, and write a
+    /// table of them
     #[arg(long, value_parser = named_values::<Subset>())]
     split: Option<Subset>,
-    /// The table: row of the codes, file, label, split, number in the data [default: with --split, that of
-    /// --out as .csv]
-    #[arg(long, value_name = "FILE.csv")]
+    /// The table: row of the codes, file, label, split, number in the data [default: with --split, the name
+    /// of --out with .csv]
+    #[arg(long, value_name = "FILE.csv", help_heading = "Output")]
     table: Option<PathBuf>,
-    /// The number of images; the first ones [default: all]
+    /// Number of images, from the first [default: all]
     #[arg(long, value_name = "N")]
     count: Option<usize>,
-    /// Take all images to have this label, for a conditional model [default: each image's own]
+    /// Label of all images, for a conditional model [default: each image's own]
     #[arg(long, value_name = "L")]
     label: Option<String>,
     #[command(flatten)]

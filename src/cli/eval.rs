@@ -24,24 +24,24 @@ use crate::train::DataOptions;
 /// Training images by which dimensions are called active, if the judged images are too few.
 const MOST_FOR_ACTIVITY: usize = 1000;
 
-/// Judge a model on test images: −ELBO, reconstructions, codes, samples
+/// Measure a model on test images: −ELBO, reconstructions, codes, samples
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Judged are the data's own test images; without any, the run's validation images; without these, all images."
+    after_help = "Uses the test images of the data; if there are none, the run's validation images; else all images."
 )]
 pub(super) struct Eval {
     /// A run folder or a model file [default: the newest run]
     run: Option<PathBuf>,
-    /// Print one JSON object on standard output, and nothing else there
-    #[arg(long)]
+    /// Print one JSON object to standard output, and nothing else
+    #[arg(long, help_heading = "Output")]
     json: bool,
-    /// Also the importance-weighted bound on ln p(x) with K draws per image
+    /// Also report the importance-weighted bound on ln p(x), with K draws per image
     #[arg(long, value_name = "K")]
     importance: Option<usize>,
-    /// Also how good N samples are: their distance from the images, precision, recall, coverage, sharpness
+    /// Also judge N samples: distance from the images, precision, recall, coverage, sharpness
     #[arg(long, value_name = "N")]
     samples: Option<usize>,
-    /// The seed of all draws [default: the run's]
+    /// Seed of all draws [default: the run's]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     #[command(flatten)]

@@ -21,22 +21,23 @@ use crate::train::DataOptions;
 /// mixture.
 const MEASURED: usize = 2000;
 
-/// Write a page for exploring the latent space: one file, which decodes in the browser
+/// Write a self-contained page that explores the latent space in a browser
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Without --data: the test images of the run's data, or those that it held out, or all. Weights are in half precision; if \
-                  that makes the page larger than 3 MB, large weights have 8 to 12 bits, provided that this is enough."
+    after_help = "Without --data: the test images of the run's data; if there are none, the images that the run held out; else all.\n\
+                  Weights are stored in half precision. If the page would be larger than 3 MB, large weights get 8 to 12 bits, \
+                  provided that this is accurate enough."
 )]
 pub(super) struct Explore {
     /// A run folder or a model file [default: the newest run]
     run: Option<PathBuf>,
     /// The page [default: explore.html beside the model]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     out: Option<PathBuf>,
-    /// Images on the map; the first ones [default: up to 300, fewer if they are large]
+    /// Number of images on the map, from the first [default: up to 300, fewer if they are large]
     #[arg(long, value_name = "N")]
     count: Option<usize>,
-    /// Take all images to have this label, for a conditional model [default: each image's own]
+    /// Label of all images, for a conditional model [default: each image's own]
     #[arg(long, value_name = "L")]
     label: Option<String>,
     #[command(flatten)]

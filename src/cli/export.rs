@@ -10,15 +10,15 @@ use crate::export::export;
 use crate::storage::atomic::refuse_existing;
 use crate::train::DataOptions;
 
-/// Export the model for PyTorch: its weights, and a Python file that rebuilds the network and checks itself
+/// Export the model for PyTorch: weights and a Python file that rebuilds the network
 #[derive(Debug, Args)]
 pub(super) struct Export {
     /// A run folder or a model file [default: the newest run]
     run: Option<PathBuf>,
     /// The folder to write
-    #[arg(long, value_name = "DIR", default_value = "export")]
+    #[arg(long, value_name = "DIR", default_value = "export", help_heading = "Output")]
     out: PathBuf,
-    /// The most memory that the model may take [default: 8GiB]
+    /// Memory limit for the model [default: 8GiB]
     #[arg(long, value_name = "SIZE")]
     max_memory: Option<String>,
 }

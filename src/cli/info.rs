@@ -26,10 +26,10 @@ pub(super) struct Info {
     /// A run folder, a model file, or images as --data takes them [default: the newest run]
     path: Option<PathBuf>,
     /// Print one JSON object
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     json: bool,
-    /// Of data: draw a contact sheet of 100 images, spread evenly over them
-    #[arg(long, value_name = "FILE.png")]
+    /// For data: draw a contact sheet of 100 evenly spaced images
+    #[arg(long, value_name = "FILE.png", help_heading = "Output")]
     sheet: Option<PathBuf>,
     #[command(flatten)]
     data: DataOptions,

@@ -17,18 +17,19 @@ use crate::train::DataOptions;
 #[derive(Debug, Args)]
 #[command(
     group(ArgGroup::new("what").required(true).args(["mask", "rectangle", "half"])),
+    override_usage = "elbo inpaint [OPTIONS] <--mask FILE|--box Y,X,H,W|--half HALF> [RUN]",
     after_help = "A sheet has a row for each image: the image, its known pixels, and the result after 1, 2, 4, … rounds."
 )]
 pub(super) struct Inpaint {
     /// A run folder or a model file [default: the newest run]
     run: Option<PathBuf>,
-    /// A picture of the images' size whose white pixels are missing
+    /// A picture of the size of the images; its white pixels are missing
     #[arg(long, value_name = "FILE")]
     mask: Option<PathBuf>,
-    /// A rectangle is missing: its upper left pixel, its height and its width
+    /// The missing rectangle: row and column of its upper left pixel, height, width
     #[arg(long = "box", value_name = "Y,X,H,W", value_parser = parse_box)]
     rectangle: Option<[usize; 4]>,
-    /// Half of each image is missing
+    /// The missing half
     #[arg(long, value_parser = named_values::<Half>())]
     half: Option<Half>,
     /// Rounds of encoding and decoding
@@ -37,16 +38,17 @@ pub(super) struct Inpaint {
     /// Use the mean of each posterior instead of a draw
     #[arg(long)]
     mean: bool,
-    /// The seed of the first noise and the draws
+    /// Seed of the first noise and the draws
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
-    /// The images, by their numbers from 0 [default: the first 8]
+    /// Images, by their numbers from 0 [default: the first 8]
     #[arg(long, value_name = "I,J,…", value_delimiter = ',')]
     images: Option<Vec<usize>>,
-    /// A sheet (.png), the filled images as numbers (.npy) or as a folder of PNGs (a name without an ending)
-    #[arg(long, value_name = "FILE", default_value = "inpaint.png")]
+    /// A sheet (.png), the filled images as numbers (.npy), or a folder of PNG files (a name without
+    /// extension)
+    #[arg(long, value_name = "FILE", default_value = "inpaint.png", help_heading = "Output")]
     out: PathBuf,
-    /// Take all images to have this label, for a conditional model [default: each image's own]
+    /// Label of all images, for a conditional model [default: each image's own]
     #[arg(long, value_name = "L")]
     label: Option<String>,
     #[command(flatten)]

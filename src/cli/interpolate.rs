@@ -14,7 +14,7 @@ use crate::train::DataOptions;
 /// Interpolate from one image to another, and from that to the next
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A sheet has a row for each pair: the first image, the path from its code to the other's, the second image."
+    after_help = "A sheet has a row for each pair: the first image, the decoded path between the two codes, the second image."
 )]
 pub(super) struct Interpolate {
     /// A run folder or a model file [default: the newest run]
@@ -22,7 +22,7 @@ pub(super) struct Interpolate {
     /// Images of the data, by their numbers from 0 [default: 0,1]
     #[arg(long, value_name = "I,J,…", value_delimiter = ',', conflicts_with = "files")]
     images: Option<Vec<usize>>,
-    /// Image files of any origin: two or more
+    /// Two or more image files, from anywhere
     #[arg(long, value_name = "FILE", num_args = 2.., conflicts_with = "data")]
     files: Option<Vec<PathBuf>>,
     /// The path through the latent space
@@ -31,10 +31,10 @@ pub(super) struct Interpolate {
     /// Pictures on a path, both ends included
     #[arg(long, value_name = "N", default_value_t = 10)]
     steps: usize,
-    /// A strip (.png), the paths as numbers (.npy) or as a folder of PNGs (a name without an ending)
-    #[arg(long, value_name = "FILE", default_value = "interpolate.png")]
+    /// A sheet (.png), the paths as numbers (.npy), or a folder of PNG files (a name without extension)
+    #[arg(long, value_name = "FILE", default_value = "interpolate.png", help_heading = "Output")]
     out: PathBuf,
-    /// Take all images to have this label, for a conditional model [default: each image's own]
+    /// Label of all images, for a conditional model [default: each image's own]
     #[arg(long, value_name = "L")]
     label: Option<String>,
     #[command(flatten)]

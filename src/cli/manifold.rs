@@ -13,29 +13,29 @@ use crate::report::svg::Scatter;
 use crate::storage::atomic::refuse_existing;
 use crate::train::DataOptions;
 
-/// Map the latent space: a grid of pictures (.png), or the images' codes as points (.svg)
+/// Draw a map of the latent space, as a grid of pictures or as points
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The grid is evenly spaced in the quantiles of the prior. With more than two latent dimensions --axes chooses two, and the \
-                  others are 0; the points are along two principal components unless --axes says otherwise."
+    after_help = "The grid is evenly spaced in the quantiles of the prior. With more than two latent dimensions, a grid needs --axes, and the \
+                  other dimensions are 0; points use the first two principal components unless --axes is given."
 )]
 pub(super) struct Manifold {
     /// A run folder or a model file [default: the newest run]
     run: Option<PathBuf>,
     /// A grid (.png, .npy or a folder) or points (.svg) [default: manifold.png with at most two latent
     /// dimensions, else manifold.svg]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     out: Option<PathBuf>,
-    /// Two latent dimensions, counted from 0
+    /// The two latent dimensions of the axes, counted from 0
     #[arg(long, value_name = "I,J", value_parser = parse_axes)]
     axes: Option<(usize, usize)>,
     /// Pictures on a side of the grid
     #[arg(long, value_name = "N", default_value_t = 20)]
     side: usize,
-    /// Images that become points; the first ones [default: all]
+    /// Number of images drawn as points, from the first [default: all]
     #[arg(long, value_name = "N")]
     count: Option<usize>,
-    /// Show this label, for a conditional model [default: the first; points: each image's own]
+    /// Label of the pictures, for a conditional model [default: the first; points: each image's own]
     #[arg(long, value_name = "L")]
     label: Option<String>,
     #[command(flatten)]

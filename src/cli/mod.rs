@@ -1,7 +1,9 @@
 //! The command line: arguments into calls of the library, and results into text.
 //!
-//! A command is a file in this folder with its arguments and a `run` that calls the library and prints. Exit codes: 0 done, 1 an error (one
-//! sentence on standard error), 2 a command line of the wrong form, 130 stopped by Ctrl-C with everything saved.
+//! A command is a file in this folder with its arguments and a `run` that calls the library and prints.
+//!
+//! Exit codes: 0 done, 1 an error (one sentence on standard error), 2 an invalid command line, 130 stopped by
+//! Ctrl-C with everything saved.
 
 #[macro_use]
 mod say;
@@ -10,6 +12,7 @@ mod adversarial;
 mod classify;
 mod common;
 mod compare;
+mod completions;
 mod compress;
 mod decode;
 mod decompress;
@@ -17,11 +20,13 @@ mod detect;
 mod edit;
 mod encode;
 mod eval;
+mod examples;
 mod explore;
 mod export;
 mod info;
 mod inpaint;
 mod interpolate;
+mod man;
 mod manifold;
 mod notes;
 mod pictures;
@@ -35,13 +40,13 @@ mod traverse;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use common::Ending;
 
 use crate::error::caught;
 
-/// Variational autoencoders for images, on the CPU: train one on your pictures, then generate, edit, compress and judge with it.
+/// Variational autoencoders for images on the CPU: train one, then generate, edit, compress and judge images
 #[derive(Debug, Parser)]
 #[command(name = "elbo", version, max_term_width = 110)]
 struct Arguments {
@@ -73,11 +78,21 @@ enum Command {
     Info(info::Info),
     Export(export::Export),
     Explore(explore::Explore),
+    Completions(completions::Completions),
+    Man(man::Man),
+}
+
+/// The definition of the program: commands, options, examples.
+fn definition() -> clap::Command {
+    examples::added(Arguments::command())
 }
 
 /// Runs the program with the arguments that it was started with.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let mut program = definition();
+    let matches = program.try_get_matches_from_mut(std::env::args_os()).unwrap_or_else(|error| error.exit());
+    let arguments =
+        Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut program).exit());
     let ending = caught(|| match arguments.command {
         #[cfg(feature = "mpi")]
         Command::Train(command) => ranks::run(command),
@@ -102,6 +117,8 @@ pub fn main() -> ExitCode {
         Command::Info(command) => command.run(),
         Command::Export(command) => command.run(),
         Command::Explore(command) => command.run(),
+        Command::Completions(command) => command.run(definition()),
+        Command::Man(command) => command.run(Arguments::command()),
     });
     match ending.and_then(|ending| say::all_printed().map(|()| ending)) {
         Ok(Ending::Done) => ExitCode::SUCCESS,
@@ -115,11 +132,10 @@ pub fn main() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
-    /// Clap checks the definition of a command when it is first used; here all of them are: two options of one name, for example.
+    /// Clap checks the definition of a command when it is first used; here all of them are: two options of
+    /// one name, for example.
     #[test]
     fn every_command_is_well_defined() {
-        super::Arguments::command().debug_assert();
+        super::definition().debug_assert();
     }
 }

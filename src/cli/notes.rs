@@ -1,4 +1,5 @@
-//! What `elbo train` says about a run that will hardly learn, did not learn, or changed its schedule.
+//! Notes and warnings of `elbo train` about a run that will hardly learn, did not learn, or changed its
+//! schedule.
 
 use crate::train::config::steps::DEFAULT_EPOCHS;
 use crate::train::defaults::Chosen;
@@ -7,7 +8,7 @@ use crate::train::{Config, Run, Trainer};
 /// Steps below which a run rarely gets further than the mean image.
 const FEW_STEPS: u64 = 300;
 
-/// What was chosen for a person's own pictures, and why.
+/// The options that were chosen for the user's own pictures, with reasons.
 pub(super) fn choices(chosen: Option<&Chosen>) -> Vec<String> {
     let Some(chosen) = chosen else { return Vec::new() };
     let flags: Vec<String> = chosen
@@ -22,7 +23,7 @@ pub(super) fn choices(chosen: Option<&Chosen>) -> Vec<String> {
     std::iter::once(heading).chain(lines).collect()
 }
 
-/// What was chosen for few images, since neither epochs nor steps were given; nothing if it is what many images get.
+/// The epochs and batch that were chosen for few images; `None` if they are those of many images.
 pub(super) fn chosen(trainer: &Trainer) -> Option<String> {
     let (config, per_epoch) = (&trainer.config, trainer.steps_per_epoch());
     (config.epochs() != DEFAULT_EPOCHS).then(|| {
@@ -39,7 +40,7 @@ pub(super) fn chosen(trainer: &Trainer) -> Option<String> {
 /// Images below which the best epoch is chosen by chance as much as by the model.
 const FEW_HELD_OUT: usize = 10;
 
-/// A note if the best epoch is chosen by few images, which nobody asked for.
+/// A note if few images choose the best epoch, and --valid was not given.
 pub(super) fn few_held_out(trainer: &Trainer) -> Option<String> {
     let count = trainer.split.validation.len();
     ((1..FEW_HELD_OUT).contains(&count)).then(|| {
@@ -51,7 +52,7 @@ pub(super) fn few_held_out(trainer: &Trainer) -> Option<String> {
     })
 }
 
-/// A warning if the whole run has few steps. One whose `--max-steps` was given has as many as were asked for.
+/// A warning if the run has few steps, unless `--max-steps` was given.
 pub(super) fn few_steps(trainer: &Trainer) -> Option<String> {
     let (config, per_epoch) = (&trainer.config, trainer.steps_per_epoch());
     let steps = config.epochs().saturating_add(config.adversarial.unwrap_or(0)).saturating_mul(per_epoch);
@@ -65,7 +66,8 @@ pub(super) fn few_steps(trainer: &Trainer) -> Option<String> {
     })
 }
 
-/// A note if another number of epochs moves the learning rate at the step where a run is resumed: a schedule that falls to 0 spans all epochs.
+/// A note if another number of epochs changes the learning rate at the step at which a run is resumed: a
+/// falling schedule spans all epochs.
 pub(super) fn schedule_jump(before: &Config, trainer: &Trainer) -> Option<String> {
     let (steps, step) = (trainer.steps_per_epoch(), trainer.progress.step);
     let [old, new] = [before, &trainer.config].map(|config| config.learning_rate(steps).at(step));

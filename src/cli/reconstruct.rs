@@ -17,30 +17,30 @@ use crate::train::DataOptions;
 /// Show images beside their reconstructions
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Without --data: the test images of the run's data, or those that it held out, or all."
+    after_help = "Without --data: the test images of the run's data; if there are none, the images that the run held out; else all."
 )]
 pub(super) struct Reconstruct {
     /// A run folder or a model file [default: the newest run]
     run: Option<PathBuf>,
-    /// Decode with this label instead of each image's own, or with `all`: a row of all labels for each image.
-    /// The style stays
+    /// Decode with this label instead of each image's own, in the same style; `all` gives a row of all labels
+    /// for each image
     #[arg(long, value_name = "L", conflicts_with = "noise")]
     as_label: Option<String>,
-    /// The number of images; the first ones [default: 32 on a sheet, 8 with --as-label, else all]
+    /// Number of images, from the first [default: 32 on a sheet, 8 with --as-label, else all]
     #[arg(long, value_name = "N")]
     count: Option<usize>,
-    /// A sheet (.png), the reconstructions as numbers (.npy) or as a folder of PNGs (a name without an
-    /// ending)
-    #[arg(long, value_name = "FILE", default_value = "reconstruct.png")]
+    /// A sheet (.png), the reconstructions as numbers (.npy), or a folder of PNG files (a name without
+    /// extension)
+    #[arg(long, value_name = "FILE", default_value = "reconstruct.png", help_heading = "Output")]
     out: PathBuf,
-    /// Add Gaussian noise of this standard deviation (white is 1) first: a sheet has original, noisy input
-    /// and reconstruction
+    /// Add Gaussian noise of this standard deviation (white is 1) first; a sheet then shows original, noisy
+    /// input and reconstruction
     #[arg(long, value_name = "S", allow_negative_numbers = true)]
     noise: Option<f64>,
-    /// The seed of the noise
+    /// Seed of the noise
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
-    /// Take all images to have this label, for a conditional model [default: each image's own]
+    /// Label of all images, for a conditional model [default: each image's own]
     #[arg(long, value_name = "L")]
     label: Option<String>,
     #[command(flatten)]

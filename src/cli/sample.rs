@@ -13,25 +13,25 @@ use crate::generate::prior::{FILE_NAME, Mixture, Prior};
 use crate::model::{Codec, ModelConfig};
 use crate::train::DataOptions;
 
-/// Draw new pictures: codes from the prior, decoded
+/// Draw codes from the prior and decode them into new pictures
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Data options are for --prior gmm, which is fitted to the training images' codes once and kept beside the model."
+    after_help = "The options under Images are for --prior gmm: the mixture is fitted to the codes of the training images once, and kept beside the model."
 )]
 pub(super) struct Sample {
     /// A run folder or a model file [default: the newest run]
     run: Option<PathBuf>,
-    /// Pictures to draw
+    /// Number of pictures
     #[arg(long, value_name = "N", default_value_t = 64, default_value_if("label", "all", "8"))]
     count: usize,
-    /// FILE.png: one sheet; FILE.npy: an array of N×H×W×C floats from 0 to 1; a name without an ending: a new folder of single PNG files
-    /// [default: samples-SEED.png here, numbered where that is taken]
-    #[arg(long, value_name = "PATH")]
+    /// FILE.png for a sheet; FILE.npy for N×H×W×C floats from 0 to 1; a name without extension for a new
+    /// folder of PNG files [default: samples-SEED.png here, numbered if it exists]
+    #[arg(long, value_name = "PATH", help_heading = "Output")]
     out: Option<PathBuf>,
-    /// The seed of the draws; the first pictures are the same for any count
+    /// Seed of the draws; the first pictures are the same for any --count
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
-    /// How far codes go from the prior's mean: below 1 samples are more typical, and less varied
+    /// Scale of the distance from the prior's mean: samples below 1 are more typical and less varied
     #[arg(long, value_name = "T", default_value_t = 1.0, allow_negative_numbers = true)]
     temperature: f64,
     /// normal: the prior of training; gmm: a Gaussian mixture fitted to the codes of the training images
@@ -40,7 +40,8 @@ pub(super) struct Sample {
     /// Gaussians of the mixture [default: one for 100 training images, at most 50]
     #[arg(long, value_name = "N")]
     components: Option<usize>,
-    /// Pictures of this label, or of `all`: then a row for each label, of the same --count codes [default: of all labels in turn]
+    /// Label of the pictures, or `all` for a row of each label from the same --count codes [default: the
+    /// labels in turn]
     #[arg(long, value_name = "L")]
     label: Option<String>,
     #[command(flatten)]
@@ -65,7 +66,7 @@ impl Sample {
             Some(out) => out.clone(),
             None => free_name(&format!("samples-{}", self.seed), "png"),
         };
-        // Before any work: nobody should wait for this message.
+        // Before any work, so that the message comes at once.
         let output = Output::new(&out)?;
         let max_memory = self.data.load_options()?.max_memory;
         let opened = Opened::new(self.run.as_deref(), max_memory)?;
@@ -82,12 +83,12 @@ impl Sample {
         Ok(Ending::Done)
     }
 
-    /// Whether a row for each label is asked for. A label that is itself called so wins.
+    /// Whether a row for each label is requested. A label with the name `all` takes precedence.
     fn every_label(&self, config: &ModelConfig) -> bool {
         self.label.as_deref().is_some_and(|label| config.is_every_label(label))
     }
 
-    /// The label of each picture, none without labels; and how many pictures stand in a row.
+    /// The label of each picture (empty without labels), and the number of pictures in a row.
     fn labels(&self, config: &ModelConfig) -> Result<(Vec<u32>, usize)> {
         // Rows of 8, or nearly square if there are many.
         let columns = ((self.count as f64).sqrt().ceil() as usize).max(8);
@@ -128,14 +129,14 @@ impl Sample {
         let components = self.components.unwrap_or(Mixture::default_components(judged.train.len()));
         let (count, latent) = (judged.train.len(), opened.model.config().latent);
         let fit = Mixture::memory(count, latent, components, rayon::current_num_threads());
-        // More components than images are refused by the fit, in other words.
+        // The fit itself refuses more components than images.
         opened.room_for_codes(&data, count, if components > count { 0 } else { fit })?;
         let codes = Codec::new(&opened.model).encode_with(images, &judged.train, &filler);
         let (mixture, report) = Mixture::fit(&codes, opened.model.config().latent, components, seed)?;
         let place = match keep.then(|| mixture.save(&path, &opened.model)) {
             None => "not kept, since these are not the run's images".into(),
             Some(Ok(())) => format!("kept in {}", path.display()),
-            // The run of somebody else can be used all the same.
+            // A run in a read-only folder can still be used.
             Some(Err(error)) => format!("not kept: {error}"),
         };
         say!(
@@ -150,7 +151,7 @@ impl Sample {
     }
 }
 
-/// STEM.EXTENSION in the current folder, with a number where that is taken.
+/// STEM.EXTENSION in the current folder, with a number if that exists.
 pub(super) fn free_name(stem: &str, extension: &str) -> PathBuf {
     let name = |number: usize| {
         let suffix = if number == 1 { String::new() } else { format!("-{number}") };

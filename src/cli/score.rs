@@ -23,10 +23,10 @@ const PER_ROW: usize = 3;
 /// Images scored between two updates of the progress bar: whole batches.
 const PIECE: usize = 256;
 
-/// Score images by how improbable they are, and find the odd ones out
+/// Rate how unusual each image is
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Scores the test images of the data, or all if there are none. A score is −ELBO, or with --importance the negated \
+    after_help = "Scores the test images of the data, or all if there are none.\nA score is −ELBO, or with --importance the negated \
                   importance-weighted bound, in nats: higher is stranger. The threshold is a quantile of the run's validation images."
 )]
 pub(super) struct Score {
@@ -35,17 +35,16 @@ pub(super) struct Score {
     /// Score by the importance-weighted bound with K draws per image
     #[arg(long, value_name = "K")]
     importance: Option<usize>,
-    /// The table to write: index, file, label, score, strange [default: scores.csv here, numbered if it
-    /// exists]
-    #[arg(long, value_name = "FILE.csv")]
+    /// The table: index, file, label, score, strange [default: scores.csv here, numbered if it exists]
+    #[arg(long, value_name = "FILE.csv", help_heading = "Output")]
     out: Option<PathBuf>,
-    /// An image is strange if it scores above this share of the validation images
+    /// An image is strange if its score is above this quantile of the validation images' scores
     #[arg(long, value_name = "Q", default_value_t = 0.99, allow_negative_numbers = true)]
     quantile: f64,
     /// Also write a sheet of the strangest: original, reconstruction, error
-    #[arg(long, value_name = "FILE.png")]
+    #[arg(long, value_name = "FILE.png", help_heading = "Output")]
     sheet: Option<PathBuf>,
-    /// The seed of the draws [default: the run's]
+    /// Seed of the draws [default: the run's]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `elbo train`: learns from images, and goes on with `--resume`.
+//! `elbo train`: trains a model, and resumes a run with `--resume`.
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -29,19 +29,22 @@ use crate::train::{
 /// Train a model on images, into a new run folder
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Without options: the preset conv on the bundled MNIST digits, ten epochs, into runs/. Fewer than 13,000 images get more epochs. Colour pictures, and those above 32 pixels, get a training that is chosen for them; a line for each choice says why."
+    after_help = "Without options: the preset conv on the bundled MNIST digits, ten epochs, into runs/. Fewer than 13,000 images get more \
+                  epochs.\nFor colour pictures, and those above 32 pixels, the training is chosen from the data, and a line for each choice \
+                  gives the reason; options that you give take precedence, and with --preset nothing is chosen."
 )]
 pub(super) struct Train {
     #[command(flatten)]
     options: TrainOptions,
-    /// Take options from a TOML file; flags win over it
-    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    /// Read options from a TOML file; flags take precedence
+    #[arg(long, value_name = "FILE", conflicts_with = "resume", help_heading = "Run")]
     config: Option<PathBuf>,
-    /// The run folder to make [default: runs/DATE-TIME-PRESET]
-    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    /// The new run folder [default: runs/DATE-TIME-PRESET]
+    #[arg(long, value_name = "DIR", conflicts_with = "resume", help_heading = "Run")]
     out: Option<PathBuf>,
-    /// Continue a run that stopped; only --epochs, --adversarial, --max-steps, --threads and --checkpoint-every can be changed
-    #[arg(long, value_name = "RUN")]
+    /// Resume a run bit-exactly; only --epochs, --adversarial, --max-steps, --threads and --checkpoint-every
+    /// can be changed
+    #[arg(long, value_name = "RUN", help_heading = "Run")]
     resume: Option<PathBuf>,
 }
 
@@ -111,7 +114,7 @@ fn resume(folder: &Path, options: TrainOptions, leader: &Leader, stop: &AtomicBo
              may be given again",
         ));
     }
-    // What is wrong with the folder is said by the resumption.
+    // Resuming reports errors in the folder.
     let threads = resumed_config(folder, options.clone()).map_or(0, |config| config.threads);
     with_threads(threads, || {
         let before = read_config(folder);
@@ -124,7 +127,7 @@ fn resume(folder: &Path, options: TrainOptions, leader: &Leader, stop: &AtomicBo
     })?
 }
 
-/// `says_how_long`: whether a line says it after the first steps.
+/// `says_how_long`: whether a line after the first steps gives the expected duration.
 fn train(
     mut run: Run,
     folder: &Path,
@@ -145,7 +148,7 @@ fn train(
     Ok(if outcome == Outcome::Interrupted { Ending::Interrupted } else { Ending::Done })
 }
 
-/// `runs/DATE-TIME-PRESET`, with a number after it where two start in one second.
+/// `runs/DATE-TIME-PRESET`, with a number if two start in the same second.
 fn new_folder(preset: &str) -> PathBuf {
     let seconds =
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -157,7 +160,8 @@ fn new_folder(preset: &str) -> PathBuf {
     (1..).map(folder).find(|folder| folder.symlink_metadata().is_err()).expect("some number is free")
 }
 
-/// Becomes true on the first Ctrl-C; a second one ends the process at once. With several processes, one `tells` it.
+/// Becomes true on the first Ctrl-C; a second one ends the process at once. With several processes, one
+/// `tells` it.
 pub(super) fn watch_for_interrupts(tells: bool) -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&stop);
@@ -203,7 +207,7 @@ fn announce(run: &Run, ranks: &dyn Ranks, folder: &Path) {
     );
     let (step, epoch) = adversarial::place(run);
     if step > 0 {
-        say!("going on at step {step} (epoch {})", epoch + 1);
+        say!("resuming at step {step} (epoch {})", epoch + 1);
     }
     if !t.config.beta.ends_within(t.config.epochs() as f64) {
         say!(
@@ -221,7 +225,7 @@ fn conclude(run: &Run, folder: &Path, outcome: Outcome) {
     let shown = shell_word(&folder.to_string_lossy());
     match outcome {
         Outcome::Interrupted => {
-            say!("stopped at step {}; go on with: elbo train --resume {shown}", adversarial::place(run).0);
+            say!("stopped at step {}; resume with: elbo train --resume {shown}", adversarial::place(run).0);
             return;
         }
         Outcome::EndedEarly => {
@@ -250,13 +254,13 @@ struct Watcher {
     seconds: f64,
     last: Instant,
     heading: bool,
-    /// Whether a line is still to say how long the run takes.
+    /// Whether the line with the expected duration is still to be printed.
     says_how_long: bool,
     /// Whether the latent dimensions were collapsed after the epoch before.
     collapsed: bool,
 }
 
-/// Steps of how much time tell how long a run takes, and at least how many.
+/// The seconds of steps, and the least number of steps, from which the duration is estimated.
 const TELLING: (f64, u64) = (3.0, 5);
 
 /// Time between plain lines within an epoch.
@@ -269,7 +273,7 @@ impl Watcher {
             let length = trainer.config.max_steps.unwrap_or(steps).min(steps);
             let bar =
                 ProgressBar::with_draw_target(Some(length), indicatif::ProgressDrawTarget::stdout_with_hz(8));
-            // One line also where the terminal is narrow: of two, Ctrl-C's message would be wiped out with the bar.
+            // One line even in a narrow terminal: with two, the bar would erase the message of Ctrl-C.
             let template = "{bar:12} step {pos}/{len} {wide_msg}";
             bar.set_style(ProgressStyle::with_template(template).expect("a template"));
             bar.set_position(trainer.progress.step);
@@ -306,7 +310,7 @@ impl Watcher {
         let now = Instant::now();
         let elapsed = now.duration_since(self.last).as_secs_f64();
         self.last = now;
-        // A running mean over some hundred steps.
+        // A running mean over about a hundred steps.
         self.images = 0.99 * self.images + images as f64;
         self.seconds = 0.99 * self.seconds + elapsed;
         let every = if self.bar.is_some() { Duration::from_millis(120) } else { LINE_EVERY };
@@ -389,7 +393,7 @@ impl Observer for Watcher {
             self.heading = false;
         }
         let (t, v) = (&report.train, &report.judgement.values);
-        // The −ELBO's own reconstruction, with the normalizer that the squared error leaves out of the loss.
+        // The −ELBO's own reconstruction, with the normalizer that the loss of the squared error omits.
         let parts = |v: &crate::loss::LossValues| {
             format!("{:11.2} {:7.2} {:6.2}", v.negative_elbo, v.negative_elbo - v.kl, v.kl)
         };
@@ -403,7 +407,7 @@ impl Observer for Watcher {
             parts(t),
             report.images_per_second
         ));
-        // Once is enough, until it is over and begins again.
+        // One warning for each collapse.
         let was_collapsed = std::mem::replace(&mut self.collapsed, has_collapsed(trainer, &report.judgement));
         if self.collapsed && !was_collapsed {
             let active = report.judgement.active_units();

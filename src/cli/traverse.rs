@@ -12,34 +12,33 @@ use crate::generate::traverse::{Measure, activity, rows, values};
 use crate::model::Codec;
 use crate::train::DataOptions;
 
-/// Show the effect of each latent dimension: a row for each, the most active first
+/// Show the effect of each latent dimension, the most active first
 #[derive(Debug, Args)]
 pub(super) struct Traverse {
     /// A run folder or a model file [default: the newest run]
     run: Option<PathBuf>,
-    /// Start from the code of this image of the data, counted from 0 [default: the code of zeros, the prior's
-    /// mean]
+    /// Start from the code of this image of the data, counted from 0 [default: code 0, the prior's mean]
     #[arg(long, value_name = "I")]
     image: Option<usize>,
-    /// Only this number of dimensions [default: all]
+    /// Number of dimensions [default: all]
     #[arg(long, value_name = "N")]
     rows: Option<usize>,
-    /// The measure of a dimension's activity: its mean KL, or the variance of its μ
+    /// Measure of a dimension's activity: its mean KL, or the variance of its μ
     #[arg(long, value_parser = named_values::<Measure>(), default_value_t = Measure::Kl)]
     by: Measure,
     /// Values in a row, from −reach to reach
     #[arg(long, value_name = "N", default_value_t = 11)]
     steps: usize,
-    /// How far a dimension is moved, in standard deviations of the prior
+    /// Largest change of a dimension, in standard deviations of the prior
     #[arg(long, value_name = "F", default_value_t = 3.0, allow_negative_numbers = true)]
     reach: f64,
-    /// The number of images that activity is measured on
+    /// Number of images on which activity is measured
     #[arg(long, value_name = "N", default_value_t = 1000)]
     count: usize,
-    /// A sheet (.png), numbers (.npy) or a folder of PNGs (a name without an ending)
-    #[arg(long, value_name = "FILE", default_value = "traverse.png")]
+    /// A sheet (.png), numbers (.npy), or a folder of PNG files (a name without extension)
+    #[arg(long, value_name = "FILE", default_value = "traverse.png", help_heading = "Output")]
     out: PathBuf,
-    /// Show this label, for a conditional model [default: that of the image, or the first]
+    /// Label of the pictures, for a conditional model [default: that of the image, or the first]
     #[arg(long, value_name = "L")]
     label: Option<String>,
     #[command(flatten)]

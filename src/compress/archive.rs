@@ -394,7 +394,7 @@ impl Compressed {
         let mut bits_back = BitsBack::new(model, header.latent_bits, side_by_side(model, whole.len()));
         if bits_back.probe() != header.probe {
             return Err(bad(
-                "its model gives other numbers here than where it was written: on this processor or in this build arithmetic differs; use \
+                "its model gives other numbers here than on the computer that wrote it: on this processor or in this build arithmetic differs; use \
                  the program and a processor like those that wrote it"
                     .into(),
             ));

@@ -223,13 +223,13 @@ pub(super) fn read<'f>(file: &'f [u8], salvage: bool, path: &'f Path) -> Result<
         Some(expected) if expected == length => {}
         Some(expected) if expected < length => {
             return Err(bad(format!(
-                "it goes on after the {expected} bytes that its index promises: it is damaged"
+                "it continues after the {expected} bytes that its index promises: it is damaged"
             )));
         }
         _ if salvage => {}
         _ => return Err(cut_off(path, file.len())),
     }
-    // Where the file is cut off, sections are what is left of them.
+    // If the file is truncated, sections are shortened.
     let mut at = front.at;
     let mut section = |len: u64| {
         let end = (at as u64).saturating_add(len).min(length) as usize;

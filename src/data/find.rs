@@ -1,7 +1,7 @@
-//! What is at a path: files, recognized by their content.
+//! Finds the files at a path and recognizes them by their content.
 //!
-//! Folders are walked in the order of names, so that image 7 is the same file wherever the folder is copied to. An archive gives its
-//! members in the same order, so that a folder and its archive are the same data.
+//! Folders are walked in the order of names, so image 7 is the same file in every copy of the folder. The
+//! members of an archive have the same order, so a folder and its archive are the same data.
 
 use super::entry::Entry;
 use super::formats::{self, Foreign, Format, HEAD};
@@ -20,11 +20,11 @@ use std::sync::Arc;
 pub(crate) struct Item<'a> {
     pub(crate) entry: Entry<'a>,
     pub(crate) format: Format,
-    /// Is it compressed by gzip? The format is that of what is inside.
+    /// Is it compressed by gzip? The format is that of the content.
     pub(crate) gzip: bool,
 }
 
-/// What a search found.
+/// The result of a search.
 #[derive(Default)]
 pub(crate) struct Found<'a> {
     /// The file or folder that was searched.
@@ -37,17 +37,17 @@ pub(crate) struct Found<'a> {
     pub(crate) others: usize,
     /// One of them.
     pub(crate) example: Option<PathBuf>,
-    /// How many of them have a format that can be named.
+    /// How many of them have a known but unsupported format.
     pub(crate) foreign: BTreeMap<&'static str, (usize, Foreign)>,
-    /// A file among the others that is read if it is named itself.
+    /// One of the other files that is read if its own path is given.
     pub(crate) archive: Option<PathBuf>,
-    /// What was searched.
+    /// The kind of place that was searched.
     pub(crate) kind: Kind,
-    /// What was left out.
+    /// The skipped files.
     pub(crate) notes: Vec<String>,
 }
 
-/// What was searched.
+/// The kind of place that was searched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// One file, or files that are named as MNIST's are.
@@ -88,7 +88,7 @@ pub(crate) fn at(path: &Path) -> Result<Found<'static>> {
         Archive::open(Blob::File(FileReader::from(file)), meta.len(), path)
     };
     let mut found = one(Entry::file(path.to_path_buf(), inside), open)?;
-    // Labels lie in a file of their own.
+    // Labels are in a separate file.
     if let Some(labels) = labels_beside(path) {
         let inside = labels.file_name().map(|name| vec![name.as_encoded_bytes().to_vec()]);
         let entry = Entry::file(labels, inside.unwrap_or_default());
@@ -136,7 +136,7 @@ fn sort_out<'a>(path: &Path, mut entries: Vec<Entry<'a>>, archive: bool) -> Foun
     for (entry, looked) in entries.into_iter().zip(recognized) {
         let named = entry.has_extension(&extensions);
         match looked {
-            // An archive in a folder is not looked into.
+            // An archive inside a folder is not opened.
             Looked::Known(Format::Zip, _) => {
                 found.others += 1;
                 found.archive.get_or_insert_with(|| entry.path.clone());
@@ -164,7 +164,7 @@ fn sort_out<'a>(path: &Path, mut entries: Vec<Entry<'a>>, archive: bool) -> Foun
     found
 }
 
-/// What a look at a file told.
+/// The result of looking at a file.
 enum Looked {
     Known(Format, bool),
     Other(Vec<u8>),
@@ -226,7 +226,7 @@ fn recognize(entry: &Entry<'_>) -> Result<(Format, bool)> {
 const IMAGES: [&str; 2] = ["images-idx3-ubyte", "images.idx3-ubyte"];
 const LABELS: [&str; 2] = ["labels-idx1-ubyte", "labels.idx1-ubyte"];
 
-/// The first file of a folder that is named so, compressed or not.
+/// The first file of a folder with this name, compressed or not.
 fn named(folder: &Path, prefix: &str, names: [&str; 2]) -> Option<PathBuf> {
     let names = names.iter().flat_map(|name| [format!("{prefix}{name}"), format!("{prefix}{name}.gz")]);
     names.map(|name| folder.join(name)).find(|path| path.is_file())
@@ -254,7 +254,7 @@ fn labels_beside(images: &Path) -> Option<PathBuf> {
     named(images.parent()?, prefix, LABELS)
 }
 
-/// What the name of an MNIST file says: the part ("train-" or "t10k-"), and whether it holds labels.
+/// The meaning of an MNIST file's name: the part ("train-" or "t10k-"), and whether it holds labels.
 pub(crate) fn mnist_name(name: &[u8]) -> Option<(&str, bool)> {
     let name = std::str::from_utf8(name).ok()?;
     let stem = name.strip_suffix(".gz").unwrap_or(name);
@@ -263,7 +263,8 @@ pub(crate) fn mnist_name(name: &[u8]) -> Option<(&str, bool)> {
     images.or_else(|| prefix(LABELS).map(|prefix| (prefix, true)))
 }
 
-/// The MNIST files that come with the source: data/mnist of the package that the program runs in, else of where it was built.
+/// The MNIST files of the source: data/mnist of the package in which the program runs, else of the package
+/// from which it was built.
 pub fn find_bundled() -> Option<PathBuf> {
     let has_images = |folder: PathBuf| (!mnist_files(&folder).is_empty()).then_some(folder);
     let here = std::env::current_dir().ok();

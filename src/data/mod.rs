@@ -1,24 +1,25 @@
 //! Images from files into batches.
 //!
-//! The way has one direction:
+//! The data flow in one direction:
 //!
 //! ```text
-//! find      what is at a path, recognized by content          find, walk, zip, entry, stream
+//! find      the files at a path, recognized by content         find, walk, zip, entry, stream
 //! open      a source: how many images, shape, labels, parts   open, array_source, array_files, npz, picture_source
 //! convert   colours, size, range, orientation                 convert, resize, range, orientation
 //! hold      all images in memory, or in a cache file           hold, hold_arrays, hold_pictures, budget, cache, pixels
 //! batch     split, order of an epoch, scaling, augmentation   dataset, batches, augment
 //! ```
 //!
-//! [`load`] takes a path and gives a [`Dataset`]: bytes or floats in N·H·W·C order, what their values stand for, labels if there are any,
-//! validation and test images if the data bring some. A [`Split`] holds out validation images, [`epoch_order`] shuffles the others in every
-//! epoch, and [`Filler`] scales (and, if asked to, binarizes) the images of a batch into a buffer.
+//! [`load`] takes a path and gives a [`Dataset`]: bytes or floats in N·H·W·C order, the range of their
+//! values, labels if there are any, and the validation and test images of the data. A [`Split`] holds out
+//! validation images, [`epoch_order`] shuffles the others in every epoch, and [`Filler`] scales (and
+//! optionally binarizes) the images of a batch into a buffer.
 //!
-//! A format is one file and one line in `formats`: a `PictureFormat` for one image in a file (`png`, `jpeg`, `webp`), an
-//! `ArrayFormat` for many (`idx`, `npy`). Nothing else knows formats.
+//! A format is one file and one line in `formats`: a `PictureFormat` for one image in a file (`png`, `jpeg`,
+//! `webp`), an `ArrayFormat` for many (`idx`, `npy`). No other code depends on the format.
 //!
-//! Files may come from strangers. Whatever they say is checked before memory is made for it; tests/fuzz_parsers.rs holds every parser
-//! to that.
+//! Files are not trusted: every size in them is checked before memory is allocated for it;
+//! tests/fuzz_parsers.rs tests this for every parser.
 
 mod array;
 mod array_files;

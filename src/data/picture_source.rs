@@ -1,8 +1,8 @@
 //! Pictures as a source of images: their headers, their classes, their parts.
 //!
-//! Subfolders are classes. If all pictures are in folders that are named train, val (valid, validation) and test, in upper or lower case,
-//! these are the parts of the data set, and classes are the subfolders of these. The headers of all pictures are read here, which tells
-//! colours, sizes and memory.
+//! Subfolders are classes. If all pictures are in folders that are named train, val (valid, validation) and
+//! test, in upper or lower case, these are the parts of the data set, and classes are the subfolders of
+//! these. The headers of all pictures are read here, to know colours, sizes and memory.
 
 use super::budget::checked_size;
 use super::entry::Entry;
@@ -29,7 +29,7 @@ pub(crate) struct Picture<'a> {
     pub(crate) class: u32,
 }
 
-/// Bad files may not be all of a part.
+/// An error if all files of a part are bad.
 pub(crate) const NOTHING_LEFT: &str = "no picture that can be read is left in one of the parts";
 
 /// Pictures.
@@ -37,9 +37,10 @@ pub(crate) struct PictureSource<'a> {
     pub(crate) path: PathBuf,
     /// "PNG files", or "PNG" if it is one file.
     pub(crate) kind: String,
-    /// Those of the parts that are asked for, in the order of their names.
+    /// The pictures of the requested parts, in the order of their names.
     pub(crate) pictures: Vec<Picture<'a>>,
-    /// The names of all classes, whatever part is wanted, so that a class has the same number in each. Empty if there are no subfolders.
+    /// The names of the classes of all parts, so that a class has the same number in each. Empty if there are
+    /// no subfolders.
     pub(crate) classes: Vec<String>,
     /// The shape that all images will have.
     pub(crate) shape: ImageShape,
@@ -135,7 +136,7 @@ pub(crate) fn open<'a>(found: Found<'a>, options: &LoadOptions) -> Result<Pictur
     });
     let mut notes = found.notes;
     if others > 0 {
-        let mut note = format!("{others} files that are no pictures were left out");
+        let mut note = format!("{others} files that are not pictures were ignored");
         for (count, foreign) in found.foreign.values() {
             note += &format!("; {count} of them are {} (convert them: {})", foreign.name, foreign.command);
         }
@@ -145,7 +146,7 @@ pub(crate) fn open<'a>(found: Found<'a>, options: &LoadOptions) -> Result<Pictur
     Ok(PictureSource { path, kind, pictures, classes, shape, deep, bad, notes })
 }
 
-/// Reads the header of a picture; gives the length of the file, too.
+/// Reads the header of a picture, and the length of the file.
 fn measure(
     entry: &Entry<'_>,
     format: &PictureFormat,
@@ -159,7 +160,7 @@ fn measure(
     Ok((header, length))
 }
 
-/// Where the classes begin.
+/// The level of the folders at which the classes begin.
 struct Roots {
     /// How many folders are above the classes, the part's included.
     depth: usize,
@@ -195,7 +196,7 @@ impl Roots {
     }
 }
 
-/// A name for people: bytes that are not UTF-8 as `\xe9`, so that different names stay different.
+/// A printable name: bytes that are not UTF-8 are written as `\xe9`, so that different names stay different.
 fn shown(name: &[u8]) -> String {
     let mut text = String::new();
     for chunk in name.utf8_chunks() {
@@ -236,7 +237,7 @@ pub(crate) struct Bad {
     pub(crate) files: Vec<(PathBuf, String)>,
     /// How many pictures there are, these included.
     total: usize,
-    /// Was one file asked for?
+    /// Was a single file requested?
     pub(crate) single: bool,
 }
 
@@ -249,9 +250,8 @@ impl Bad {
             return Err(Error::data(path, format!("it {reason}")));
         }
         if !options.skip_bad {
-            let message = format!(
-                "it {reason}; {bad} of {total} pictures cannot be read, and --skip-bad goes on without them"
-            );
+            let message =
+                format!("it {reason}; {bad} of {total} pictures cannot be read, and --skip-bad ignores them");
             return Err(Error::data(path, message));
         }
         if bad == total {
@@ -260,7 +260,7 @@ impl Bad {
         Ok(())
     }
 
-    /// What was left out, for a person.
+    /// A message about the skipped files.
     pub(crate) fn note(&self) -> Option<String> {
         let (path, reason) = self.files.first()?;
         let (bad, total, path) = (self.files.len(), self.total, path.display());

@@ -1,26 +1,30 @@
-//! Whether samples look like real images, and whether all kinds of images are among the samples: **improved precision and recall**
-//! (Kynkäänmäki, Karras, Laine, Lehtinen & Aila 2019), and **coverage** (Naeem, Oh, Uh, Choi & Yoo 2020).
+//! Whether samples look like real images, and whether all kinds of images are among the samples: **improved
+//! precision and recall** (Kynkäänmäki, Karras, Laine, Lehtinen & Aila 2019), and **coverage** (Naeem, Oh,
+//! Uh, Choi & Yoo 2020).
 //!
 //! ```text
 //! r(x, X)   = distance from x ∈ X to its k-th nearest other member of X, k = 3
 //! M(X)      = all points within r(x, X) of some x ∈ X                 the estimated manifold of X: a ball around each member
-//! precision = share of the samples that lie in M(images)              how many samples look like an image
-//! recall    = share of the images that lie in M(samples)              how many images the samples could have been
-//! coverage  = share of the images x with a sample within r(x, images)         how many images have a sample beside them
+//! precision = share of the samples that lie in M(images)              samples that look like an image
+//! recall    = share of the images that lie in M(samples)              images that could be a sample
+//! coverage  = share of the images x with a sample within r(x, images)         images with a sample nearby
 //! ```
 //!
 //! Distances are Euclidean, between the features of [`frechet`](super::frechet), those of a random network.
 //! So both measures detect what these features represent: shapes and edges well, fine texture hardly.
 //!
-//! A distance of means and covariances is one number for two faults, and lets one pay for the other. Here blur and noise lower the
-//! precision, and missing kinds of images the other two. What they do not see: a precision is high if all samples are copies of few images
-//! (the recall is low then), a recall is high if the samples are scattered so widely that their balls cover everything (the precision is low
-//! then), and copies of training images are not told from new ones. A class that is missing may hide from the recall in the wide balls of
-//! samples of other classes; the coverage has the balls of the images themselves, which are narrow where these are alike. But it counts
-//! every image that has no sample next to it, also those of a model that is only a little blurred.
+//! A distance of means and covariances is one number for two faults, which can cancel. Here noise and wrong
+//! shapes lower the precision, and missing kinds of images the other two. Each misses some faults. The
+//! precision is high if all samples are copies of few images (then the recall is low). The recall is high if
+//! the samples are scattered so widely that their balls cover everything (then the precision is low). None of
+//! them distinguishes copies of training images from new ones. The recall may miss an absent class inside the
+//! wide balls of samples of other classes; the coverage uses the balls of the images, which are small in
+//! regions of similar images. But the coverage counts every image without a sample next to it, even for a
+//! slightly blurred model.
 //!
-//! All three depend on the number of pictures, since balls grow if there are few: they compare with figures of the same number of images and
-//! samples, and the floor says what real images get. As many new images as old ones have a coverage of 1 − 2⁻³ on average.
+//! All three depend on the number of pictures, since the balls of few pictures are larger. So compare only
+//! figures of the same number of images and samples; the floor is the result of real images. If both sets
+//! have the same size and distribution, the coverage is 1 − 2⁻³ on average.
 
 use super::neighbours::search;
 
@@ -67,7 +71,8 @@ impl PrecisionRecall {
     }
 }
 
-/// The share of `queries` that have one of `others` within a squared radius, which may depend on the numbers of both.
+/// The share of `queries` that have one of `others` within a squared radius, which may depend on the numbers
+/// of both.
 fn share(others: &[f32], queries: &[f32], len: usize, radius: impl Fn((usize, usize)) -> f32 + Sync) -> f64 {
     let found = search(
         others,
@@ -114,8 +119,8 @@ mod tests {
         vectors
     }
 
-    /// The definition, in f64 and with everything sorted: the share of `queries` in a ball of `members`, and of `members` that have a query
-    /// in their ball.
+    /// The definition, in f64 and with everything sorted: the share of `queries` in a ball of `members`, and
+    /// of `members` that have a query in their ball.
     fn naive(members: &[f32], queries: &[f32], len: usize) -> (f64, f64) {
         let distance = |a: &[f32], b: &[f32]| -> f64 {
             a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum()

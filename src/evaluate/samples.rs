@@ -1,8 +1,9 @@
-//! How good samples are: their distance from real images, precision and recall, and sharpness.
+//! The quality of samples: their distance from real images, precision and recall, and sharpness.
 //!
-//! Samples alone say little, so the same is taken of two other sets: training images (the floor, what real pictures get) and their
-//! reconstructions (what samples from the best of all priors would get). The [distance](super::frechet), [precision and
-//! recall](super::precision) and [sharpness](super::sharpness) say what each can and cannot see.
+//! For comparison, two other sets get the same figures: training images (the floor, the result of real
+//! pictures) and their reconstructions (the result of samples from the best possible prior). The modules
+//! [distance](super::frechet), [precision and recall](super::precision) and [sharpness](super::sharpness)
+//! explain what each figure detects and misses.
 
 use super::frechet::{FEATURES, FeatureSpace, Moments};
 use super::judged::{Judged, Which};
@@ -16,7 +17,7 @@ use crate::model::Labelled;
 use crate::model::codec::{BATCH, Codec};
 use crate::tensor::ImageShape;
 
-/// How a set of pictures compares with the judged images.
+/// A set of pictures compared with the judged images.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SampleQuality {
     /// [`Moments::relative_distance`].
@@ -27,16 +28,18 @@ pub struct SampleQuality {
     pub sharpness: Option<f64>,
 }
 
-/// How samples compare with the judged images, and what the same figures are of other pictures.
+/// Samples compared with the judged images, and the same figures for other pictures.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SampleQualities {
     /// Samples that were drawn.
     pub samples: usize,
-    /// Training images that `floor` and `reconstructions` are of: as many as samples, or all if there are fewer.
+    /// The number of training images for `floor` and `reconstructions`: that of the samples, or all if there
+    /// are fewer.
     pub references: usize,
-    /// Training images: what real pictures get. `None` if the judged images are the training images.
+    /// Training images: the result of real pictures. `None` if the judged images are the training images.
     pub floor: Option<SampleQuality>,
-    /// Reconstructions of these training images: what samples from the best of all priors would get. `None` if there are fewer than two.
+    /// Reconstructions of these training images: the result of samples from the best possible prior. `None`
+    /// if there are fewer than two.
     pub reconstructions: Option<SampleQuality>,
     /// Samples from N(0, I).
     pub normal: SampleQuality,
@@ -44,7 +47,8 @@ pub struct SampleQualities {
     pub mixture: Option<SampleQuality>,
 }
 
-/// The bytes that [`sample_qualities`] takes at most, besides the model and the images: codes and features, and two spectra at a time.
+/// The bytes that [`sample_qualities`] takes at most, besides the model and the images: codes and features,
+/// and two spectra at a time.
 pub fn memory(judged: &Judged<'_>, samples: usize, latent: usize, shape: ImageShape) -> u64 {
     let references = judged.train.len().min(samples) as u64;
     let pictures = (judged.indices.len() as u64 + references).saturating_add(samples as u64);
@@ -68,7 +72,7 @@ struct Viewer<'p> {
 }
 
 impl Viewer<'_> {
-    /// What is seen of the pictures that `next` gives until it gives none.
+    /// The features and the spectrum of all pictures that `next` returns.
     fn see(&mut self, mut next: impl FnMut() -> Option<Vec<f32>>) -> Seen {
         let mut seen = Seen { features: Vec::new(), spectrum: Spectrum::new(self.shape) };
         while let Some(pictures) = next() {
@@ -149,7 +153,8 @@ fn spread(all: &[usize], count: usize) -> Vec<usize> {
 /// A conditional model is given the labels of training images, spread evenly over all.
 ///
 /// # Errors
-/// If there are fewer than two judged images or samples, the judged images are all alike, or labels are missing that the model needs.
+/// If there are fewer than two judged images or samples, the judged images are all alike, or labels are
+/// missing that the model needs.
 pub fn sample_qualities(
     codec: &mut Codec<'_>,
     judged: &Judged<'_>,

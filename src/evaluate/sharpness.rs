@@ -1,4 +1,4 @@
-//! How sharp pictures are, compared with real images: the slope of their power spectrum.
+//! The sharpness of pictures compared with real images: the slope of their power spectrum.
 //!
 //! ```text
 //! P(u, v) = |Σ_y Σ_x w(y)·w(x)·(g(y, x) − mean)·e^(−2πi(uy/H + vx/W))|²        g: mean of the channels, w(i) = sin²(π(i + ½)/n)
@@ -8,16 +8,18 @@
 //! sharpness = slope of the samples − slope of the images                          0: as sharp, below 0: blurred, above 0: noisy
 //! ```
 //!
-//! P(r) is averaged over all pictures of a set before the logarithm. Photographs have slopes near −2 (Field 1987), blur makes the slope
-//! steeper and noise flatter; Vu, Phan & Chandler (2012) judge the sharpness of photographs by it. A sharpness of −1 says that the
-//! power at four times the frequency is four times lower than it should be. The window w keeps the jump between opposite edges
-//! of a picture, which a Fourier series takes for an edge, from hiding the blur.
+//! P(r) is averaged over all pictures of a set before the logarithm. Photographs have slopes near −2 (Field
+//! 1987), blur makes the slope steeper and noise flatter; Vu, Phan & Chandler (2012) judge the sharpness of
+//! photographs by it. A sharpness of −1 says that the power at four times the frequency is four times lower
+//! than it should be. The window w removes the jump between opposite edges of a picture, which a Fourier
+//! series treats as an edge, and which would hide the blur.
 //!
-//! What it does not see: whether edges are where they should be (noise can pay for blur, and then the precision is low), colours, and the
-//! contrast of the whole picture.
+//! It does not detect edges in the wrong place (noise can compensate for blur, but then the precision is
+//! low), wrong colours, or the contrast of the whole picture.
 //!
-//! Pictures are small, so the transform is a product with a matrix of cosines and sines along each axis, no fast one: for H×W pixels
-//! about 4·H·W·(H + W) multiplications, little beside those of the network that draws them.
+//! Pictures are small, so the transform is a product with a matrix of cosines and sines along each axis, not
+//! a fast transform: about 4·H·W·(H + W) multiplications for H×W pixels, few compared with those of the
+//! network that draws them.
 
 use std::f64::consts::PI;
 
@@ -26,7 +28,7 @@ use rayon::prelude::*;
 use crate::kernels::gemm::{Matrix, MatrixMut, gemm};
 use crate::tensor::ImageShape;
 
-/// The least pixels of a side: below it there are hardly rings to lay a line through.
+/// The least pixels of a side: smaller pictures have too few rings to fit a line.
 pub const SMALLEST: usize = 8;
 
 /// The mean power spectrum of pictures that come in batches.
@@ -43,7 +45,8 @@ pub const SMALLEST: usize = 8;
 #[derive(Clone, Debug)]
 pub struct Spectrum {
     shape: ImageShape,
-    /// The windows and transforms of the two axes: of columns v the cosines, then the sines; of rows u both in one matrix.
+    /// The windows and transforms of the two axes: of columns v the cosines, then the sines; of rows u both
+    /// in one matrix.
     windows: [Vec<f64>; 2],
     columns: Vec<f64>,
     rows: Vec<f64>,
@@ -158,7 +161,8 @@ impl Spectrum {
         let (real, imaginary) = spectrum.split_at(height * half);
         let (mut powers, mut counts) = (vec![0.0; self.sums.len()], vec![0.0; self.sums.len()]);
         for (at, (re, im)) in real.iter().zip(imaginary).enumerate() {
-            // The right half of the plane; the left one is its mirror, but for the columns that are their own.
+            // The right half of the plane; the left half is its mirror image, except for the self-symmetric
+            // columns.
             let v = at % half;
             let weight = if v == 0 || 2 * v == width { 1.0 } else { 2.0 };
             powers[self.ring[at]] += weight * (re * re + im * im);

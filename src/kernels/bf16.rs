@@ -1,20 +1,23 @@
-//! C ← A·B + β·C in bf16: factors are rounded to bf16, their products added up in single precision.
+//! C ← A·B + β·C in bf16: the factors are rounded to bf16, and their products are added in single precision.
 //!
-//! It is the scheme of [`unpacked`](super::unpacked) with two terms in the place of one: a processor with AVX512-BF16 multiplies 16 pairs of numbers and adds
-//! both products to 16 sums in the time of one multiply-add of 16 numbers. Pairs are neighbours along the depth:
+//! It is the scheme of [`unpacked`](super::unpacked) with two terms per step: a processor with AVX512-BF16
+//! multiplies 16 pairs of numbers and adds both products to 16 sums in the time of one multiply-add of 16
+//! numbers. The numbers of a pair are adjacent along the depth:
 //!
 //! ```text
 //! tile[r][j] += a[r][2l]·b[2l][j] + a[r][2l+1]·b[2l+1][j]
 //! ```
 //!
-//! Factors stay in single precision in memory, and are rounded on the way into a block. B's block has pairs of its rows. Of A, a panel of up
-//! to 16 rows is rounded for 64 columns of C, so a number of A is rounded once for every 64 times that it is used. If a sum has an odd number of
-//! terms, or a run of A's numbers begins between the two of a pair, the missing one is 0.
+//! Factors stay in single precision in memory, and are rounded when they are copied into a block. B's block
+//! has pairs of its rows. A panel of up to 16 rows of A is rounded for 64 columns of C, so a number of A is
+//! rounded once for every 64 uses. If a sum has an odd number of terms, or a run of A's numbers begins in the
+//! middle of a pair, the missing number is 0.
 //!
 //! # The order of additions
 //!
-//! The depth is cut into the fewest equal pieces of at most 1024 terms, of an even number. In each, an element of C is one chain from zero, in
-//! the order of A's columns, two terms at a time; the pieces' sums are added to C in order. So the number of threads does not occur in this.
+//! The depth is split into the fewest equal pieces of at most 1024 terms, an even number. In each piece, an
+//! element of C is one chain from zero, in the order of A's columns, two terms at a time; the sums of the
+//! pieces are added to C in order. The order does not depend on the number of threads.
 
 use super::factors::{Left, Part, Right, Rows};
 use super::matrix::{Matrix, MatrixMut};
@@ -26,10 +29,10 @@ use super::unpacked::{Product, for_each_row, load, store_tile};
 /// The most terms of a chain.
 const DEPTH: usize = 1024;
 
-/// Rows of A that are rounded at once, of which a tile has at most half.
+/// Rows of A that are rounded at once; a tile has at most half of them.
 const PANEL: usize = 16;
 
-/// From one row of a panel to the next: the pairs of a chain, and room for the last vector to be written whole.
+/// From one row of a panel to the next: the pairs of a chain, and room to write the last vector completely.
 const LINE: usize = DEPTH / 2 + 16;
 
 /// Columns of B that are copied at once, and of a tile.
@@ -63,7 +66,7 @@ pub(super) fn compute(mut product: Product<'_, '_, f32>) {
     }
 }
 
-/// Copies a piece of B's rows as pairs, and up to four vectors of each from `column` on; zeros stand right of them.
+/// Copies a piece of B's rows as pairs, at most four vectors of each from `column` on, padded with zeros.
 #[inline(always)]
 fn copy_blocks(
     b: &Right<'_, f32>,
@@ -109,7 +112,7 @@ fn copy_blocks(
     }
 }
 
-/// Four vectors of a slice's first numbers; zeros stand for those that it lacks.
+/// Four vectors of a slice's first numbers, padded with zeros.
 #[inline(always)]
 fn four_vectors(numbers: &[f32]) -> [Sixteen; 4] {
     if numbers.len() == COLUMNS {
@@ -124,7 +127,7 @@ fn four_vectors(numbers: &[f32]) -> [Sixteen; 4] {
     )
 }
 
-/// Adds two rows of B to the blocks, to the right one only if they reach there.
+/// Adds two rows of B to the blocks; to the right one only if they are long enough.
 #[inline(always)]
 fn push_pair(first: &[Sixteen; 4], second: &[Sixteen; 4], width: usize, blocks: &mut [Block<Pairs>; 2]) {
     let [left, right] = blocks;
@@ -158,7 +161,7 @@ fn copy_columns(
     }
 }
 
-/// A part of C's rows and some of its columns, and a piece of what they are made of.
+/// Some rows and columns of C, and a piece of the factors for them.
 struct At<'a> {
     part: &'a Part<'a, f32>,
     /// The pairs of B's rows from `first` to `last`, 32 columns in each block.
@@ -246,7 +249,8 @@ impl At<'_> {
         store_tile(sums, &starts, at.column..at.column + at.width, self.beta, c);
     }
 
-    /// What the piece has of a run of A that begins at `depth`: its first number in the run, and where it begins and ends in the piece.
+    /// The overlap of the piece with a run of A that begins at `depth`: its first number in the run, and its
+    /// start and end in the piece.
     #[inline(always)]
     fn run(&self, rows: &Rows<'_, f32>, depth: usize) -> Option<(usize, usize, usize)> {
         let (from, to) = (depth.max(self.first), (depth + rows.columns).min(self.last));
@@ -285,7 +289,8 @@ impl At<'_> {
         }
     }
 
-    /// Writes rows of A to a panel, if its columns are contiguous: all rows of a pair, then those of the next.
+    /// Writes rows of A to a panel, if its columns are contiguous: all rows of a pair, then those of the
+    /// next.
     #[inline(always)]
     fn round_columns(&self, columns: &Rows<'_, f32>, row: usize, height: usize, panel: &mut [u32]) {
         let mut pairs = panel.chunks_exact_mut(PANEL);
@@ -310,7 +315,7 @@ impl At<'_> {
     }
 }
 
-/// A tile of C, and where its rows are in the panel.
+/// A tile of C, and the position of its rows in the panel.
 struct Tile {
     at: usize,
     row: usize,
@@ -319,7 +324,7 @@ struct Tile {
     width: usize,
 }
 
-/// Rounds contiguous numbers; zeros stand behind them, up to a whole vector.
+/// Rounds contiguous numbers, padded with zeros to a whole vector.
 #[inline(always)]
 fn round_run(numbers: &[f32], to: &mut [u32]) {
     let (whole, rest) = numbers.as_chunks::<32>();
@@ -332,7 +337,8 @@ fn round_run(numbers: &[f32], to: &mut [u32]) {
     }
 }
 
-/// The innermost loop, if A's rows are contiguous. It takes and returns the tile, so that the compiler keeps it in registers.
+/// The innermost loop, if A's rows are contiguous. It takes and returns the tile, so that the compiler keeps
+/// it in registers.
 #[inline(always)]
 fn add_rows<const R: usize, const V: usize>(
     mut tile: [[Sixteen; V]; R],

@@ -1,9 +1,9 @@
-//! The unpacked product, compiled for each kind of processor, and the call of the right one.
+//! The unpacked product, compiled for each kind of processor, and the choice of the right one.
 //!
 //! # Why this file may use `unsafe`
 //!
-//! A function that was compiled for instructions may be called only where they were found, which the compiler cannot see. And a product of `T`
-//! becomes one of `f32` where that is what `T` is.
+//! A function compiled for some instructions may be called only if they were detected, which the compiler
+//! cannot check. And a product of `T` is cast to one of `f32` if `T` is `f32`.
 #![allow(unsafe_code)]
 
 use std::any::TypeId;
@@ -33,7 +33,7 @@ pub fn product<T: Element>(
     product_at(Level::found(), precision, a, b, beta, c);
 }
 
-/// [`product`] at a level that the processor has.
+/// [`product`] at a level that the processor supports.
 pub(super) fn product_at<T: Element>(
     level: Level,
     precision: Precision,
@@ -68,7 +68,7 @@ pub fn product_of_parts<T: Element>(
     multiply(Level::found(), precision, Product { parts, b, beta, c });
 }
 
-/// Multiplies at a level that this processor has. Only `f32` has a choice of precision.
+/// Multiplies at a level that this processor supports. Only `f32` has a choice of precision.
 fn multiply<T: Element>(level: Level, precision: Precision, product: Product<'_, '_, T>) {
     assert!(level <= Level::found(), "{level:?} on a processor that has {:?}", Level::found());
     #[cfg(target_arch = "x86_64")]
@@ -105,7 +105,7 @@ fn multiply<T: Element>(level: Level, precision: Precision, product: Product<'_,
             // SAFETY: `is_found` has seen AVX512-BF16 and the level of AVX-512.
             return unsafe { pairs(product) };
         }
-        // A few columns fill half a vector of sixteen, which takes as long as two of eight.
+        // Few columns fill only half a vector of sixteen, which takes as long as two vectors of eight.
         match level {
             // SAFETY: `found` has seen the five of AVX-512 and FMA.
             Level::Avx512 if product.c.columns > 8 => unsafe { sixteen(product) },

@@ -13,7 +13,7 @@ use crate::tensor::Element;
 pub struct Rows<'a, T> {
     /// The slice with the numbers.
     pub data: &'a [T],
-    /// Where each row begins.
+    /// The start of each row.
     pub grid: Grid,
     /// The numbers of a run.
     pub columns: usize,

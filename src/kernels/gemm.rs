@@ -1,19 +1,21 @@
 //! C ← A·B + β·C: matrix products, on one thread ([`gemm`]) and cut into tasks ([`product`]).
 //!
-//! # Two ways, and what they cost
+//! # Two implementations
 //!
-//! [`packed`] is `matrixmultiply`'s, which copies both factors first; [`unpacked`](super::unpacked) is ours, which copies B alone. [`gemm`]
-//! takes the one that is faster for the shape: packed for the weight gradients of wide layers, unpacked for everything else.
+//! [`packed`] is that of `matrixmultiply`, which copies both factors first; [`unpacked`](super::unpacked) is
+//! ours, which copies only B. [`gemm`] chooses the faster one for the shape: packed for the weight gradients
+//! of wide layers, unpacked for everything else.
 //!
-//! `matrixmultiply` copies ("packs") blocks of A and B into panels of eight rows or columns before it multiplies them.
-//! That copy runs at full width where A's rows lie next to each other (row stride 1) or B's columns do (column
-//! stride 1). It suffers where a stride is a multiple of a large power of two, because the rows of a panel then fall into
-//! the same few sets of the cache: a weight gradient at a stride of 512 floats ran at 69 GFLOP/s, at 528 at 83. See
-//! [`padded_stride`].
+//! `matrixmultiply` copies ("packs") blocks of A and B into panels of eight rows or columns before it
+//! multiplies them. The copy runs at full speed if A's rows (row stride 1) or B's columns (column stride 1)
+//! are adjacent. It is slow if a stride is a multiple of a large power of two, because the rows of a panel
+//! then map to the same few sets of the cache: a weight gradient at a stride of 512 floats ran at 69 GFLOP/s,
+//! at 528 at 83. See [`padded_stride`].
 //!
 //! # Why this file may use `unsafe`
 //!
-//! `matrixmultiply` takes raw pointers, and a [`Matrix`] or [`MatrixMut`] has asserted that they stay inside of its slice.
+//! `matrixmultiply` takes raw pointers; a [`Matrix`] or [`MatrixMut`] has asserted that they stay inside its
+//! slice.
 #![allow(unsafe_code)]
 
 use std::any::TypeId;
@@ -26,10 +28,10 @@ use crate::tensor::Element;
 
 /// C ← A·B + β·C on the calling thread.
 ///
-/// With `beta` 0, C need not hold numbers before.
+/// With `beta` 0, the previous content of C is ignored.
 ///
 /// # Panics
-/// Where the shapes do not fit each other.
+/// If the shapes do not fit each other.
 pub fn gemm<T: Element>(a: Matrix<'_, T>, b: Matrix<'_, T>, beta: T, c: &mut MatrixMut<'_, T>) {
     if is_better_unpacked(&a, &b) {
         dispatch::product(Precision::Single, a, b, beta, c);
@@ -38,22 +40,25 @@ pub fn gemm<T: Element>(a: Matrix<'_, T>, b: Matrix<'_, T>, beta: T, c: &mut Mat
     }
 }
 
-/// If A's rows are contiguous, the unpacked product copies less. If A's columns are, as in a weight gradient, `matrixmultiply` wins unless they
-/// are so short that a few cache lines hold one (else a tile's rows are a few numbers of each of many lines), and B is wide enough for a tile.
+/// If A's rows are contiguous, the unpacked product copies less. If A's columns are contiguous, as in a
+/// weight gradient, `matrixmultiply` is faster, unless a column fits into a few cache lines (otherwise a
+/// tile's rows are a few numbers from each of many lines) and B is wide enough for a tile.
 ///
-/// For the first kind this does not depend on A's rows, so that an image gives the same bits in a batch of any size.
+/// For contiguous rows the choice does not depend on their number, so an image gives the same bits in a batch
+/// of any size.
 fn is_better_unpacked<T>(a: &Matrix<'_, T>, b: &Matrix<'_, T>) -> bool {
     a.column_stride == 1 || (a.rows <= 64 && b.columns > 16)
 }
 
-/// The most terms that `matrixmultiply` is given at once. It cuts longer sums itself, but where depends on how it was built; so the order of
-/// additions is set here: chains of at most so many, added in order.
+/// The most terms passed to `matrixmultiply` at once. It splits longer sums itself, but at positions that
+/// depend on its build; so the order of additions is fixed here: chains of at most this length, added in
+/// order.
 const PACKED_DEPTH: usize = 256;
 
 /// [`gemm`] by `matrixmultiply`.
 ///
 /// # Panics
-/// Where the shapes do not fit each other.
+/// If the shapes do not fit each other.
 pub fn packed<T: Element>(a: Matrix<'_, T>, b: Matrix<'_, T>, beta: T, c: &mut MatrixMut<'_, T>) {
     check_shapes(&a, &b, c);
     if a.columns > PACKED_DEPTH {
@@ -74,16 +79,18 @@ pub fn packed<T: Element>(a: Matrix<'_, T>, b: Matrix<'_, T>, beta: T, c: &mut M
     let (rsb, csb) = (stride(b.row_stride), stride(b.column_stride));
     let rsc = stride(c.row_stride);
     let (pa, pb, pc) = (a.data.as_ptr(), b.data.as_ptr(), c.pointer);
-    // SAFETY: what the two functions ask of their caller, point by point.
-    // - A and B can be read at i·rs + j·cs for all i < rows, j < columns: `Matrix::strided` asserted that the last of these is
-    //   inside the slice; `transposed` exchanges the pairs and so the same elements; `column_range` asserts its columns to be
-    //   among those that were there, and slices safely.
+    // SAFETY: the requirements of the two functions, point by point.
+    // - A and B can be read at i·rs + j·cs for all i < rows, j < columns: `Matrix::strided` asserted that the
+    //   last of these is inside the slice; `transposed` exchanges the pairs and so the same elements;
+    //   `column_range` asserts its columns to be among the existing ones, and slices safely.
     // - C can be read and written at i·rsc + j: asserted by `MatrixMut::strided`, kept by `split_at_column`.
     // - A is m × k, B k × n, C m × n: asserted above.
     // - No element of C has two places: its column stride is 1, and `strided` asserted row_stride ≥ columns.
-    // - C overlaps neither A nor B: these are shared borrows and C is an exclusive one, all alive during the call.
+    // - C overlaps neither A nor B: these are shared borrows and C is an exclusive one, all alive during the
+    //   call.
     // - Strides fit isize (checked above), and so does every offset, which lies inside a slice.
-    // - The casts change no type: T is f32 or f64, as `Element` is sealed, and each branch has the one it has tested for.
+    // - The casts change no type: T is f32 or f64, as `Element` is sealed, and each branch has the one it has
+    //   tested for.
     unsafe {
         if TypeId::of::<T>() == TypeId::of::<f32>() {
             let beta = beta.to_f64() as f32;
@@ -96,12 +103,12 @@ pub fn packed<T: Element>(a: Matrix<'_, T>, b: Matrix<'_, T>, beta: T, c: &mut M
     }
 }
 
-/// C ← A·B + β·C as parallel tasks, each with a range of C's columns; then `finish(piece, first_column)` for each piece
-/// while it is in the cache.
+/// C ← A·B + β·C as parallel tasks, each with a range of C's columns; then `finish(piece, first_column)` for
+/// each piece while it is in the cache.
 ///
-/// The columns are cut because A is the batch, which is small and read again by every task, while B is the weights
-/// or the images, of which each task copies only its own part. The cut depends on the shape alone, and each element is
-/// computed by one task in one order: the same bits for any number of threads.
+/// The columns are split because A is the batch, which is small and read by every task, while B is the
+/// weights or the images, of which each task copies only its own part. The split depends only on the shape,
+/// and each element is computed by one task in one order: the same bits for any number of threads.
 pub fn product<T: Element>(
     precision: Precision,
     a: Matrix<'_, T>,
@@ -121,11 +128,11 @@ pub fn product<T: Element>(
     });
 }
 
-/// Writes the transposed matrix to `memory` without gaps and returns it: for a factor that many products copy, which copy by rows
-/// fastest.
+/// Writes the transposed matrix to `memory` without gaps and returns it. Useful for a factor that many
+/// products copy, because copying by rows is fastest.
 ///
 /// # Panics
-/// Where `memory` is too short.
+/// If `memory` is too short.
 pub fn transpose<'a, T: Element>(matrix: Matrix<'_, T>, memory: &'a mut [T]) -> Matrix<'a, T> {
     const TILE: usize = 16; // the numbers of a cache line
     let (rows, columns) = (matrix.columns, matrix.rows);
@@ -141,14 +148,15 @@ pub fn transpose<'a, T: Element>(matrix: Matrix<'_, T>, memory: &'a mut [T]) -> 
     Matrix::new(memory, rows, columns)
 }
 
-/// What [`product`] takes where there is nothing left to do on a piece.
+/// The `finish` of a [`product`] without further work on a piece.
 pub fn nothing<T>(_: MatrixMut<'_, T>, _: usize) {}
 
-/// Columns are cut between vectors of 16.
+/// Columns are split between vectors of 16.
 const UNIT: usize = 16;
 
-/// Into how many pieces columns are cut: at most eight, of about 128 columns or more, since each piece reads all of A again (packed, 64 columns
-/// ran at 71 GFLOP/s, 128 at 76, 392 at 84). More than one are an even number: two threads would take as long for seven as for eight.
+/// The number of pieces into which columns are split: at most eight, of about 128 columns or more, since each
+/// piece reads all of A (packed, 64 columns ran at 71 GFLOP/s, 128 at 76, 392 at 84). If there are several,
+/// their number is even: two threads take as long for seven as for eight.
 pub fn pieces(columns: usize) -> usize {
     match columns.div_ceil(columns.div_ceil(8).max(128)) {
         0 | 1 => 1,
@@ -156,8 +164,8 @@ pub fn pieces(columns: usize) -> usize {
     }
 }
 
-/// Calls `task(piece, first_column)` in parallel for so many pieces of the columns, as equal as units of 16 columns allow: two threads that
-/// get 256 and 144 of 400 columns take as long as one takes for 512.
+/// Calls `task(piece, first_column)` in parallel for this number of pieces of the columns, as equal as units
+/// of 16 columns allow: with pieces of 256 and 144 columns, two threads take as long as for 512.
 pub fn for_column_pieces<T: Element>(
     matrix: MatrixMut<'_, T>,
     pieces: usize,
@@ -177,8 +185,8 @@ pub fn for_column_pieces<T: Element>(
     );
 }
 
-/// A row stride of at least `columns` at which packing is not slowed by cache sets that collide: a multiple of 8 floats (one
-/// vector), and not of 64 where there are many columns.
+/// A row stride of at least `columns` at which colliding cache sets do not slow down packing: a multiple of 8
+/// floats (one vector), and for many columns not of 64.
 pub fn padded_stride(columns: usize) -> usize {
     let stride = columns.next_multiple_of(8);
     if stride >= 128 && stride.is_multiple_of(64) { stride + 16 } else { stride }

@@ -1,8 +1,11 @@
-//! Pure functions on slices: where the processor spends its time. Nothing here knows what a layer or a loss is.
+//! Pure functions on slices, in which the program spends most of its time. They do not depend on layers or
+//! losses.
 //!
-//! Reading order: [`matrix`] and [`gemm`] (matrix products), [`factors`] and [`unpacked`] (the product that most of a step is made of), [`simd`] and [`dispatch`]
-//! (which instructions the processor has), [`geometry`] (which input pixel a kernel tap sees), [`columns`] (im2col and col2im), [`grid`] and
-//! [`windows`] (patches read where they are), [`scratch`] (working memory that is never allocated twice), [`precision`], `bf16` and `pairs` (products of rounded factors). The project's only unsafe code is in
+//! Reading order: [`matrix`] and [`gemm`] (matrix products), [`factors`] and [`unpacked`] (the product of
+//! which most of a step consists), [`simd`] and [`dispatch`] (which instructions the processor has),
+//! [`geometry`] (which input pixel a kernel tap sees), [`columns`] (im2col and col2im), [`grid`] and
+//! [`windows`] (patches read in place), [`scratch`] (working memory that is never allocated twice),
+//! [`precision`], `bf16` and `pairs` (products of rounded factors). The project's only unsafe code is in
 //! `matrix`, `gemm`, `simd`, `pairs` and `dispatch`, each with its reasons.
 
 #[cfg(target_arch = "x86_64")]

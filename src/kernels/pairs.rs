@@ -1,27 +1,29 @@
-//! bf16: the upper half of an f32, so the same exponents with 8 digits of binary instead of 24; and vectors of pairs of such numbers.
+//! bf16, the upper half of an f32 (the same exponents with 8 significant bits instead of 24), and vectors of
+//! pairs of such numbers.
 //!
-//! [`round`] is the definition, to nearest with ties to even. A processor with AVX512-BF16 rounds 32 numbers with one instruction, and adds the
-//! products of 16 pairs to 16 sums with another:
+//! [`round`] is the definition: to nearest, ties to even. A processor with AVX512-BF16 rounds 32 numbers with
+//! one instruction, and adds the products of 16 pairs to 16 sums with another:
 //!
 //! ```text
 //! sum ← sum + a₀·b₀ + a₁·b₁          in single precision
 //! ```
 //!
-//! The product of two bf16 numbers has at most 16 digits, so it is exact in single precision; the two additions round. In which order, the
-//! instruction's definition says, but not every description of it says the same; and it takes subnormal numbers as 0. So the bits of sums are
-//! promised only among processors that have the instruction.
+//! The product of two bf16 numbers has at most 16 significant bits, so it is exact in single precision; the
+//! two additions round. Descriptions of the instruction differ about their order, and it treats subnormal
+//! numbers as 0. So sums are bit-identical only among processors that have the instruction.
 //!
 //! # Why this file may use `unsafe`
 //!
-//! Intrinsics may be called only where the instructions were found, and those that load and store take pointers.
+//! Intrinsics may be called only if the instructions were detected, and those that load and store take
+//! pointers.
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::*;
 
 use super::simd::x86::Sixteen;
 
-/// The upper 16 bits of the nearest bf16 number; of two that are equally near, that with an even last digit. A number below 2⁻¹²⁶ becomes 0
-/// with its sign, as the instruction has it.
+/// The upper 16 bits of the nearest bf16 number, ties to even. A number below 2⁻¹²⁶ becomes 0 with its sign,
+/// as the instruction does it.
 #[inline(always)]
 pub(super) fn round(number: f32) -> u16 {
     let bits = number.to_bits();
@@ -32,12 +34,13 @@ pub(super) fn round(number: f32) -> u16 {
     if magnitude < 0x0080_0000 {
         return (bits >> 16) as u16 & 0x8000;
     }
-    // A carry out of the digits raises the exponent, and the largest becomes infinity: both are right.
+    // A carry out of the mantissa increments the exponent, and the largest number becomes infinity: both are
+    // correct.
     ((bits + 0x7fff + (bits >> 16 & 1)) >> 16) as u16
 }
 
-/// Sixteen pairs of bf16 numbers, each in the place of an f32: the first in its lower half. Only for functions that were compiled for AVX512-BF16
-/// ([`dispatch`](super::dispatch)).
+/// Sixteen pairs of bf16 numbers, each in the place of an f32: the first in its lower half. Only for
+/// functions that were compiled for AVX512-BF16 ([`dispatch`](super::dispatch)).
 #[derive(Clone, Copy)]
 pub(super) struct Pairs(__m512i);
 
@@ -49,10 +52,10 @@ impl Pairs {
         Self(unsafe { _mm512_set1_epi32(pair.cast_signed()) })
     }
 
-    /// Writes the pairs to the begin of a slice.
+    /// Writes the pairs to the start of a slice.
     ///
     /// # Panics
-    /// If it has fewer places.
+    /// If it is too short.
     #[inline(always)]
     pub fn store(self, to: &mut [u32]) {
         let to: &mut [u32; 16] = to.first_chunk_mut().expect("a vector");
@@ -96,7 +99,8 @@ impl Pairs {
         })
     }
 
-    /// Exchanges rows and columns of sixteen by sixteen pairs: first the quarters off the diagonal, then those of each quarter, and so on.
+    /// Transposes sixteen by sixteen pairs: exchanges the off-diagonal quarters, then those within each
+    /// quarter, and so on.
     #[inline(always)]
     pub fn transpose(rows: &mut [Self; 16]) {
         const fn order(side: u32) -> [[u32; 16]; 2] {
@@ -149,7 +153,7 @@ mod tests {
             Pairs::of_neighbours(Sixteen::load(numbers), Sixteen::load(&numbers[16..])).store(&mut pairs);
             pairs
         }
-        // SAFETY: the test has asked for the instructions.
+        // SAFETY: the test has detected the instructions.
         unsafe { compiled(numbers) }
     }
 

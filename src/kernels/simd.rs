@@ -1,20 +1,21 @@
-//! Which vector instructions this processor has: asked once, at run time, and used from here.
+//! The vector instructions of this processor, detected once at run time, and the vectors made of them.
 //!
-//! One build runs everywhere, whatever flags it was compiled with. What is hot is compiled several times, once for each [`Level`], and the
-//! right copy is called: matrix products, with explicit `Vector`s ([`dispatch`](super::dispatch)); loops over slices, of which the compiler
-//! makes vectors, by `vectorized!`.
+//! One build runs on every processor, whatever the compiler flags. Hot code is compiled several times, once
+//! for each [`Level`], and the right copy is called: matrix products with explicit `Vector`s by
+//! [`dispatch`](super::dispatch); loops over slices, which the compiler vectorizes, by `vectorized!`.
 //!
 //! # The same bits at every level
 //!
-//! A fused multiply-add has one rounding, a multiplication and an addition have two, so the two are never exchanged. Products are fused
-//! and sum up in an order in which the width of a vector does not occur (see [`unpacked`](super::unpacked)); so is ln Γ, which needs the digits.
-//! Everything else multiplies and adds separately, which IEEE 754 defines to the last bit. [`Level::Portable`] is for processors without fused
-//! multiply-add: there a product rounds twice, and its bits differ.
+//! A fused multiply-add rounds once; a multiplication and an addition round twice. So one never replaces the
+//! other. Matrix products are fused, and their order of summation does not depend on the vector width (see
+//! [`unpacked`](super::unpacked)). ln Γ is fused because it needs the precision. Everything else multiplies
+//! and adds separately, which IEEE 754 defines to the last bit. [`Level::Portable`] is for processors without
+//! fused multiply-add: there a product rounds twice, and its bits differ.
 //!
 //! # Why this file may use `unsafe`
 //!
-//! To call a function that was compiled for instructions, they must have been found first; intrinsics that load and store take pointers;
-//! and a block of B is not cleared before it is filled.
+//! A function compiled for some instructions may be called only after they were detected; intrinsics that
+//! load and store take pointers; and a block of B is not cleared before it is filled.
 #![allow(unsafe_code)]
 
 use std::hint::black_box;
@@ -23,10 +24,10 @@ use std::sync::OnceLock;
 
 use crate::tensor::Element;
 
-/// What a processor can do, from least to most.
+/// Levels of vector instructions, in increasing order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// What every processor of this architecture can, without fused multiply-add.
+    /// The instructions of every processor of this architecture, without fused multiply-add.
     Portable,
     /// Fused multiply-add; on x86-64 also AVX2, with vectors of 8 single-precision numbers.
     Fused,
@@ -61,15 +62,16 @@ impl Level {
         })
     }
 
-    /// All levels that this processor has.
+    /// All levels that this processor supports.
     #[cfg(test)]
     pub fn all() -> impl Iterator<Item = Self> {
         [Self::Portable, Self::Fused, Self::Avx512].into_iter().filter(|&level| level <= Self::found())
     }
 }
 
-/// Computes an expression, a loop over slices, with code that was compiled for the processor's vectors. What it calls must be marked
-/// `#[inline(always)]`; what is not is compiled for any processor, and slow, but right.
+/// Computes an expression, a loop over slices, with code compiled for the processor's vectors. Functions that
+/// it calls must be marked `#[inline(always)]`; others are compiled for any processor, which is correct but
+/// slow.
 macro_rules! vectorized {
     ($expression:expr) => {
         $crate::kernels::simd::compiled_for_each_level(
@@ -80,7 +82,7 @@ macro_rules! vectorized {
 }
 pub(crate) use vectorized;
 
-/// What [`vectorized!`] calls.
+/// The implementation of [`vectorized!`].
 #[inline(always)]
 pub(crate) fn compiled_for_each_level<R>(task: impl FnOnce() -> R) -> R {
     #[cfg(target_arch = "x86_64")]
@@ -105,10 +107,10 @@ pub(crate) fn compiled_for_each_level<R>(task: impl FnOnce() -> R) -> R {
     task()
 }
 
-/// Multiply-adds with nothing to load and nothing to wait for, in the processor's widest vectors: `rounds` times twelve. Returns the
-/// floating-point operations, two for each number. For benches: the most that a product can reach.
+/// Independent multiply-adds without loads, in the processor's widest vectors: `rounds` times twelve. Returns
+/// the floating-point operations, two for each number. For benches: the upper limit of a product's speed.
 pub fn multiply_adds(rounds: usize) -> usize {
-    /// x ← x·factor + term: it settles at term/(1 − factor), so no number gets subnormal.
+    /// x ← x·factor + term: it converges to term/(1 − factor), so no number becomes subnormal.
     #[inline(always)]
     fn chains<X: Vector<Number = f32>>(rounds: usize) -> usize {
         let (factor, term) = black_box((0.9, 0.1));
@@ -151,14 +153,15 @@ pub fn multiply_adds(rounds: usize) -> usize {
     }
 }
 
-/// A vector register of numbers, or an array that stands for one. Those of instructions that not every processor has are private to the
-/// kernels, and are used only inside of functions for processors that have them ([`dispatch`](super::dispatch), [`multiply_adds`]).
+/// A vector register of numbers, or an array in its place. Vectors of instructions that not every processor
+/// has are private to the kernels, and are used only inside functions for processors that have them
+/// ([`dispatch`](super::dispatch), [`multiply_adds`]).
 pub(super) trait Vector: Copy {
-    /// What it is a vector of.
+    /// The type of its numbers.
     type Number: Element;
-    /// How many.
+    /// The number of lanes.
     const LANES: usize;
-    /// The rows of a tile: with two vectors each they fill the registers, and leave room for two vectors of B and one of A.
+    /// The rows of a tile: two vectors for each row, two vectors of B and one of A fill the registers.
     const ROWS: usize;
 
     /// The number in every lane.
@@ -248,14 +251,16 @@ pub(super) mod x86 {
 
                 #[inline(always)]
                 fn splat(number: f32) -> Self {
-                    // SAFETY: a value of this type is made only on a processor that has the instructions (see the trait).
+                    // SAFETY: a value of this type is made only on a processor that has the instructions (see
+                    // the trait).
                     Self(unsafe { $splat(number) })
                 }
 
                 #[inline(always)]
                 fn load(from: &[f32]) -> Self {
                     let from: &[f32; $lanes] = from.first_chunk().expect("a vector");
-                    // SAFETY: as in `splat`; the pointer is to as many numbers as there are lanes, and need not be aligned.
+                    // SAFETY: as in `splat`; the pointer is to as many numbers as there are lanes, and need
+                    // not be aligned.
                     Self(unsafe { $load(from.as_ptr()) })
                 }
 
@@ -297,24 +302,25 @@ pub(super) mod x86 {
     );
 }
 
-/// Rows of two vectors each: a block of B. It is not cleared when it is made, since most products fill only a part of it.
+/// Rows of two vectors each: a block of B. It is not cleared when created, since most products fill only a
+/// part of it.
 pub(super) struct Block<X> {
     rows: [MaybeUninit<[X; 2]>; DEPTH],
     len: usize,
 }
 
-/// The most rows of a block. A tile's start and end cost some ten steps of its loop, so a deep block is worth more than one that leaves
-/// room for other things in the first-level cache.
+/// The most rows of a block. The start and end of a tile cost about ten steps of its loop, so a deep block is
+/// better than one that leaves room for other data in the first-level cache.
 pub(super) const DEPTH: usize = 512;
 
 impl<X> Block<X> {
-    /// Without rows.
+    /// An empty block.
     #[inline(always)]
     pub fn new() -> Self {
         Self { rows: [const { MaybeUninit::uninit() }; DEPTH], len: 0 }
     }
 
-    /// Takes all rows out.
+    /// Removes all rows.
     #[inline(always)]
     pub fn clear(&mut self) {
         self.len = 0;
@@ -333,11 +339,11 @@ impl<X> Block<X> {
     /// The rows.
     #[inline(always)]
     pub fn rows(&self) -> &[[X; 2]] {
-        // SAFETY: `push` has written the first `len` rows, each of them before it counted it.
+        // SAFETY: `push` has written the first `len` rows, and counts a row only after writing it.
         unsafe { std::slice::from_raw_parts(self.rows.as_ptr().cast(), self.len) }
     }
 
-    /// The rows, to be written.
+    /// The rows, mutable.
     #[inline(always)]
     pub fn rows_mut(&mut self) -> &mut [[X; 2]] {
         // SAFETY: as in `rows`.
@@ -348,7 +354,8 @@ impl<X> Block<X> {
 impl<X: Vector> Block<X> {
     /// The rows as numbers, 2·LANES each.
     pub fn numbers(&mut self) -> &mut [X::Number] {
-        // SAFETY: as in `rows`. A vector is LANES numbers and nothing else, aligned at least as they are, and any numbers are a vector.
+        // SAFETY: as in `rows`. A vector is LANES numbers and nothing else, aligned at least as they are, and
+        // any numbers are a vector.
         unsafe { std::slice::from_raw_parts_mut(self.rows.as_mut_ptr().cast(), self.len * 2 * X::LANES) }
     }
 }

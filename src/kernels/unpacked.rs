@@ -1,29 +1,35 @@
-//! C ← A·B + β·C with A read where it is, in the processor's widest vectors: the product that most of a training step is made of.
+//! C ← A·B + β·C with A read in place, in the processor's widest vectors: most of a training step consists of
+//! such products.
 //!
-//! `matrixmultiply` copies ("packs") both factors before it multiplies, so that its innermost loop reads memory in order. A copied
-//! number of A is used once for each column of B. With the 16 columns of a grey image's 4×4 patches the copy costs as much as the
-//! multiplications. So only B is copied here, a block at a time, and A's rows are read where they are: a few streams, which a processor
-//! fetches ahead. A's rows need not be stored as a matrix at all: the patches of a convolution are read in the image itself
+//! `matrixmultiply` copies ("packs") both factors before it multiplies, so that its innermost loop reads
+//! memory in order. A copied number of A is used once for each column of B. With the 16 columns of a grey
+//! image's 4×4 patches the copy costs as much as the multiplications. So only B is copied here, a block at a
+//! time, and A's rows are read in place: a few streams, which the processor prefetches. A need not be stored
+//! as a matrix at all: the patches of a convolution are read from the image itself
 //! ([`factors`](super::factors)). docs/performance.md has the figures.
 //!
 //! # The scheme
 //!
-//! It is the usual one (Goto & van de Geijn 2008, "Anatomy of high-performance matrix multiplication") but for A: a block of B in the
-//! first-level cache, and a tile of C that stays in registers while outer products are added to it:
+//! Except for A, it is the usual one (Goto & van de Geijn 2008, "Anatomy of high-performance matrix
+//! multiplication"): a block of B in the first-level cache, and a tile of C that stays in registers while
+//! outer products are added to it:
 //!
 //! ```text
 //! tile[r][j] += a[r][l]·b[l][j]      r < 8, j < 2 vectors
 //! ```
 //!
-//! With sixteen numbers to a vector that is 16 vectors of sums, two of b and one of a, of 32 registers; with eight, six rows, and 15 of 16
-//! registers. The multiply-adds of a step do not wait for each other, and there are enough of them (two start in a cycle, and take four).
+//! Vectors of sixteen numbers need 16 vectors of sums, two of b and one of a, of 32 registers. Vectors of
+//! eight numbers have tiles of six rows, and need 15 of 16 registers. The multiply-adds of a step are
+//! independent, and there are enough of them to hide their latency (two start per cycle, and each takes four
+//! cycles).
 //!
 //! # The order of additions
 //!
-//! The depth K is cut into the fewest equal pieces of at most 512 rows of B. In each, an element of C is one chain of fused multiply-adds
-//! from zero, in the order of A's columns; the pieces' sums are added to C in order. Terms that a region leaves out are left out of the
-//! chain. The width of a vector, the tile's rows and the number of threads do not occur in this, so every processor with fused
-//! multiply-adds gives the same bits.
+//! The depth K is split into the fewest equal pieces of at most 512 rows of B. In each piece, an element of C
+//! is one chain of fused multiply-adds from zero, in the order of A's columns; the sums of the pieces are
+//! added to C in order. Terms outside a region are left out of the chain. The order does not depend on the
+//! vector width, the tile's rows or the number of threads, so every processor with fused multiply-adds gives
+//! the same bits.
 
 use std::ops::Range;
 
@@ -42,7 +48,7 @@ pub(super) struct Product<'a, 'c, T> {
 }
 
 impl<T: Element> Product<'_, '_, T> {
-    /// Asserts that the factors fit each other, and scales the rows of C that nothing is added to.
+    /// Asserts that the factors fit each other, and scales the rows of C to which nothing is added.
     pub(super) fn begin(&mut self) {
         let (depth, columns) = (self.b.depth(), self.b.columns());
         assert!(columns == self.c.columns, "{columns} columns of B and {} of C", self.c.columns);
@@ -69,7 +75,8 @@ impl<T: Element> Product<'_, '_, T> {
         let at_once = depth.div_ceil(depth.div_ceil(DEPTH).max(1)).max(1);
         for first in (0..depth).step_by(at_once) {
             let last = (first + at_once).min(depth);
-            // Two blocks side by side are copied at once, as their rows' cache lines are neighbours, which a processor fetches together.
+            // Two adjacent blocks are copied at once, because the processor fetches the neighbouring cache
+            // lines of their rows together.
             for column in (0..columns).step_by(4 * X::LANES) {
                 copy_blocks(&self.b, (first, last), column, &mut left, &mut right);
                 for (block, column) in [(&left, column), (&right, column + 2 * X::LANES)] {
@@ -92,7 +99,7 @@ impl<T: Element> Product<'_, '_, T> {
     }
 }
 
-/// Rows of C that nothing is added to.
+/// Rows of C to which nothing is added.
 fn scale<T: Element>(c: &mut MatrixMut<'_, T>, rows: &Grid, beta: T) {
     for row in 0..rows.rows() {
         let [row] = rows.starts::<1>(row);
@@ -101,7 +108,7 @@ fn scale<T: Element>(c: &mut MatrixMut<'_, T>, rows: &Grid, beta: T) {
     }
 }
 
-/// Copies a piece of B's rows, and four vectors of each from `column` on, or as many as there are; zeros stand right of them.
+/// Copies a piece of B's rows, at most four vectors of each from `column` on, padded with zeros.
 #[inline(always)]
 fn copy_blocks<X: Vector>(
     b: &Right<'_, X::Number>,
@@ -139,8 +146,8 @@ fn copy_blocks<X: Vector>(
     );
 }
 
-/// Calls `visit` for a piece of B's rows, with some columns of each. If the rows hang over lines of numbers, `padding` is where their first place
-/// begins in a line, and a line's length.
+/// Calls `visit` for a piece of B's rows, with some columns of each. If the rows extend beyond lines of
+/// numbers, `padding` is the start of their first place in a line, and a line's length.
 #[inline(always)]
 pub(super) fn for_each_row<T: Element>(
     rows: &Rows<'_, T>,
@@ -173,7 +180,7 @@ pub(super) fn for_each_row<T: Element>(
     }
 }
 
-/// Adds a row of up to four vectors, its right half only if it has one.
+/// Adds a row of up to four vectors; its right half only if it exists.
 #[inline(always)]
 fn push_row<X: Vector>(numbers: &[X::Number], left: &mut Block<X>, right: &mut Block<X>) {
     let lanes = X::LANES;
@@ -189,7 +196,7 @@ fn push_row<X: Vector>(numbers: &[X::Number], left: &mut Block<X>, right: &mut B
     }
 }
 
-/// `count` numbers of a line from `start` on; zeros stand for those beyond its ends.
+/// `count` numbers of a line from `start` on, with zeros beyond its ends.
 #[inline(never)]
 fn padded<T: Element>(line: &[T], start: isize, count: usize) -> [T; 64] {
     let mut numbers = [T::ZERO; 64];
@@ -202,7 +209,7 @@ fn padded<T: Element>(line: &[T], start: isize, count: usize) -> [T; 64] {
     numbers
 }
 
-/// A vector of a slice's first numbers; zeros stand for those that it lacks.
+/// A vector of a slice's first numbers, padded with zeros.
 #[inline(always)]
 pub(super) fn load<X: Vector>(from: &[X::Number]) -> X {
     if from.len() >= X::LANES {
@@ -215,8 +222,9 @@ pub(super) fn load<X: Vector>(from: &[X::Number]) -> X {
 
 /// Copies columns of a transposed B, which are contiguous, to the rows of a block.
 ///
-/// Not inlined, so that it is compiled for every processor: where there are instructions that scatter numbers, the compiler uses them here, and
-/// they are slow. Eight columns at a time, since a first-level cache has places for eight lines whose addresses are a power of two apart.
+/// Not inlined, so that it is compiled for the baseline processor: with scatter instructions, the compiler
+/// would use them here, and they are slow. Eight columns at a time, since a first-level cache has room for
+/// eight lines whose addresses are a power of two apart.
 #[inline(never)]
 fn copy_columns<T: Element>(
     b: &Matrix<'_, T>,
@@ -245,7 +253,7 @@ fn copy_columns<T: Element>(
     }
 }
 
-/// A part of C's rows and some of its columns, and a piece of what they are made of.
+/// Some rows and columns of C, and a piece of the factors for them.
 struct At<'a, X, T> {
     part: &'a Part<'a, T>,
     block: &'a [[X; 2]],
@@ -264,7 +272,7 @@ impl<T: Element, X: Vector<Number = T>> At<'_, X, T> {
         let rows = self.part.rows.rows();
         let mut row = 0;
         while row < rows {
-            // Equal heights: a tile of one or two rows waits for its own additions.
+            // Equal heights, because a tile of only one or two rows cannot hide the latency of its additions.
             let left = rows - row;
             let height = left.div_ceil(left.div_ceil(X::ROWS));
             match height {
@@ -368,7 +376,8 @@ pub(super) fn store_tile<X: Vector, const R: usize, const V: usize>(
     }
 }
 
-/// The innermost loop, if A's rows are contiguous. It takes and returns the tile, so that the compiler keeps it in registers.
+/// The innermost loop, if A's rows are contiguous. It takes and returns the tile, so that the compiler keeps
+/// it in registers.
 #[inline(always)]
 fn add_rows<X: Vector, const R: usize, const V: usize>(
     mut tile: [[X; V]; R],

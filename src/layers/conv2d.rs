@@ -1,4 +1,4 @@
-//! Convolution by im2col: every place of the kernel is a row of a matrix, and the layer one product.
+//! Convolution by im2col: each position of the kernel is a row of a matrix, and the layer is one product.
 //!
 //! With the columns X̂ = im2col(X), `[places × K·K·C]`, and the weight W, `[O × K·K·C]`:
 //!
@@ -9,14 +9,15 @@
 //! input gradient   dX            = col2im(dY · W)     col2im is im2col's transpose
 //! ```
 //!
-//! These are the passes of a [`Linear`](super::Linear) layer on X̂; what is new is only that a pixel's gradient collects from every
-//! patch that the pixel was part of, which is what col2im adds up.
+//! These are the passes of a [`Linear`](super::Linear) layer on X̂. The only difference is that a pixel
+//! belongs to several patches, and col2im adds up its gradients from all of them.
 //!
-//! The three products are in `patches`, since [`ConvTranspose2d`](super::ConvTranspose2d) is made of the same ones.
+//! The three products are in `patches`, since [`ConvTranspose2d`](super::ConvTranspose2d) uses them too.
 //!
 //! (What deep learning calls a convolution is a cross-correlation: the kernel is not flipped.)
 //!
-//! W lies in memory as `[O][KH][KW][C]`, so that its rows fit the columns' order. PyTorch's `[O, C, KH, KW]` is made on saving.
+//! W is stored in memory as `[O][KH][KW][C]`, in the order of the columns, and converted to PyTorch's
+//! `[O, C, KH, KW]` for files.
 
 use rayon::prelude::*;
 
@@ -37,7 +38,7 @@ pub struct Conv2d {
     pub geometry: Geometry,
     /// O, the channels of the output.
     pub filters: usize,
-    /// What is applied to the output.
+    /// The activation of the output.
     pub activation: Activation,
 }
 
@@ -117,7 +118,7 @@ pub(super) fn kernel_parameters(geometry: &Geometry, outer: usize, biases: usize
     ]
 }
 
-/// Stride and padding as PyTorch's arguments; what is its default is left out.
+/// Stride and padding as PyTorch's arguments, without its defaults.
 pub(super) fn convolution_arguments(geometry: &Geometry) -> String {
     let argument = |name: &str, value: usize, default: usize| {
         if value == default { String::new() } else { format!(", {name}={value}") }

@@ -1,25 +1,27 @@
 //! Transposed convolution: [`conv2d`](super::conv2d) with its passes reversed.
 //!
-//! It takes the geometry of the convolution that it reverses and goes from that one's small side to its large side. As a
-//! linear map it is the transpose of the convolution, so what was the input gradient there is the forward pass here, and the other
-//! way round (Zeiler et al. 2010; Dumoulin & Visin 2016, section 4). With S channels on the small side, C on the large, the weight
-//! W `[S × K·K·C]` (the convolution's own layout, so the two can share it), and for the large side's gradient
+//! It takes the geometry of the convolution that it reverses, and maps the small side of that convolution to
+//! the large side. As a linear map it is the transpose of the convolution: its forward pass is the
+//! convolution's input gradient, and its input gradient is the convolution's forward pass (Zeiler et al.
+//! 2010; Dumoulin & Visin 2016, section 4). With S channels on the small side, C on the large, the weight W
+//! `[S × K·K·C]` (the convolution's own layout, so the two can share it), and for the large side's gradient
 //! D̂ = im2col(dY):
 //!
 //! ```text
-//! forward           Y              = col2im(X · W) + b      each small pixel stamps a K×K patch; overlaps add
+//! forward           Y              = col2im(X · W) + b      each small pixel adds a K×K patch
 //! input gradient   dX [places×S]   = D̂ · Wᵀ                 a convolution of dY
 //! weight gradient  dW [S×K·K·C]    = Xᵀ · D̂                 the convolution's dYᵀ·X̂ with the roles exchanged
 //! bias gradient    db [C]          = Σ over pixels and images of dY
 //! ```
 //!
-//! The products are the convolution's own, in `patches`. Nothing is multiplied by inserted zeros, and odd sizes come back exactly, with
-//! no `output_padding` to guess.
+//! The products are the convolution's own, in `patches`. No inserted zeros are multiplied, and odd sizes are
+//! restored exactly, without an `output_padding`.
 //!
-//! Where the kernel is the whole image (the article's first step up, from 1×1), every patch is an image and the layer is a plain
-//! product; then the weight is far larger than the batch, and the product is cut along the weight instead of the batch.
+//! If the kernel covers the whole image (the article's first upsampling, from 1×1), every patch is an image
+//! and the layer is a plain product. Then the weight is far larger than the batch, and the product is divided
+//! along the weight instead of the batch.
 //!
-//! W lies in memory as `[S][KH][KW][C]`; PyTorch's `[S, C, KH, KW]` is made on saving.
+//! W is stored in memory as `[S][KH][KW][C]`, and converted to PyTorch's `[S, C, KH, KW]` for files.
 
 use rayon::prelude::*;
 
@@ -42,7 +44,7 @@ pub struct ConvTranspose2d {
     pub geometry: Geometry,
     /// S, the channels of the input.
     pub small_channels: usize,
-    /// What is applied to the output.
+    /// The activation of the output.
     pub activation: Activation,
 }
 
@@ -61,8 +63,8 @@ impl ConvTranspose2d {
         Matrix::new(weight, self.small_channels, self.geometry.patch_len())
     }
 
-    /// PyTorch starts from the small side, and several large sides lead to the same small one; `output_padding` says which was meant: what is
-    /// missing of H is H − ((h − 1)·S − 2P + K).
+    /// In PyTorch the small side does not determine the large side, and `output_padding` chooses it: the
+    /// missing part of H is H − ((h − 1)·S − 2P + K).
     fn output_padding(&self) -> String {
         let g = &self.geometry;
         let missing = |large: usize, small: usize, kernel: usize| {
@@ -221,7 +223,8 @@ impl ConvTranspose2d {
     }
 }
 
-/// Over kernels, strides, paddings, sizes, channels and batches, and the whole-image case of the article's first step up.
+/// Over kernels, strides, paddings, sizes, channels and batches, and the whole-image case of the article's
+/// first upsampling.
 #[cfg(test)]
 pub(crate) fn examples() -> Vec<super::proof::Example> {
     use super::proof::Example;

@@ -1,4 +1,5 @@
-//! Group normalization: each group of channels of an image gets mean 0 and variance 1, then a scale and a shift for each channel (Wu & He 2018).
+//! Group normalization: each group of channels of an image gets mean 0 and variance 1, then a scale and a
+//! shift for each channel (Wu & He 2018).
 //!
 //! For a group of n = H·W·C/G numbers of one image, with mean m and variance v over the group:
 //!
@@ -8,18 +9,21 @@
 //!             dx = r·(γ·dy − mean(γ·dy) − x̂·mean(γ·dy·x̂))                      means over the group
 //! ```
 //!
-//! Derivation of dx: with g = γ·dy the gradient by x̂, x reaches the loss in three ways. Directly, ∂x̂/∂x = r gives r·g. Through m, on which every
-//! x̂ depends with −r and which moves by 1/n: −r·mean(g). Through v: ∂x̂ᵢ/∂v = −½·x̂ᵢ·r² and ∂v/∂x = 2(x − m)/n = 2·x̂/(n·r), which comes to
-//! −r·x̂·mean(g·x̂). (v moves with m too, but ∂v/∂m = −2·mean(x − m) = 0.)
+//! Derivation of dx: let g = γ·dy be the gradient with respect to x̂. x affects the loss in three ways.
+//! Directly: ∂x̂/∂x = r gives r·g. Through m: every x̂ has ∂x̂/∂m = −r, and ∂m/∂x = 1/n, which gives
+//! −r·mean(g). Through v: ∂x̂ᵢ/∂v = −½·x̂ᵢ·r² and ∂v/∂x = 2(x − m)/n = 2·x̂/(n·r), which gives
+//! −r·x̂·mean(g·x̂). (v also depends on m, but ∂v/∂m = −2·mean(x − m) = 0.)
 //!
-//! No statistics are kept between batches, so a batch of any size gives an image the same numbers. ε = 10⁻⁵, PyTorch's default.
+//! No statistics are kept between batches, so an image gets the same numbers in a batch of any size. ε =
+//! 10⁻⁵, PyTorch's default.
 //!
-//! m and v are summed channel by channel in blocks of 64 pixels, the blocks in double precision; v from the differences to m, in a second
-//! pass, since E\[x²\] − m² loses its digits if m is large. An image is one thread's, so the order is always the same.
+//! m and v are summed channel by channel in blocks of 64 pixels, the blocks in double precision; v from the
+//! differences to m, in a second pass, since E\[x²\] − m² loses precision if m is large. One thread processes
+//! an image, so the order is always the same.
 //!
-//! With SiLU after it ([`GroupNorm::with_silu`]), both are one pass over memory: forward, SiLU is applied to a block of pixels that has just been
-//! normalized; backward, what SiLU was given is computed from x again, instead of being kept and read. The numbers are those of the two layers one
-//! after the other.
+//! [`GroupNorm::with_silu`] combines the layer with a following SiLU in one pass over memory. Forward, SiLU
+//! is applied to a block of pixels right after its normalization. Backward, the input of SiLU is computed
+//! from x again, instead of being stored and read. The results are those of the two separate layers.
 
 use rayon::prelude::*;
 
@@ -29,10 +33,10 @@ use super::{Backward, Describe, Forward, Init, Layer, ParameterSpec, Steps, Torc
 use crate::kernels::simd::vectorized;
 use crate::tensor::{Element, ImageShape};
 
-/// Keeps the root away from 0.
+/// ε, which keeps the root away from 0.
 const EPSILON: f64 = 1e-5;
 
-/// Pixels that are summed in single precision before the sum goes on in double precision.
+/// Pixels summed in single precision before they are added to a sum in double precision.
 const ROWS: usize = 64;
 
 /// Channels that fill a vector.
@@ -41,7 +45,7 @@ const LANES: usize = 16;
 /// Normalization of an image's channels in groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupNorm {
-    /// The shape, which it keeps.
+    /// The shape of input and output.
     pub shape: ImageShape,
     /// G, the groups; C is a multiple of it.
     pub groups: usize,
@@ -50,7 +54,7 @@ pub struct GroupNorm {
 }
 
 impl GroupNorm {
-    /// Groups of at least four channels, at most eight of them; fewer if the channels are not a multiple.
+    /// At most eight groups of at least four channels; fewer if the channels are not a multiple.
     pub fn new(shape: ImageShape) -> Self {
         let fits = |groups: &usize| shape.channels.is_multiple_of(*groups) && shape.channels / groups >= 4;
         Self { shape, groups: (1..=8).rev().find(fits).unwrap_or(1), silu: false }
@@ -61,7 +65,7 @@ impl GroupNorm {
         Self { silu: true, ..self }
     }
 
-    /// Numbers of a thread's block: four for each channel, and if SiLU follows what it was given at some pixels.
+    /// Numbers of a thread's block: four for each channel, and with SiLU its input at some pixels.
     fn scratch_len(&self) -> usize {
         self.shape.channels * (4 + if self.silu { ROWS } else { 0 })
     }
@@ -91,7 +95,7 @@ impl GroupNorm {
         (self.shape.pixels() * self.width()) as f64
     }
 
-    /// Σ over the group of what was summed for each channel.
+    /// Σ over the group of the sums of its channels.
     fn group_sums<'a>(&self, channels: &'a [f64]) -> impl Iterator<Item = f64> + 'a {
         channels.chunks_exact(self.width()).map(|group| group.iter().sum::<f64>())
     }
@@ -117,7 +121,7 @@ impl Describe for GroupNorm {
     }
 
     fn work_len(&self) -> WorkLen {
-        // For each task partial sums of dγ and dβ; a task's images have the sums of one image besides, in the thread's block.
+        // For each task partial sums of dγ and dβ; the thread's block has also the sums of one image.
         let channels = self.shape.channels;
         WorkLen { scratch: self.scratch_len(), partials: MOST_TASKS * 2 * channels, transposed: 0 }
     }
@@ -146,8 +150,8 @@ impl Describe for GroupNorm {
     }
 }
 
-/// sums[n][c] ← sums[n][c] + Σ over pixels of `term`(x[c], y[c], shift[c])[n], where `shift` is a number for each channel, for up to
-/// [`ROWS`] pixels.
+/// sums[n][c] ← sums[n][c] + Σ over pixels of `term`(x[c], y[c], shift[c])[n], where `shift` is a number for
+/// each channel, for up to [`ROWS`] pixels.
 #[inline(always)]
 fn add_channel_sums<T: Element, const N: usize>(
     x: &[T],
@@ -160,7 +164,7 @@ fn add_channel_sums<T: Element, const N: usize>(
     let mut first = 0;
     while first < channels {
         let left = channels - first;
-        // More channels at once only so that one addition need not wait for another.
+        // Several channels at once, so that additions do not wait for each other.
         if left >= 2 * LANES {
             add_lanes::<T, N, { 2 * LANES }>(x, y, shift, first, sums, &term);
             first += 2 * LANES;
@@ -290,7 +294,7 @@ impl<T: Element> Layer<T> for GroupNorm {
                 let (block, means, a, b) = (ROWS * channels, &*means, &*p, &*q);
                 vectorized!(for (x, dy) in x.chunks(block).zip(dy.chunks_mut(block)) {
                     if self.silu {
-                        // What SiLU was given, and the gradient by it, in the place of dy.
+                        // The input of SiLU, and the gradient with respect to it, in the place of dy.
                         let before = &mut before[..x.len()];
                         for_each_row(x, x, before, [a, b, b], |x, _, a, b, _| x * a + b);
                         dy.iter_mut().zip(before).for_each(|(dy, before)| *dy = silu_gradient(*before, *dy));
@@ -352,7 +356,7 @@ impl<T: Element> Layer<T> for GroupNorm {
     }
 }
 
-/// A number for each group, written out for each channel.
+/// A number for each group, repeated for each of its channels.
 fn spread<T: Copy>(groups: &[T], channels: &mut [T]) {
     let width = channels.len() / groups.len();
     for (channels, &value) in channels.chunks_exact_mut(width).zip(groups) {

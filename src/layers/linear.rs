@@ -7,14 +7,14 @@
 //! input gradient   dX [B×in]   = dY · W
 //! ```
 //!
-//! Derivation: L depends on W through yᵢ = Σⱼ Wᵢⱼ xⱼ + bᵢ, so ∂L/∂Wᵢⱼ = Σ over images of dyᵢ·xⱼ and ∂L/∂xⱼ = Σᵢ dyᵢ·Wᵢⱼ. The
-//! convolutions are these same three products, with columns in the place of X.
+//! Derivation: L depends on W through yᵢ = Σⱼ Wᵢⱼ xⱼ + bᵢ, so ∂L/∂Wᵢⱼ = Σ over images of dyᵢ·xⱼ and ∂L/∂xⱼ =
+//! Σᵢ dyᵢ·Wᵢⱼ. The convolutions consist of the same three products, with columns in the place of X.
 //!
-//! W is [out, in], as in PyTorch. With `transposed` the layer reads a weight that lies in memory as [in, out]: the way
-//! back of a layer whose weight it shares.
+//! W is [out, in], as in PyTorch. With `transposed` the layer reads a weight that is stored as [in, out],
+//! which it shares with a layer in the opposite direction.
 //!
-//! If the input or the output is an image, the layer takes its numbers as they lie, channels last; PyTorch flattens channels first, so the
-//! weight's rows or columns are in another order in files.
+//! If the input or the output is an image, the layer takes its numbers in their order in memory, channels
+//! last. PyTorch flattens channels first, so in files the weight's rows or columns have another order.
 
 use rayon::prelude::*;
 
@@ -29,17 +29,18 @@ use crate::tensor::{Element, ImageShape};
 /// A fully connected layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Linear {
-    /// Numbers per image that come in.
+    /// Inputs per image.
     pub inputs: usize,
-    /// Numbers per image that go out.
+    /// Outputs per image.
     pub outputs: usize,
-    /// The image that the first numbers of the input are, if they are one.
+    /// The shape of the image at the start of the input, if there is one.
     pub from_image: Option<ImageShape>,
-    /// The image that the output is, if it is one.
+    /// The shape of the output, if it is an image.
     pub to_image: Option<ImageShape>,
-    /// Whether the weight lies in memory as `[inputs][outputs]`, because the layer that it belongs to goes the other way.
+    /// Whether the weight is stored as `[inputs][outputs]`, because it belongs to a layer in the opposite
+    /// direction.
     pub transposed: bool,
-    /// What is applied to the output.
+    /// The activation of the output.
     pub activation: Activation,
 }
 
@@ -69,12 +70,12 @@ impl Linear {
         Self { to_image: Some(image), ..Self::new(inputs, image.len(), activation) }
     }
 
-    /// The same layer with the weight of a layer that goes the other way.
+    /// The same layer with the weight of a layer in the opposite direction.
     pub fn with_reversed_weight(self) -> Self {
         Self { transposed: true, ..self }
     }
 
-    /// W as a matrix `[outputs × inputs]`, however it lies in memory.
+    /// W as a matrix `[outputs × inputs]`, for both orders in memory.
     fn weight<'a, T: Element>(&self, weight: &'a [T]) -> Matrix<'a, T> {
         if self.transposed {
             Matrix::new(weight, self.inputs, self.outputs).transposed()

@@ -1,22 +1,25 @@
-//! One file per operation: the formula, the forward pass, the backward pass, and how it is proved.
+//! One file per operation: the formula, the forward pass, the backward pass, and the tests of both.
 //!
 //! # Conventions
 //!
 //! - Activations are B·H·W·C (channels last), one image after another. [`crate`] has the legend of letters.
-//! - Outputs come first in formulas and last in argument lists; a gradient is called `d_<name>`, in short arguments `dx` and `dy`.
-//! - A layer knows sizes, not numbers: parameters and gradients are slices of two flat vectors that the caller owns ([`parameter`]). So two
-//!   layers can share a weight, and an optimizer sees plain memory.
+//! - Outputs come first in formulas and last in argument lists; a gradient is called `d_<name>`, in short
+//!   arguments `dx` and `dy`.
+//! - A layer stores sizes, not numbers: parameters and gradients are slices of two flat vectors owned by the
+//!   caller ([`parameter`]). So two layers can share a weight, and an optimizer works on plain memory.
 //! - Layers with an [`Activation`] apply it, and their bias, while the rows are in the cache.
-//! - Containers are layers too: [`sequence`], [`residual`], and [`mod@concat`], which appends a condition. Gradients that meet are added in a fixed
-//!   order.
+//! - Containers are layers too: [`sequence`], [`residual`], and [`mod@concat`], which appends a condition.
+//!   Gradients that meet at one value are added in a fixed order.
 //!
 //! # To add a layer
 //!
-//! Write one file with a struct that implements [`Describe`] and [`Layer`], and name it in the list below. The list makes the module, exports the
-//! struct, and enters the layer for its proofs: finite differences, and PyTorch's values for the same inputs. They call the file's
-//! `examples()`, so a layer without them does not compile in tests. docs/extending.md has the whole list.
+//! Write one file with a struct that implements [`Describe`] and [`Layer`], and name it in the list below.
+//! The list declares the module, exports the struct, and tests the layer by finite differences and against
+//! PyTorch's values for the same inputs. The tests call the file's `examples()`, so a layer without them does
+//! not compile in tests. docs/extending.md has all steps.
 //!
-//! Reading order: [`layer`], [`linear`], `patches`, [`conv2d`], [`conv_transpose2d`], [`max_pool2d`], [`activation`], the containers, [`shared`].
+//! Reading order: [`layer`], [`linear`], `patches`, [`conv2d`], [`conv_transpose2d`], [`max_pool2d`],
+//! [`activation`], the containers, [`shared`].
 
 pub mod activation;
 pub mod layer;
@@ -40,12 +43,13 @@ pub use steps::{Step, Steps};
 pub use torch::Torch;
 pub use work::{MOST_TASKS, Work, WorkLen};
 
-/// The list of layers. (`cargo fmt` does not look for modules inside of a macro; `.ci/run` formats these files by name.)
+/// The list of layers. (`cargo fmt` does not find modules inside a macro, so these files are formatted by
+/// name.)
 macro_rules! layers {
     ($($module:ident::$Name:ident,)*) => {
         $(pub mod $module; pub use $module::$Name;)*
 
-        /// Every layer with the examples that prove it.
+        /// Every layer with the examples that test it.
         #[cfg(test)]
         pub(crate) const EXAMPLES: &[(&str, fn() -> Vec<proof::Example>)] =
             &[$((stringify!($module), $module::examples),)*];

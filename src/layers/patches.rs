@@ -1,7 +1,7 @@
-//! What a convolution and its transpose share: the three products with the patches of images.
+//! The three products with image patches that a convolution and its transpose share.
 //!
-//! Let X̂ be the patches of the large side, `[places × K·K·C]`, R the small side's pixels as rows, `[places × S]`, and W the weight,
-//! `[S × K·K·C]`. Both layers, forward and backward, are made of
+//! Let X̂ be the patches of the large side, `[places × K·K·C]`, R the small side's pixels as rows,
+//! `[places × S]`, and W the weight, `[S × K·K·C]`. Both layers, forward and backward, are made of
 //!
 //! ```text
 //! R  = X̂·Wᵀ          Patches::times              forward of a convolution, input gradient of its transpose
@@ -36,8 +36,8 @@ use crate::tensor::Element;
 /// With fewer channels than this on either side, patches are copied.
 const FEWEST_CHANNELS: usize = 16;
 
-/// A group has about this many numbers of columns (1 MiB in single precision): the second- and third-level caches hold it, and
-/// its products have rows enough.
+/// The columns of a group have about this many numbers (1 MiB in single precision): they fit into the second-
+/// and third-level caches, and the products have enough rows.
 const GROUP_NUMBERS: usize = 256 * 1024;
 
 /// The most regions that share one copy of the weight.
@@ -49,7 +49,7 @@ pub(super) struct Patches {
     geometry: Geometry,
     /// S, the channels of the small side.
     small_channels: usize,
-    /// Of the products in place.
+    /// The precision of the products in place.
     precision: Precision,
 }
 
@@ -127,7 +127,8 @@ impl Patches {
         Matrix::new(weight, self.small_channels, self.geometry.patch_len())
     }
 
-    /// The working memory of a layer with `biases`: columns for each thread, a weight and bias gradient for each task, and an arranged weight.
+    /// The working memory of a layer with `biases`: columns for each thread, a weight and bias gradient for
+    /// each task, and an arranged weight.
     pub fn work_len(&self, biases: usize) -> WorkLen {
         let weight = self.small_channels * self.geometry.patch_len();
         let columns = if self.are_read_in_place() { 0 } else { self.most_images() * self.columns_len() };
@@ -150,7 +151,7 @@ impl Patches {
         (GROUP_NUMBERS / self.columns_len()).max(1)
     }
 
-    /// What [`Self::times`] multiplies by: Wᵀ, in `memory`.
+    /// The right factor of [`Self::times`]: Wᵀ, in `memory`.
     pub fn transposed<'a, T: Element>(&self, weight: &[T], memory: &'a mut [T]) -> Matrix<'a, T> {
         if let Some(tiles) = self.tiles() {
             return tiles.transposed(weight, memory);
@@ -192,7 +193,7 @@ impl Patches {
         });
     }
 
-    /// Both of the above, which have X̂ in common: dW += Rᵀ·X̂ for the pixels R of `small`, and `product` ← X̂·Wᵀ.
+    /// Both of the above with one X̂: dW += Rᵀ·X̂ for the pixels R of `small`, and `product` ← X̂·Wᵀ.
     pub fn weight_gradient_and_times<T: Element>(
         &self,
         small: &[T],
@@ -232,8 +233,8 @@ impl Patches {
         self.spread(small, arranged, spread, scratch);
     }
 
-    /// What [`Self::spread`] multiplies by, in `memory`. In place, that is for each phase the taps that its window sees, first to last:
-    /// `[tap row][tap column][S][C]`. By columns it is W.
+    /// The right factor of [`Self::spread`], in `memory`. In place, it has for each phase the taps in its
+    /// window, first to last: `[tap row][tap column][S][C]`. By columns it is W.
     pub fn arranged<'a, T: Element>(&self, weight: &'a [T], memory: &'a mut [T]) -> &'a [T] {
         if let Some(tiles) = self.tiles() {
             return tiles.arranged(weight, memory);
@@ -338,7 +339,7 @@ struct Images {
 }
 
 impl Images {
-    /// Where they lie among the task's.
+    /// Their position among the task's images.
     fn of(self, side: Side) -> Range<usize> {
         self.first * side.len()..(self.first + self.count) * side.len()
     }
@@ -364,8 +365,9 @@ impl Patches {
         in_groups(self.precision, parts, Right::from(wt), &mut c);
     }
 
-    /// For each row of the kernel, the places at which it lies inside of the image, over their whole width: what hangs over at the left and right
-    /// counts as zeros, since longer chains of additions pay more than those zeros cost.
+    /// For each row of the kernel, the places at which it lies inside the image, over the whole width.
+    /// Numbers beyond the left and right edge count as zeros: longer chains of additions gain more than those
+    /// zeros cost.
     fn weight_gradient_in_place<T: Element>(&self, small: &[T], large: &[T], dw: &mut MatrixMut<'_, T>) {
         let (g, side) = (&self.geometry, self.large());
         let images = large.len() / side.len();
@@ -435,7 +437,8 @@ impl Patches {
     }
 }
 
-/// The rows of a matrix that a region's places are, one for each pixel of a side: of every `stride`-th pixel from `first` on.
+/// The rows of a matrix for the places of a region, one for each pixel of a side: every `stride`-th pixel
+/// from `first` on.
 fn places(region: &Region, images: usize, side: Side, first: (usize, usize), stride: usize) -> Grid {
     let (rows, columns) = (&region.rows.places, &region.columns.places);
     Grid {
@@ -449,7 +452,7 @@ fn places(region: &Region, images: usize, side: Side, first: (usize, usize), str
     }
 }
 
-/// Images that windows slide over.
+/// Images over which windows slide.
 #[derive(Clone, Copy)]
 struct Source<'a, T> {
     data: &'a [T],
@@ -482,7 +485,7 @@ impl<'a, T: Element> Source<'a, T> {
         }
     }
 
-    /// The row of the weight, or the column of its gradient, that a run of the patches begins at.
+    /// The row of the weight, or the column of its gradient, at which a run of the patches begins.
     fn depth(&self, region: &Region, segment: usize) -> usize {
         ((region.rows.taps.start + segment) * self.taps + region.columns.taps.start) * self.side.channels
     }

@@ -1,7 +1,7 @@
 //! Products in bf16 against those in single precision, in the layers that read images in place.
 //!
-//! Small whole numbers, and sums of their products below 2²⁴, are exact in both: so the two must give the same bits, whatever the order of
-//! additions. With other numbers they must come near each other.
+//! Small whole numbers, and sums of their products below 2²⁴, are exact in both, so both must give the same
+//! bits for any order of additions. With other numbers they must be close to each other.
 
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 
@@ -44,7 +44,8 @@ fn passes(
     [y, dx, gradient]
 }
 
-/// Layers whose products are in place: even and odd channels, strides, kernels that hang over, and linear layers.
+/// Layers whose products are in place: even and odd channels, strides, kernels that extend beyond the image,
+/// and linear layers.
 fn layers(activation: Activation) -> Vec<(Box<dyn Layer<f32>>, usize)> {
     let mut layers: Vec<(Box<dyn Layer<f32>>, usize)> = Vec::new();
     let cases = [
@@ -107,7 +108,7 @@ fn gradients_come_near_those_of_single_precision() {
             };
             let difference = norm(&mut exact.iter().zip(rounded).map(|(a, b)| a - b));
             let size = norm(&mut exact.iter().copied());
-            // Each factor is wrong by up to 2⁻⁹ of itself.
+            // Each factor has a relative error of up to 2⁻⁹.
             assert!(difference <= 0.006 * size, "seed {seed}: {what} of {layer:?}: {difference} of {size}");
             // And they were rounded, unless there was one image and one number.
             assert!(difference > 0.0 || exact.len() < 3, "seed {seed}: {what} of {layer:?} was not rounded");

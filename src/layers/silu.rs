@@ -1,12 +1,14 @@
-//! SiLU, also called swish: y = x·σ(x), with σ the sigmoid (Elfwing, Uchibe & Doya 2018; Ramachandran, Zoph & Le 2017).
+//! SiLU, also called swish: y = x·σ(x), with σ the sigmoid (Elfwing, Uchibe & Doya 2018; Ramachandran, Zoph &
+//! Le 2017).
 //!
 //! ```text
 //! forward     y  = x·σ(x)
 //! backward    dx = dy · σ(x)·(1 + x·(1 − σ(x)))        since σ′ = σ(1 − σ) and (x·σ)′ = σ + x·σ′
 //! ```
 //!
-//! Unlike ReLU it is smooth, and its derivative cannot be written with y alone, as y falls and rises again below 0: so it is a layer with its
-//! own input, which the layer before it has kept as output, and not one of the [`Activation`](super::Activation)s.
+//! Unlike ReLU it is smooth, and y does not determine its derivative, because y falls and rises again for
+//! negative x. Therefore it is a layer that reads its own input (the output of the previous layer), and not an
+//! [`Activation`](super::Activation).
 
 use rayon::prelude::*;
 
@@ -18,7 +20,7 @@ use crate::tensor::{Element, ImageShape};
 /// x·σ(x) of every number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Silu {
-    /// The shape, which it keeps.
+    /// The shape of input and output.
     pub shape: ImageShape,
 }
 
@@ -28,7 +30,7 @@ pub(super) fn silu<T: Element>(x: T) -> T {
     x * x.sigmoid()
 }
 
-/// The gradient by x, from that by x·σ(x).
+/// The gradient with respect to x, from that with respect to x·σ(x).
 #[inline(always)]
 pub(super) fn silu_gradient<T: Element>(x: T, dy: T) -> T {
     let s = x.sigmoid();

@@ -1,8 +1,8 @@
-//! Working memory that the layers of a network share, and how a batch is cut into tasks.
+//! Working memory that the layers of a network share, and the division of a batch into tasks.
 //!
-//! Convolutions cut a batch into tasks of some images (`task_images`), at most [`MOST_TASKS`], each with a partial sum of the parameters'
-//! gradients; the partial sums are added in order (`add_partials`). Cuts depend on sizes only, never on the number of threads, so every run
-//! gives the same bits.
+//! Convolutions divide a batch into tasks of some images (`task_images`), at most [`MOST_TASKS`], each with a
+//! partial sum of the parameters' gradients; the partial sums are added in order (`add_partials`). The
+//! division depends only on sizes, never on the number of threads, so every run gives the same bits.
 
 use rayon::prelude::*;
 
@@ -12,16 +12,17 @@ use crate::kernels::scratch::Scratch;
 use crate::kernels::simd::vectorized;
 use crate::tensor::Element;
 
-/// The most tasks that a batch is cut into; each needs a partial gradient of its own.
+/// The most tasks of a batch; each needs its own partial gradient.
 pub const MOST_TASKS: usize = 16;
 
-/// The images in one task of a batch: 16, in a batch of 128. Fewer give work to more threads, but each task copies the weights again for
-/// its products; so a small batch is cut into eight tasks, of at least four images, and a large one into at most [`MOST_TASKS`].
+/// The images in one task of a batch: 16, in a batch of 128. Smaller tasks occupy more threads, but each task
+/// copies the weights for its products; so a small batch has eight tasks, of at least four images, and a
+/// large one at most [`MOST_TASKS`].
 pub(super) fn task_images(batch: usize) -> usize {
     batch.div_ceil(8).clamp(4, 16).max(batch.div_ceil(MOST_TASKS))
 }
 
-/// Working memory: made once, for the largest of the layers.
+/// Working memory, allocated once for the largest of the layers.
 #[derive(Debug)]
 pub struct Work<T> {
     /// A block for each thread, for the columns of a group of images.
@@ -30,23 +31,23 @@ pub struct Work<T> {
     pub(super) partials: Vec<T>,
     /// A weight, transposed.
     pub(super) transposed: Vec<T>,
-    /// What factors of products are rounded to.
+    /// The precision to which factors of products are rounded.
     pub(super) precision: Precision,
 }
 
-/// How much of it a layer needs, in numbers.
+/// The working memory that a layer needs, in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WorkLen {
-    /// Of each thread's block.
+    /// In each thread's block.
     pub scratch: usize,
-    /// Of the partial gradients.
+    /// In each task's partial gradients.
     pub partials: usize,
-    /// Of the transposed weight.
+    /// In the transposed weight.
     pub transposed: usize,
 }
 
 impl WorkLen {
-    /// What is enough for both.
+    /// Enough for both.
     pub fn max(self, other: Self) -> Self {
         Self {
             scratch: self.scratch.max(other.scratch),
@@ -57,7 +58,7 @@ impl WorkLen {
 }
 
 impl<T: Element> Work<T> {
-    /// For layers that need at most this much.
+    /// Memory for layers that need at most this much.
     pub fn new(len: WorkLen) -> Self {
         Self {
             scratch: Scratch::new(len.scratch),
@@ -67,19 +68,21 @@ impl<T: Element> Work<T> {
         }
     }
 
-    /// The same memory for products in another precision. Layers of few channels stay in single precision (`patches`).
+    /// The same memory for products in another precision. Layers of few channels stay in single precision
+    /// (`patches`).
     #[must_use]
     pub fn in_precision(self, precision: Precision) -> Self {
         Self { precision, ..self }
     }
 }
 
-/// A length rounded up so that what follows it in a shared buffer starts at a cache line.
+/// A length rounded up so that the next part of a shared buffer starts at a cache line.
 pub(super) fn padded(len: usize) -> usize {
     len.next_multiple_of(16)
 }
 
-/// Numbers in one task of a loop over plain numbers: small enough for the first-level cache, large enough to be worth handing over.
+/// Numbers in one task of an element-wise loop: few enough for the first-level cache, enough to be worth a
+/// task.
 pub(super) const PIECE: usize = 4096;
 
 /// Adds the tasks' partial gradients, `[task][weight … bias]`, in order.
@@ -111,7 +114,7 @@ pub(super) fn add<T: Element>(sum: &mut [T], values: &[T]) {
     }
 }
 
-/// sums[c] += Σ over rows of `values[row][c]`: the gradient of a bias that every row was given.
+/// sums[c] += Σ over rows of `values[row][c]`: the gradient of a bias that was added to every row.
 pub(super) fn add_rows<T: Element>(values: &[T], sums: &mut [T]) {
     vectorized!(add_rows_here(values, sums));
 }
@@ -122,7 +125,8 @@ fn add_rows_here<T: Element>(values: &[T], sums: &mut [T]) {
     if width > BLOCK / 2 {
         return values.chunks_exact(width).for_each(|row| add(sums, row));
     }
-    // Rows of a few channels: as many together as fill some vectors, or each sum would wait for the one before it.
+    // Rows of few channels are combined to fill several vectors; otherwise each sum would wait for the
+    // previous one.
     let block = BLOCK / width * width;
     let mut lanes = [T::ZERO; BLOCK];
     let blocks = values.chunks_exact(block);

@@ -1,4 +1,4 @@
-//! A network put together: the layers of a preset's plan, with a place for every parameter.
+//! The assembled network: the layers of a preset's plan, with a position for every parameter.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -17,23 +17,24 @@ use crate::tensor::Element;
 pub struct Architecture<T> {
     /// From images to features.
     pub encoder: Sequence<T>,
-    /// Where its parameters lie.
+    /// The positions of its parameters.
     pub encoder_slots: Vec<Slot>,
     /// From features to μ and ln σ².
     pub shared: Shared,
-    /// Where the weight and the bias of μ lie.
+    /// The positions of the weight and the bias of μ.
     pub mu: Vec<Slot>,
-    /// Where those of ln σ² lie.
+    /// The positions of those of ln σ².
     pub log_variance: Vec<Slot>,
-    /// From codes to the likelihood's numbers, or to the context network's features. In `article` its first layer is the shared layer's way back.
+    /// From codes to the likelihood's numbers, or to the context network's features. In `article` its first
+    /// layer is the last part of the shared layer.
     pub decoder: Sequence<T>,
-    /// Where its parameters lie.
+    /// The positions of its parameters.
     pub decoder_slots: Vec<Slot>,
-    /// From finished pixels and the decoder's features to the likelihood's numbers, if pixels are given those before them.
+    /// From finished pixels and the decoder's features to the likelihood's numbers, for a model with context.
     pub context: Option<Context<T>>,
     /// The classifier from few labels, if the model has one. Its parameters come last.
     pub m2: Option<M2>,
-    /// Which parameters are others: name, and whose it is.
+    /// The tied parameters: name, and the name of the parameter that they share.
     pub ties: BTreeMap<String, String>,
     /// All parameters.
     pub table: Table,
@@ -60,7 +61,8 @@ impl<T: Element> Architecture<T> {
         };
         let mut m2 = config.m2.as_ref().map(|sizes| M2::new(sizes, config.latent));
         m2.iter_mut().for_each(|m2| m2.place(|parameters| table.add(parameters, &ties)));
-        // The decoder comes first in the backward pass, so its use of a tied weight writes and the encoder's adds.
+        // The decoder comes first in the backward pass, so its use of a tied weight writes and the encoder's
+        // adds.
         for slot in encoder_slots.iter_mut().chain(&mut mu) {
             slot.accumulate = decoder_slots.iter().any(|other| other.range == slot.range);
         }
@@ -85,8 +87,8 @@ impl<T: Element> Architecture<T> {
         self.encoder.flops() + 2 * self.shared.head.flops() + self.decoder.flops() + context
     }
 
-    /// The operations of a training step on one image: forward, and for each layer a weight gradient and an input gradient, which
-    /// the first layer does not need.
+    /// The operations of a training step on one image: forward, and for each layer a weight gradient and an
+    /// input gradient, which the first layer does not need.
     pub fn step_flops(&self) -> usize {
         3 * self.forward_flops() - self.encoder.children()[0].layer.flops()
     }
@@ -96,7 +98,8 @@ impl<T: Element> Architecture<T> {
         self.context.as_ref().map_or(0, Context::features_len)
     }
 
-    /// The numbers that the backward passes need between layers, for `batch` images: they run one after the other.
+    /// The numbers that the backward passes need between layers, for `batch` images; the passes run one after
+    /// the other and share them.
     pub fn spare_len(&self, batch: usize) -> usize {
         let context = self.context.as_ref().map_or(0, |context| context.spare_len(batch));
         self.encoder.spare_len(batch).max(self.decoder.spare_len(batch)).max(context)
@@ -108,8 +111,8 @@ impl<T: Element> Architecture<T> {
         self.encoder.work_len().max(self.decoder.work_len()).max(context)
     }
 
-    /// Every layer that is not a container, from images to images, with its full name and its slots. The heads are among them, as
-    /// `shared.mu` and `shared.log_variance`; a classifier's layers come last.
+    /// Every layer that is not a container, from images to images, with its full name and its slots. The
+    /// heads are among them, as `shared.mu` and `shared.log_variance`; a classifier's layers come last.
     pub fn for_each_layer<'a>(&'a self, mut visit: impl FnMut(&str, &'a dyn Describe, &'a [Slot])) {
         leaves("", self.encoder.children(), &self.encoder_slots, &mut visit);
         visit("shared.mu", &self.shared.head, &self.mu);
@@ -134,7 +137,7 @@ impl<T: Element> Architecture<T> {
     }
 }
 
-/// Calls `visit` for the layers inside of containers.
+/// Calls `visit` for the layers inside containers.
 fn leaves<'a, T: Element>(
     prefix: &str,
     children: &'a [Child<T>],
@@ -151,13 +154,14 @@ fn leaves<'a, T: Element>(
     }
 }
 
-/// Parameters with the layer's name before theirs.
+/// Parameters with the layer's name as a prefix.
 fn named(layer: &str, specs: Vec<ParameterSpec>) -> Vec<ParameterSpec> {
     let named = |spec: ParameterSpec| ParameterSpec { name: format!("{layer}.{}", spec.name), ..spec };
     specs.into_iter().map(named).collect()
 }
 
-/// The shared layer's way back starts with a bias of 0: its weight is no draw of its own, so there is no fan-in that the bias would belong to.
+/// The last part of the shared layer starts with a bias of 0: its weight is shared, so no fan-in determines
+/// the range of its bias.
 fn biases_of_tied_from_zero(
     mut specs: Vec<ParameterSpec>,
     ties: &BTreeMap<String, String>,

@@ -1,7 +1,7 @@
-//! What has to be known to build a model: the preset, the image, the widths, and what the decoder's output means.
+//! The configuration of a model: the preset, the image, the widths, and the meaning of the decoder's output.
 //!
-//! It is stored in the model's file, so that one file is all that is needed to use a model. How the model was trained (threads,
-//! paths, epochs) is not part of it: the same model is the same bytes.
+//! It is stored in the model's file, so a model needs no other file. The settings of the training (threads,
+//! paths, epochs) are not part of it: the same model is the same bytes.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,46 +12,47 @@ use crate::model::m2::M2Config;
 use crate::tensor::ImageShape;
 use crate::text::names::named;
 
-/// Which family of networks; [`presets`](super::presets) builds them.
+/// The family of networks; [`presets`](super::presets) builds them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Preset {
     /// Strided convolutions down, transposed convolutions up.
     Conv,
-    /// The network of the article: convolutions with pooling, and a latent layer that goes back by its own weights.
+    /// The network of the article: convolutions with pooling, and a latent layer whose weights the decoder
+    /// shares.
     Article,
     /// Fully connected.
     Mlp,
-    /// Convolutions with normalized residual blocks, as deep as the image asks for.
+    /// Convolutions with normalized residual blocks, with a depth that depends on the image.
     Residual,
 }
 
 named!(Preset, "preset", Conv => "conv", Article => "article", Mlp => "mlp", Residual => "residual");
 
 impl Preset {
-    /// Z if none is asked for.
+    /// The default of Z.
     pub fn default_latent(self) -> usize {
         self.rules().latent
     }
 
-    /// The channels of the convolutions for images of this shape, if none are asked for.
+    /// The default channels of the convolutions for images of this shape.
     pub fn default_widths(self, image: ImageShape) -> Vec<usize> {
         (self.rules().widths)(image)
     }
 
-    /// The widths of the hidden linear layers if none are asked for.
+    /// The default widths of the hidden linear layers.
     pub fn default_hidden(self) -> Vec<usize> {
         self.rules().hidden.to_vec()
     }
 
-    /// The likelihood if none is asked for: the article's squared error, else Bernoulli.
+    /// The default likelihood: the article's squared error, else Bernoulli.
     pub fn default_likelihood(self) -> Likelihood {
         self.rules().likelihood
     }
 }
 
-/// What the context network sees of the pixels before a value.
+/// The inputs of the context network from the pixels before a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ContextInputs {
@@ -64,7 +65,7 @@ pub enum ContextInputs {
 
 named!(ContextInputs, "context inputs", Values => "values", Differences => "differences");
 
-/// All that a network is made of.
+/// The complete definition of a network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ModelConfig {
@@ -84,7 +85,7 @@ pub struct ModelConfig {
     pub hidden: Vec<usize>,
     /// Whether the decoder's layers use the weights of the encoder's, transposed.
     pub tie_weights: bool,
-    /// What the decoder's output says about a pixel.
+    /// The distribution of a pixel given the decoder's output.
     pub likelihood: Likelihood,
     /// Residual blocks after each halving; only in `residual`, where one is the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -92,11 +93,11 @@ pub struct ModelConfig {
     /// The names of the labels that encoder and decoder are given; empty in a model without labels.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
-    /// The hidden numbers of the context network, which gives each pixel's distribution from the pixels before it; none in a model whose
-    /// pixels are independent given the code.
+    /// The hidden numbers of the context network, which gives each pixel's distribution from the pixels
+    /// before it; none in a model whose pixels are independent given the code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context: Option<usize>,
-    /// What the context network sees of the pixels before a value.
+    /// The inputs of the context network from the pixels before a value.
     #[serde(default, skip_serializing_if = "is_values")]
     pub context_inputs: ContextInputs,
     /// The classifier that learns from few labels beside the model, if it has one.
@@ -111,7 +112,7 @@ fn is_values(inputs: &ContextInputs) -> bool {
 
 /// The smallest side of an image.
 pub const SMALLEST_SIDE: usize = 8;
-/// The largest side, width or latent size that is believed: a guard against a mistyped or hostile configuration.
+/// The largest accepted side, width or latent size, as a guard against a mistyped or hostile configuration.
 const LARGEST: usize = 65_536;
 
 impl ModelConfig {
@@ -162,7 +163,7 @@ impl ModelConfig {
         self.height * self.width * self.channels
     }
 
-    /// The range of the pixels that the network sees: [−1, 1] where its last layer is tanh.
+    /// The range of the pixels that the network sees: [−1, 1] if its last layer is tanh.
     pub fn span(&self) -> Span {
         if self.preset == Preset::Article && self.likelihood.output_is_mean() {
             Span::Symmetric
@@ -174,7 +175,7 @@ impl ModelConfig {
     /// Whether these sizes make sense together, before a network is built from them.
     ///
     /// # Errors
-    /// One sentence on the first that does not.
+    /// One sentence about the first that does not.
     pub fn validate(&self) -> Result<()> {
         let fail = |message: String| Err(Error::config(message));
         let (height, width, preset) = (self.height, self.width, self.preset.name());

@@ -1,4 +1,4 @@
-//! The network: which layers, in which order, with which parameters.
+//! The network: its layers, their order, and their parameters.
 //!
 //! Reading order: [`config`] (what has to be known to build a model), [`presets`] (the networks), [`architecture`] (a network put together),
 //! [`context`](mod@context) (pixels given the pixels before them), [`parameters`] (one flat vector, with a table of names and layouts),

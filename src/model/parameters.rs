@@ -1,8 +1,8 @@
-//! All parameters in one flat vector, and the table that says which number is which.
+//! All parameters in one flat vector, and the table of their names, shapes and positions.
 //!
-//! One vector makes the optimizer a single pass, gradients and moments vectors of the same shape, and a tied weight simply a range
-//! that two layers know. Encoder and shared layer come first, the decoder from [`Table::decoder_start`] on, so
-//! that each half is a range too.
+//! With one vector, the optimizer is a single pass, gradients and moments are vectors of the same shape, and
+//! a tied weight is a range that two layers use. Encoder and shared layer come first, the decoder starts at
+//! [`Table::decoder_start`], so each half is a range too.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -20,11 +20,11 @@ pub struct Parameter {
     pub name: String,
     /// The shape of PyTorch's tensor.
     pub shape: Vec<usize>,
-    /// How that lies in memory.
+    /// Its layout in memory.
     pub layout: Layout,
-    /// Where it lies in the flat vector.
+    /// Its range in the flat vector.
     pub range: Range<usize>,
-    /// How it starts.
+    /// Its initialization.
     pub init: Init,
 }
 
@@ -33,7 +33,7 @@ pub struct Parameter {
 pub struct Table {
     /// The parameters; their ranges follow each other without gaps.
     pub parameters: Vec<Parameter>,
-    /// Where the decoder's half begins: with the first parameter whose name starts with `decoder.`.
+    /// The start of the decoder's half: the first parameter whose name starts with `decoder.`.
     pub decoder_start: usize,
 }
 
@@ -48,7 +48,8 @@ impl Table {
         self.parameters.is_empty()
     }
 
-    /// Adds parameters and tells where they lie. One that is tied to a parameter before it lies where that one does.
+    /// Adds parameters and returns their ranges. A parameter that is tied to an earlier one gets the same
+    /// range.
     pub(super) fn add(&mut self, specs: Vec<ParameterSpec>, ties: &BTreeMap<String, String>) -> Vec<Slot> {
         specs.into_iter().map(|spec| Slot { range: self.add_one(spec, ties), accumulate: false }).collect()
     }
@@ -68,7 +69,8 @@ impl Table {
         range
     }
 
-    /// The parameters before the first step. Each has a random stream of its own, so that one layer more does not change the others.
+    /// The parameters before the first step. Each has its own random stream, so an additional layer does not
+    /// change the others.
     pub fn initialize<T: Element>(&self, seed: u64) -> Vec<T> {
         self.initialize_from(seed, Stream::Weights)
     }

@@ -1,4 +1,4 @@
-//! The memory of a model's passes, made once for the largest batch, and how much it is.
+//! The memory of a model's passes, allocated once for the largest batch, and its size.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ pub struct Workspace<T> {
     pub(super) training: Option<TrainingSpace<T>>,
 }
 
-/// What only a backward pass needs.
+/// Memory that only a backward pass needs.
 #[derive(Debug)]
 pub(super) struct TrainingSpace<T> {
     pub(super) gradient: Vec<T>,
@@ -81,7 +81,8 @@ impl<T: Element> Workspace<T> {
         }
     }
 
-    /// The next training step's images are part of a batch that other processes share; they count as `images` images.
+    /// The next training step's images are part of a batch that other processes share; they count as `images`
+    /// images.
     pub(crate) fn take_part(&mut self, whole: Arc<dyn WholeBatch>, images: usize) {
         self.training.as_mut().expect("a workspace for training").objective.take_part(whole, images);
     }
@@ -127,12 +128,12 @@ impl<T> Workspace<T> {
         &self.training.as_ref().expect("a workspace for training").gradient
     }
 
-    /// The gradient, for what learns beside the objective to write its own part.
+    /// The gradient, so that a part trained beside the objective can write its own range.
     pub(crate) fn gradient_mut(&mut self) -> &mut [T] {
         &mut self.training.as_mut().expect("a workspace for training").gradient
     }
 
-    /// What the last [`decode`](super::Vae::decode) gave, for the largest batch: B × H·W·(m·C).
+    /// The output of the last [`decode`](super::Vae::decode), for the largest batch: B × H·W·(m·C).
     pub(crate) fn output(&self) -> &[T] {
         &self.output
     }
@@ -147,7 +148,8 @@ impl<T> Workspace<T> {
         &self.decoded
     }
 
-    /// ∂L/∂output, from which [`decoder_backward`](super::Vae::decoder_backward) starts, for the largest batch: others may add to it.
+    /// ∂L/∂output, from which [`decoder_backward`](super::Vae::decoder_backward) starts, for the largest
+    /// batch: others may add to it.
     ///
     /// # Panics
     /// If the workspace is for inference.
@@ -155,7 +157,7 @@ impl<T> Workspace<T> {
         &mut self.training.as_mut().expect("a workspace for training").d_output
     }
 
-    /// What the last training step left about its divergences.
+    /// The divergences of the last training step.
     ///
     /// # Panics
     /// If the workspace is for inference.

@@ -1,11 +1,13 @@
-//! What a person looks at: sheets of pictures, curves, the report of a run.
+//! Pictures and reports: sheets of pictures, curves, the report of a run.
 //!
-//! Everything here is made of plain numbers and texts, and knows nothing of training. Reading order: [`sheet`]; for the report
-//! [`metrics`] and `progress` (what it is made of), [`adversarial`] (the stage with a discriminator), `curves`, `latent` and `cost` (its diagrams), `explained` (what they say), `html`, `page` (the whole); [`compare`] (several runs); [`svg`] (a scatter
-//! plot of codes), [`diagram`] (a confusion matrix, a ROC curve).
+//! Everything here works on plain numbers and texts, and does not depend on training. Reading order:
+//! [`sheet`]; for the report [`metrics`] and `progress` (its content), [`adversarial`] (the stage with a
+//! discriminator), `curves`, `latent` and `cost` (its diagrams), `explained` (their explanations), `html`,
+//! `page` (the complete page); [`compare`] (several runs); [`svg`] (a scatter plot of codes), [`diagram`] (a
+//! confusion matrix, a ROC curve).
 //!
-//! The diagrams are SVG that is written here: three kinds of them, some hundred lines each, are less to carry than a plotting package,
-//! and take their colours from the page, light or dark.
+//! The diagrams are SVG written here: three kinds of about a hundred lines each are smaller than a plotting
+//! package, and they use the colours of the page, light or dark.
 
 pub mod adversarial;
 pub mod compare;
@@ -27,7 +29,7 @@ pub(crate) use page::RunReport;
 pub(crate) use progress::Progress;
 pub use sheet::Picture;
 
-/// A count as a person reads it.
+/// A count with its digits in groups of three.
 ///
 /// ```
 /// assert_eq!(elbo::report::grouped(1_234_567), "1,234,567");

@@ -1,7 +1,8 @@
-//! `report.html`: a run on one page, one file without any outside reference.
+//! `report.html`: a run on one self-contained page.
 //!
-//! No script, no font, no picture from elsewhere: style and diagrams are in the page, pictures are `data:` addresses. So it opens from
-//! the file system, can be sent to somebody, and shows the same in ten years. It has no date in it; the run's folder is its name.
+//! It has no scripts, fonts or pictures from elsewhere: style and diagrams are in the page, pictures are
+//! `data:` addresses. So it opens from the file system, can be sent to others, and does not change over the
+//! years. It contains no date; its title is the run's folder.
 
 use std::fmt::Write;
 
@@ -15,7 +16,7 @@ use super::latent;
 use super::metrics::{EpochMetrics, Losses, Metrics};
 use super::progress::{Progress, Shown};
 
-/// What a report says. Texts are plain: they are escaped when the page is made.
+/// The content of a report. Texts are plain; they are escaped when the page is written.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RunReport {
     /// The name of the run's folder.
@@ -24,19 +25,19 @@ pub struct RunReport {
     pub folder: String,
     /// The network and its images in a sentence.
     pub network: String,
-    /// Where the run stands, in a sentence.
+    /// The progress of the run, in a sentence.
     pub status: String,
-    /// What a person should know, a sentence each.
+    /// Notes and warnings, a sentence each.
     pub warnings: Vec<String>,
     /// metrics.csv.
     pub metrics: Metrics,
-    /// The rows of the adversarial stage; none without one.
+    /// The rows of the adversarial stage; empty without one.
     pub adversarial: Vec<AdversarialMetrics>,
     /// Steps of an epoch.
     pub steps_per_epoch: u64,
-    /// The epochs that were asked for.
+    /// The requested epochs.
     pub epochs: u64,
-    /// The epoch of the best model; `None` where no images are held out, or none is better than another yet.
+    /// The epoch of the best model; `None` if no images are held out, or before the first epoch.
     pub best_epoch: Option<u64>,
     /// The likelihood's name.
     pub likelihood: String,
@@ -54,7 +55,7 @@ pub struct RunReport {
     pub samples: Progress,
     /// Sheets of reconstructions.
     pub reconstructions: Progress,
-    /// What each layer costs.
+    /// The cost of each layer.
     pub layers: Vec<LayerCost>,
     /// Whether training is over.
     pub is_done: bool,
@@ -64,7 +65,7 @@ pub struct RunReport {
     pub config: String,
 }
 
-/// The time left is judged by so many rows.
+/// The number of the newest rows from which the time left is estimated.
 const RECENT: usize = 5;
 
 pub(crate) const STYLE: &str = include_str!("page.css");
@@ -110,14 +111,14 @@ impl RunReport {
         self.mean_variance.iter().filter(|variance| **variance > self.active_variance).count()
     }
 
-    /// The epochs that are over, with the part of the one that is not.
+    /// The completed epochs, plus the completed fraction of the current one.
     fn epochs_done(&self) -> String {
         let steps = self.metrics.last().map_or(0, |row| row.step);
         let epochs = steps as f64 / self.steps_per_epoch.max(1) as f64;
         if epochs.fract() == 0.0 { format!("{epochs}") } else { format!("{epochs:.1}") }
     }
 
-    /// The time that the steps to go take, if they take as long as those of the newest rows; `None` after the end.
+    /// The estimated time of the remaining steps, from the newest rows; `None` after the end.
     fn seconds_left(&self) -> Option<f64> {
         let rows = &self.metrics.rows;
         let all = self.epochs.saturating_mul(self.steps_per_epoch);
@@ -190,7 +191,7 @@ impl RunReport {
             losses.reconstruction
         }));
         page.push_str(&figure(&format!("Divergence ({})", self.divergence), |losses| losses.divergence));
-        // β, free bits, capacity or a likelihood without its normalizer: training lowers something else than the −ELBO.
+        // β, free bits, capacity or a likelihood without its normalizer: the training loss is not the −ELBO.
         let differs = |row: &EpochMetrics| {
             let Losses { loss, negative_elbo, .. } = row.train;
             (loss - negative_elbo).abs() > 1e-6 * negative_elbo.abs()
@@ -385,7 +386,8 @@ const EXPLORER_STARTS: &str = "<p class=\"explorer\">";
 const EXPLORER: &str =
     "<a href=\"explore.html\">Explore the latent space</a> of this run: a page that decodes while one drags.";
 
-/// A report that was written before the page of `elbo explore`, with a link to it; `None` if it has no place for one.
+/// A report that was written before the page of `elbo explore`, with a link to it; `None` if it has no place
+/// for one.
 #[cfg(feature = "cli")]
 pub fn with_explorer(report: &str) -> Option<String> {
     let start = report.find(EXPLORER_STARTS)? + EXPLORER_STARTS.len();

@@ -1,4 +1,4 @@
-//! Which weights a run judges and saves: those of the last step, or with `--weight-average` their
+//! The weights that a run judges and saves: those of the last step, or with `--weight-average` their
 //! [average](crate::optim::average).
 //!
 //! Training itself always uses the weights of the last step, and a checkpoint has both. So the average is
@@ -25,8 +25,8 @@ impl Trainer {
 }
 
 impl Run {
-    /// Runs `work` with the weights that are judged and saved as the model's. In an adversarial stage, which begins with the average, these are
-    /// the weights themselves.
+    /// Runs `work` with the weights that are judged and saved as the model's. In an adversarial stage, which
+    /// begins with the average, these are the weights themselves.
     pub(super) fn with_saved_weights<R>(&mut self, work: impl FnOnce(&mut Self) -> R) -> R {
         if self.adversarial().is_some() {
             return work(self);

@@ -1,4 +1,4 @@
-//! What resuming needs, in one file: `checkpoint.safetensors`.
+//! The complete training state in one file: `checkpoint.safetensors`.
 //!
 //! | part | what |
 //! |---|---|
@@ -9,13 +9,14 @@
 //! | `progress` | step, epoch, the sums of the running epoch, best value so far, patience |
 //! | `adam-steps` | t of each Adam state |
 //! | `norms` | the last gradient norms, for spikes |
-//! | `settings` | the run's options, but for those that may be given anew or are about this computer: a config.toml that was edited is noticed |
-//! | `data` | a fingerprint of the images: data that changed is noticed |
+//! | `settings` | the run's options, except those that `--resume` accepts or that depend on the computer, to detect an edited config.toml |
+//! | `data` | a fingerprint of the images, to detect changed data |
 //! | `labels` | one of the few labels, if the run has any |
 //! | `adversarial` | the adversarial stage, if it has begun; its tensors are in `adversarial/saved.rs` |
 //!
-//! No state of a random generator is here, because none is ever kept (see [`random`](crate::random)); no time, thread count or path
-//! either, so the same run gives the same bytes wherever and however it ran.
+//! It has no state of a random generator, because none is ever kept (see [`random`](crate::random)), and no
+//! time, thread count or path, so the same run gives the same bytes on every computer and with any
+//! interruptions.
 
 use std::path::Path;
 
@@ -51,8 +52,8 @@ struct State {
     adversarial: Option<Saved>,
 }
 
-/// Options that a checkpoint does not hold a run to: what `--resume` takes anew, where the images lie and their range (they have a
-/// fingerprint), and what this computer is given.
+/// Options that may differ from a checkpoint: those that `--resume` accepts, the path and range of the images
+/// (which have a fingerprint), and those that depend on the computer.
 const FREE: [&str; 10] = [
     "epochs",
     "adversarial",
@@ -66,11 +67,11 @@ const FREE: [&str; 10] = [
     "skip-bad",
 ];
 
-/// What the names of Adam's second moments begin with, and of the average of the weights.
+/// The prefixes of the names of Adam's second moments and of the average of the weights.
 const SECOND: &str = "adam.second.";
 const AVERAGE: &str = "average.";
 
-/// The options that decide what a run computes, by name.
+/// The options that determine the result of a run, by name.
 fn settings(config: &Config) -> Map<String, Value> {
     match serde_json::to_value(config.to_options()) {
         Ok(Value::Object(mut options)) => {
@@ -81,10 +82,10 @@ fn settings(config: &Config) -> Map<String, Value> {
     }
 }
 
-/// Saves where a training stands; the previous checkpoint stays until the new one is safe.
+/// Saves the training state; the previous checkpoint stays until the new one is complete.
 ///
 /// # Errors
-/// Where a number is not finite, or the system refuses. What was under `path` is then still there.
+/// If a number is not finite, or the system refuses. The previous file at `path` then still exists.
 pub fn save(
     trainer: &Trainer,
     stage: Option<&Adversarial>,
@@ -136,10 +137,11 @@ pub fn save(
     TensorFile { description, tensors }.save(fs, path)
 }
 
-/// Puts a new trainer where the checkpoint stands, and gives the adversarial stage, if it has begun.
+/// Restores the state of a new trainer from the checkpoint, and returns the adversarial stage, if it has
+/// begun.
 ///
 /// # Errors
-/// Where it is no checkpoint or damaged, or is of another network, settings or data than the trainer's.
+/// If it is not a checkpoint, is damaged, or has another network, settings or data than the trainer.
 pub fn restore(trainer: &mut Trainer, fingerprint: u64, path: &Path) -> Result<Option<Adversarial>> {
     let file = TensorFile::load(path, trainer.config.load.max_memory)?;
     restore_from(trainer, fingerprint, file, path)
@@ -148,7 +150,7 @@ pub fn restore(trainer: &mut Trainer, fingerprint: u64, path: &Path) -> Result<O
 /// [`restore`] from the contents of the file; `path` is for messages.
 ///
 /// # Errors
-/// As [`restore`]. The trainer is then as it was.
+/// As [`restore`]. The trainer is then unchanged.
 pub fn restore_from(
     trainer: &mut Trainer,
     fingerprint: u64,
@@ -172,7 +174,7 @@ pub fn restore_from(
         let shown =
             |value: Option<&Value>| value.map_or("none".to_string(), |value| printable(value.to_string()));
         let message = format!(
-            "has {} {}, and config.toml {}; one of the two was changed, and a run goes on only as it began",
+            "has {} {}, and config.toml {}; one of the two was changed, and a run can only continue with its own options",
             printable(key.as_str()),
             shown(state.settings.get(key)),
             shown(own.get(key))
@@ -243,8 +245,8 @@ pub fn restore_from(
     Ok(stage)
 }
 
-/// The first count of a checkpoint that does not fit the others or the trainer's images, in words: such a state cannot be continued. An
-/// epoch that has had all its steps is closed before a checkpoint is saved.
+/// A message about the first count of a checkpoint that does not fit the others or the trainer's images: such
+/// a state cannot be continued. A completed epoch is closed before a checkpoint is saved.
 fn contradiction(state: &State, trainer: &Trainer) -> Option<String> {
     let (p, steps) = (&state.progress, trainer.steps_per_epoch());
     if let Some(wrong) = miscounted(p.step, (p.epoch, p.step_in_epoch), steps) {

@@ -1,8 +1,9 @@
-//! A training's configuration with everything decided: what [`TrainOptions`] leave open has its default here, and what cannot be is
-//! refused here, before anything is read or written.
+//! The complete configuration of a training: defaults are filled in for options that [`TrainOptions`] leave
+//! open, and invalid combinations are refused, before anything is read or written.
 //!
-//! [`Config::to_options`] is the way back: the complete config file of a run, with which `train --config` repeats it. [`checks`] refuses what
-//! cannot be, and [`steps`] chooses epochs and batch by the number of images.
+//! [`Config::to_options`] is the reverse: the complete config file of a run, with which `train --config`
+//! repeats it. [`checks`] refuses invalid combinations, and [`steps`] chooses epochs and batch by the number
+//! of images.
 
 pub mod checks;
 pub mod steps;
@@ -22,43 +23,44 @@ use crate::tensor::ImageShape;
 use crate::text::names::named;
 use crate::text::values;
 
-/// In which order the two halves learn.
+/// The order in which the two halves learn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Schedule {
     /// One step for all parameters.
     #[default]
     Joint,
-    /// The article's two steps: encoder and shared layer on reconstruction + divergence, then the decoder on reconstruction.
+    /// The article's two steps: encoder and shared layer on reconstruction + divergence, then the decoder on
+    /// reconstruction.
     Alternating,
 }
 
 named!(Schedule, "schedule", Joint => "joint", Alternating => "alternating");
 
-/// Everything about a training but the images themselves.
+/// All settings of a training.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Where the images are.
+    /// The path of the images.
     pub data: PathBuf,
-    /// How they are read.
+    /// The options for reading them.
     pub load: LoadOptions,
     /// Whether pixels become 0 or 1.
     pub binarize: Option<Binarize>,
-    /// What is done to training images by chance.
+    /// Random changes of training images.
     pub augment: Augment,
-    /// The network, but for the image's size.
+    /// The preset of the network.
     pub preset: Preset,
     /// Z.
     pub latent: usize,
-    /// The channels of the convolutions; `None` until the images are known, if none were asked for.
+    /// The channels of the convolutions; `None` for the default, until the images are known.
     pub widths: Option<Vec<usize>>,
-    /// The hidden linear layers; `None` until the images are known, if none were asked for.
+    /// The hidden linear layers; `None` for the default, until the images are known.
     pub hidden: Option<Vec<usize>>,
     /// Residual blocks after each halving; `None` for the preset's own.
     pub blocks: Option<usize>,
     /// The hidden numbers of the context network; `None` for pixels that are independent given the code.
     pub context: Option<usize>,
-    /// What that network sees; `None` until the images are known, if nothing was asked for.
+    /// The inputs of that network; `None` for the default, until the images are known.
     pub context_inputs: Option<ContextInputs>,
     /// The model whose weights the run begins with, as an absolute path: a run folder or a model file.
     pub start_from: Option<PathBuf>,
@@ -68,11 +70,11 @@ pub struct Config {
     pub conditional: bool,
     /// A file with the labels of some images, from which a classifier learns.
     pub labels: Option<PathBuf>,
-    /// The same with the labels of so many images of each class.
+    /// The same with the labels of this number of images of each class.
     pub labelled: Option<usize>,
-    /// What the decoder's output says about a pixel.
+    /// The likelihood.
     pub likelihood: Likelihood,
-    /// How the posterior's distance from the prior is measured.
+    /// The divergence between posterior and prior.
     pub divergence: Divergence,
     /// β over the epochs.
     pub beta: Ramp,
@@ -82,15 +84,15 @@ pub struct Config {
     pub capacity: Option<f64>,
     /// Joint or alternating.
     pub schedule: Schedule,
-    /// Passes over the data; `None` until the images are known, if none were asked for.
+    /// Passes over the data; `None` for the default, until the images are known.
     pub epochs: Option<u64>,
     /// Epochs of the adversarial stage after those; `None` for none.
     pub adversarial: Option<u64>,
-    /// Images per step; `None` until the data are known, if none was asked for.
+    /// Images per step; `None` for the default, until the data are known.
     pub batch: Option<usize>,
     /// α.
     pub lr: f64,
-    /// How α goes on.
+    /// The schedule of α.
     pub lr_schedule: LearningRateSchedule,
     /// Epochs of warm-up.
     pub lr_warmup: f64,
@@ -98,19 +100,19 @@ pub struct Config {
     pub adam: Adam,
     /// The largest gradient norm.
     pub clip_norm: Option<f64>,
-    /// What the average of the weights keeps of itself in a step, if one is taken.
+    /// The decay per step of the average of the weights, if there is one.
     pub weight_average: Option<f64>,
-    /// What is done about a spike.
+    /// The reaction to a spike.
     pub on_spike: Option<OnSpike>,
     /// The seed of all random streams.
     pub seed: u64,
-    /// Images held out; `None` until the data are known, if nothing was asked for.
+    /// Images held out; `None` for the default, until the data are known.
     pub valid: Option<usize>,
     /// Epochs without improvement before the run ends.
     pub patience: Option<u64>,
     /// Steps after which the run ends.
     pub max_steps: Option<u64>,
-    /// What products round their factors to in a training step; everything else is in single precision.
+    /// The precision of the factors of products in a training step; everything else is in single precision.
     pub precision: Precision,
     /// Time between checkpoints.
     pub checkpoint_every: Duration,
@@ -119,7 +121,7 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// What a training is without any options, of images that are not named.
+    /// The configuration without any options and without a path of images.
     fn default() -> Self {
         let preset = Preset::Conv;
         Self {
@@ -167,7 +169,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Fills in defaults and refuses what cannot be.
+    /// Fills in defaults and refuses invalid combinations.
     ///
     /// # Errors
     /// One sentence on the first option that cannot be used.
@@ -231,8 +233,8 @@ impl Config {
         Ok(config)
     }
 
-    /// The network for images of this shape, with the preset's own widths if none were asked for. A conditional one has no labels yet: they
-    /// are those of the images.
+    /// The network for images of this shape, with the preset's default widths if none were given. A
+    /// conditional one has no labels yet: they come from the images.
     pub fn model(&self, image: ImageShape) -> ModelConfig {
         let preset = ModelConfig::new(self.preset, image);
         ModelConfig {
@@ -254,7 +256,7 @@ impl Config {
         if self.context.is_some() && suits { ContextInputs::Differences } else { ContextInputs::Values }
     }
 
-    /// The objective after so many epochs, fractions included.
+    /// The objective after this number of epochs, fractions included.
     pub fn objective(&self, epochs: f64) -> Objective {
         let capacity = |nats| Ramp::from_zero(nats, self.epochs() as f64).at(epochs);
         let terms = ObjectiveTerms {
@@ -265,13 +267,13 @@ impl Config {
         Objective { divergence: self.divergence, terms }
     }
 
-    /// What models are judged by: the objective at the end of all ramps.
+    /// The objective by which models are judged: that at the end of all ramps.
     pub fn final_objective(&self) -> Objective {
         let terms = ObjectiveTerms { beta: self.beta.to, free_bits: self.free_bits, capacity: self.capacity };
         Objective { divergence: self.divergence, terms }
     }
 
-    /// The learning rate's curve, for epochs of so many steps.
+    /// The learning-rate schedule, for epochs of this number of steps.
     pub fn learning_rate(&self, steps_per_epoch: u64) -> LearningRate {
         LearningRate {
             base: self.lr,
@@ -345,7 +347,7 @@ impl Config {
     }
 }
 
-/// The likelihood with its width, where it has one.
+/// The likelihood with its width, if it has one.
 fn likelihood(o: &ModelOptions, preset: Preset) -> Result<Likelihood> {
     let likelihood = read(&o.likelihood, str::parse)?.unwrap_or_else(|| preset.default_likelihood());
     let components = o.components.map(|components| components as f64);

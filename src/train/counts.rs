@@ -1,9 +1,10 @@
-//! The counts of steps that a checkpoint holds: those of the VAE's epochs, and those of the adversarial stage.
+//! The counts of steps that a checkpoint holds: those of the VAE's epochs, and those of the adversarial
+//! stage.
 
-/// More steps than any run takes; up to here a step's number is an exact f64, which schedules compute with.
+/// More steps than any run takes; up to here a step's number is exact in f64, in which schedules compute.
 const MOST_STEPS: u64 = 1 << 53;
 
-/// Why `step` cannot be the count of steps after so many epochs of `steps` and so many steps more, in words.
+/// The reason why `step` cannot be the count of steps after some epochs of `steps` and some more steps.
 pub(super) fn miscounted(step: u64, (epoch, step_in_epoch): (u64, u64), steps: u64) -> Option<String> {
     if step_in_epoch >= steps {
         return Some(format!("says that {step_in_epoch} of {steps} steps of an epoch are taken"));

@@ -1,4 +1,4 @@
-//! The options about images: where the images are and how they are read, for every command that takes them.
+//! The options for images: their path and how they are read, for every command that takes images.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::text::values;
 
 impl DataOptions {
-    /// Where the images are: the given path, else the bundled MNIST.
+    /// The path of the images: the given one, else that of the bundled MNIST.
     ///
     /// # Errors
     /// If no path was given and the bundled files are not found.

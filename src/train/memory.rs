@@ -1,4 +1,4 @@
-//! What training takes in memory, estimated and compared with `--max-memory` before it is allocated.
+//! The memory of a training, estimated and compared with `--max-memory` before it is allocated.
 //!
 //! ```text
 //! images
@@ -12,8 +12,9 @@
 //!                                                                         the untrained model, to compare with
 //! ```
 //!
-//! Counted is what is written to: the system gives a page of memory when it is first touched. A checkpoint is written tensor by tensor, so
-//! only those are copied whose order in memory is not PyTorch's: weights of convolutions, and of linear layers beside them.
+//! Only memory that is written to counts, since the system provides a page when it is first touched. A
+//! checkpoint is written tensor by tensor, so only tensors whose order in memory is not PyTorch's are copied:
+//! weights of convolutions, and of linear layers next to them.
 
 use super::config::{Config, Schedule};
 use crate::data::{Dataset, Outline, Split, excess};
@@ -34,7 +35,7 @@ pub(crate) fn needed(config: &Config, model: &Vae<f32>, batch: usize) -> u64 {
     needed_by(config, model.architecture(), model.config(), batch)
 }
 
-/// [`needed`] of a model that is not made yet.
+/// [`needed`] of a model before it is created.
 fn needed_by(config: &Config, network: &Architecture<f32>, model: &ModelConfig, batch: usize) -> u64 {
     let (parameters, work) = (network.table.len(), network.work_len());
     let averages = usize::from(config.weight_average.is_some());
@@ -49,11 +50,12 @@ fn needed_by(config: &Config, network: &Architecture<f32>, model: &ModelConfig, 
     (4 * (lasting + passing + adversarial) + PROGRAM) as u64
 }
 
-/// The numbers of the adversarial stage: the discriminator with its moments and its passes, batches and their gradients, and the decoder's
-/// gradient and moments once more.
+/// The numbers of the adversarial stage: the discriminator with its moments and its passes, batches and their
+/// gradients, and the decoder's gradient and moments once more.
 fn adversarial(model: &ModelConfig, parameters: usize, batch: usize) -> usize {
     let Ok(discriminator) = Discriminator::<f32>::new(model.image(), model.classes()) else { return 0 };
-    // The features that samples are judged by: 14 numbers for each pixel in its convolutions, and the picture.
+    // The features that samples are judged by: 14 numbers for each pixel in its convolutions, and the
+    // picture.
     let judged = BATCH * (14 * model.height * model.width + model.pixels());
     let own =
         judged + 3 * discriminator.table.len() + discriminator.space_len(batch, rayon::current_num_threads());
@@ -62,8 +64,8 @@ fn adversarial(model: &ModelConfig, parameters: usize, batch: usize) -> usize {
     own + batches + 3 * parameters
 }
 
-/// The numbers that are copied while a checkpoint is saved: of the parameters and both moments the tensors whose order changes; and moments
-/// that are kept in halves, once in one piece.
+/// The numbers that are copied while a checkpoint is saved: of the parameters and both moments the tensors
+/// whose order changes; and moments that are kept in halves, once in one piece.
 fn saving(config: &Config, network: &Architecture<f32>) -> usize {
     let table = &network.table;
     let copied: usize = table.parameters.iter().filter(|p| !p.layout.is_plain()).map(|p| p.range.len()).sum();
@@ -72,8 +74,9 @@ fn saving(config: &Config, network: &Architecture<f32>) -> usize {
 }
 
 impl Config {
-    /// Whether training on images of which only the outline is known keeps to `load.max_memory`, as far as that tells: nobody should wait until
-    /// they are decoded, or find them in a cache file, for this message ([`load_if`](crate::data::load_if)). What else cannot be is said later.
+    /// Whether training on images of which only the outline is known keeps to `load.max_memory`, as far as
+    /// the outline tells: this message should come before the images are decoded or written to a cache file
+    /// ([`load_if`](crate::data::load_if)). Other errors come later.
     ///
     /// # Errors
     /// If it takes more.
@@ -92,7 +95,7 @@ impl Config {
     }
 }
 
-/// Refuses a network whose parameters, gradient and moments alone are too many: before the first of them is made.
+/// Refuses a network whose parameters, gradient and moments alone are too large, before they are allocated.
 pub(super) fn check_parameters(config: &Config, model: &ModelConfig) -> Result<()> {
     let parameters = Architecture::<f32>::new(model)?.table.len() as u64;
     within(config, "this training takes at least", parameters.saturating_mul(4 * size_of::<f32>() as u64))

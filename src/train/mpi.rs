@@ -1,7 +1,8 @@
 //! [`Ranks`] by MPI: the communication between the processes that `mpirun` started.
 //!
-//! MPI only carries: sums are made in [`ranks`](super::ranks), in an order that MPI's own reductions do not promise. Gradients go in messages
-//! from each process to each other; MPI's collective operations copy a process's part to itself too.
+//! MPI only transports data: sums are computed in [`ranks`](super::ranks), in an order that MPI's own
+//! reductions do not guarantee. Gradients are sent as messages between each pair of processes, because MPI's
+//! collective operations also copy a process's part to itself.
 
 use std::sync::Arc;
 
@@ -63,7 +64,8 @@ impl Drop for Mpi {
 }
 
 impl Mpi {
-    /// Sends each other rank its numbers, and receives those that come from it. Nothing is copied to this rank itself.
+    /// Sends each other rank its numbers, and receives those that come from it. Nothing is copied to this
+    /// rank itself.
     fn swap<'a>(&self, sent: impl Fn(usize) -> &'a [f32], received: Vec<&'a mut [f32]>) {
         let world = SimpleCommunicator::world();
         let others = |rank: &usize| *rank != self.rank;

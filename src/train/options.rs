@@ -48,13 +48,14 @@ options! {
     /// Where images come from and what they are turned into.
     #[cfg_attr(feature = "cli", command(next_help_heading = "Images"))]
     DataOptions {
-        /// A folder or .zip of pictures, a folder of MNIST's files, an .npy, .npz or IDX file (also .gz) [default: the bundled MNIST]
+        /// A folder or .zip of pictures, a folder of MNIST files, an .npy, .npz or IDX file (also .gz) [default: the
+        /// bundled MNIST]
         #[cfg_attr(feature = "cli", arg(long, value_name = "PATH"))]
         data: PathBuf,
-        /// Resize to N×N or H×W pixels: area average for smaller, bilinear for larger
+        /// Resize to N×N or H×W pixels, by area averages (smaller) or bilinearly (larger)
         #[cfg_attr(feature = "cli", arg(long, value_name = "N|HxW"))]
         size: String,
-        /// How a picture of another aspect gets that size: crop the centre, pad with the background, or stretch [default: crop]
+        /// For pictures of another aspect ratio: crop the centre, pad with the background, or stretch [default: crop]
         #[cfg_attr(feature = "cli", arg(long, value_name = "HOW"))]
         fit: String,
         /// Convert to one channel
@@ -63,28 +64,30 @@ options! {
         /// Convert to three channels
         #[cfg_attr(feature = "cli", arg(long, num_args = 0, default_missing_value = "true"))]
         rgb: bool,
-        /// What transparent pixels are laid over, and what --fit pad fills with: white, black or #rrggbb [default: white]
+        /// Colour behind transparent pixels and for --fit pad: white, black or #rrggbb [default: white]
         #[cfg_attr(feature = "cli", arg(long, value_name = "COLOUR"))]
         background: String,
-        /// The order of an array's axes, where its shape fits two: nhw, nhwc or nchw
+        /// Axes of an array whose shape is ambiguous: nhw, nhwc or nchw
         #[cfg_attr(feature = "cli", arg(long, value_name = "AXES"))]
         layout: String,
-        /// The array with the images, in an .npz of several
+        /// Name of the image array in an .npz with several arrays
         #[cfg_attr(feature = "cli", arg(long, value_name = "NAME"))]
         array: String,
-        /// The values that stand for black and white, if those that are found are not right: LO,HI
+        /// Values of black and white, if they are detected wrongly
         #[cfg_attr(feature = "cli", arg(long, value_name = "LO,HI", allow_hyphen_values = true))]
         range: String,
-        /// Go on without image files that cannot be read
+        /// Ignore image files that cannot be read
         #[cfg_attr(feature = "cli", arg(long, num_args = 0, default_missing_value = "true"))]
         skip_bad: bool,
-        /// The most memory that images and models may take; pixels of more than half of it are read from a cache file [default: 8GiB]
+        /// Memory limit for images and models; pixels that need more than half of it are read from a cache file
+        /// [default: 8GiB]
         #[cfg_attr(feature = "cli", arg(long, value_name = "SIZE"))]
         max_memory: String,
-        /// Turn grey into black and white: threshold (above ½), static (drawn once), dynamic (drawn every epoch)
+        /// Make each pixel black or white: threshold (above ½), static (drawn once), dynamic (drawn in every epoch)
         #[cfg_attr(feature = "cli", arg(long, value_name = "HOW"))]
         binarize: String,
-        /// Change training images by chance in every epoch: flip (left and right), shift (by up to a sixteenth), or flip,shift
+        /// Random changes of training images in every epoch: flip (left and right), shift (by up to a sixteenth), or
+        /// flip,shift
         #[cfg_attr(feature = "cli", arg(long, value_name = "HOW"))]
         augment: String,
     }
@@ -95,7 +98,8 @@ options! {
     // Without this, what has no heading of its own would stand under the one before.
     #[cfg_attr(feature = "cli", command(next_help_heading = None::<&'static str>))]
     ModelOptions {
-        /// The network: conv, residual, article or mlp [default: conv; own colour or large pictures: residual, and a training chosen for them]
+        /// The network: conv, residual, article or mlp [default: conv; chosen from the data for colour and large
+        /// pictures]
         #[cfg_attr(feature = "cli", arg(long, value_name = "NAME", help_heading = "Network"))]
         preset: String,
         /// Dimensions of the latent code [default: 32; mlp: 20, residual: 128]
@@ -107,10 +111,12 @@ options! {
         /// Residual blocks after each halving, only in residual [default: 1]
         #[cfg_attr(feature = "cli", arg(long, value_name = "N", help_heading = "Network"))]
         blocks: usize,
-        /// Pixels are given the pixels before them, by a network with N hidden numbers; only for likelihoods of bytes [default: none; N: 64]
+        /// Predict each pixel from the pixels before it too, by a network with N hidden units; needs a likelihood of
+        /// bytes [default: off; without N: 64]
         #[cfg_attr(feature = "cli", arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "64", help_heading = "Network"))]
         context: usize,
-        /// What that network sees: values, or differences to a prediction from the neighbours, for photographs [default: differences in colour]
+        /// Inputs of that network: values, or for photographs differences to a prediction from the neighbours
+        /// [default: differences in colour, else values]
         #[cfg_attr(feature = "cli", arg(long, value_name = "NAME", help_heading = "Network"))]
         context_inputs: String,
         /// Widths of the hidden linear layers of conv and mlp [default: 256; mlp: 400]
@@ -119,7 +125,7 @@ options! {
         /// Begin with the weights of a model of the same network: a run folder or a model file
         #[cfg_attr(feature = "cli", arg(long, value_name = "MODEL", help_heading = "Network"))]
         start_from: PathBuf,
-        /// The decoder uses the encoder's weights, transposed (conv and mlp)
+        /// Use the encoder's weights, transposed, in the decoder (conv and mlp)
         #[cfg_attr(feature = "cli", arg(long, num_args = 0, default_missing_value = "true", help_heading = "Network"))]
         tie_weights: bool,
         /// Give encoder and decoder the label of each image: a conditional model
@@ -147,25 +153,26 @@ options! {
         /// kl, or jeffreys: half of KL(q‖p) + KL(p‖q) [default: kl]
         #[cfg_attr(feature = "cli", arg(long, value_name = "NAME", help_heading = "Objective"))]
         divergence: String,
-        /// The divergence's weight [default: 1]
+        /// Weight of the divergence, β [default: 1]
         #[cfg_attr(feature = "cli", arg(long, value_name = "F", allow_negative_numbers = true, help_heading = "Objective"))]
         beta: f64,
-        /// Epochs in which β rises from 0 to its value [default: 0]
+        /// Epochs over which β grows from 0 to its value [default: 0]
         #[cfg_attr(feature = "cli", arg(long, value_name = "EPOCHS", allow_negative_numbers = true, help_heading = "Objective"))]
         beta_warmup: f64,
-        /// Nats per latent dimension that cost nothing [default: 0]
+        /// KL per latent dimension that is not penalized, in nats [default: 0]
         #[cfg_attr(feature = "cli", arg(long, value_name = "NATS", allow_negative_numbers = true, help_heading = "Objective"))]
         free_bits: f64,
-        /// Hold the divergence at a number of nats that grows from 0 to this over all epochs
+        /// Target of the divergence in nats, which grows from 0 to this value over all epochs
         #[cfg_attr(feature = "cli", arg(long, value_name = "NATS", allow_negative_numbers = true, help_heading = "Objective"))]
         capacity: f64,
-        /// joint, or alternating: the encoder's step, then the decoder's on reconstruction alone [default: joint]
+        /// joint, or alternating: update the encoder, then the decoder on reconstruction alone [default: joint]
         #[cfg_attr(feature = "cli", arg(long, value_name = "NAME", help_heading = "Training"))]
         schedule: String,
-        /// Passes over the training images [default: 10, or for few images as many as make 1000 steps, at most 200]
+        /// Passes over the training images [default: 10; for few images as many as give 1000 steps, at most 200]
         #[cfg_attr(feature = "cli", arg(long, value_name = "N", help_heading = "Training"))]
         epochs: u64,
-        /// Then N epochs in which a discriminator teaches the decoder to draw sharper pictures; the encoder stays [default: none; N: 5]
+        /// Then train the decoder for N epochs against a discriminator, for sharper pictures; the encoder stays
+        /// unchanged [default: none; without N: 5]
         #[cfg_attr(feature = "cli", arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "5", help_heading = "Training"))]
         adversarial: u64,
         /// Images per step [default: 128, or fewer for few images]
@@ -174,44 +181,46 @@ options! {
         /// Adam's learning rate [default: 0.001]
         #[cfg_attr(feature = "cli", arg(long, value_name = "F", allow_negative_numbers = true, help_heading = "Training"))]
         lr: f64,
-        /// How the learning rate goes on: constant, cosine or step [default: constant]
+        /// Learning-rate schedule: constant, cosine or step [default: constant]
         #[cfg_attr(feature = "cli", arg(long, value_name = "NAME", help_heading = "Training"))]
         lr_schedule: String,
-        /// Epochs in which the learning rate rises to its value [default: 0]
+        /// Epochs over which the learning rate grows from 0 to its value [default: 0]
         #[cfg_attr(feature = "cli", arg(long, value_name = "EPOCHS", allow_negative_numbers = true, help_heading = "Training"))]
         lr_warmup: f64,
         /// Decoupled weight decay [default: 0]
         #[cfg_attr(feature = "cli", arg(long, value_name = "F", allow_negative_numbers = true, help_heading = "Training"))]
         weight_decay: f64,
-        /// Scale gradients down to this norm where theirs is larger
+        /// Scale gradients down to this norm if theirs is larger [default: no limit]
         #[cfg_attr(feature = "cli", arg(long, value_name = "F", allow_negative_numbers = true, help_heading = "Training"))]
         clip_norm: f64,
-        /// Judge and save an exponential average of the weights, which keeps this share of itself in a step: 0.999; 0 for none [default: 0; see --preset]
+        /// Judge and save an exponential moving average of the weights, with this decay per step, such as 0.999
+        /// [default: 0, none]
         #[cfg_attr(feature = "cli", arg(long, value_name = "F", allow_negative_numbers = true, help_heading = "Training"))]
         weight_average: f64,
-        /// What to do about a gradient norm far above the usual: skip the step, or stop [default: count it]
+        /// Reaction to a gradient norm far above the usual: skip the step, or stop [default: only count it]
         #[cfg_attr(feature = "cli", arg(long, value_name = "WHAT", help_heading = "Training"))]
         on_spike: String,
-        /// Where all randomness comes from [default: 0]
+        /// Seed of all randomness [default: 0]
         #[cfg_attr(feature = "cli", arg(long, value_name = "N", help_heading = "Training"))]
         seed: u64,
         /// Training images held out for validation [default: 5000, at most a tenth]
         #[cfg_attr(feature = "cli", arg(long, value_name = "N", help_heading = "Training"))]
         valid: usize,
-        /// Stop after so many epochs without a better validation loss
+        /// Stop after this number of epochs without a better validation loss
         #[cfg_attr(feature = "cli", arg(long, value_name = "EPOCHS", help_heading = "Training"))]
         patience: u64,
-        /// Stop after so many steps
+        /// Stop after this number of steps
         #[cfg_attr(feature = "cli", arg(long, value_name = "N", help_heading = "Training"))]
         max_steps: u64,
-        /// What matrix products round their factors to: f32, or bf16, which is faster and needs a processor with AVX512-BF16 [default: f32]
+        /// Precision of the factors of matrix products: f32, or bf16, which is faster and needs a processor with
+        /// AVX512-BF16 [default: f32]
         #[cfg_attr(feature = "cli", arg(long, value_name = "NAME", help_heading = "Training"))]
         precision: String,
-        /// Time between checkpoints besides those after each epoch: 0.1s, 30s, 5m, 1h [default: 5m]
-        #[cfg_attr(feature = "cli", arg(long, value_name = "TIME"))]
+        /// Time between checkpoints, besides one after each epoch: 0.1s, 30s, 5m, 1h [default: 5m]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "TIME", help_heading = "Run"))]
         checkpoint_every: String,
-        /// Threads [default: one for each core]
-        #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
+        /// Number of threads [default: one per core]
+        #[cfg_attr(feature = "cli", arg(long, value_name = "N", help_heading = "Run"))]
         threads: usize,
     }
 }

@@ -1,7 +1,7 @@
-//! What a run's report is made of: the trainer, its last judgement, and the files of the run folder.
+//! Builds a run's report from the trainer, its last judgement, and the files of the run folder.
 //!
-//! The history is metrics.csv, which outlasts an end and a resumption; the latent dimensions are those of the last judgement. So
-//! the report needs no memory of its own, and a resumed run's shows everything that an uninterrupted one's does.
+//! The history comes from metrics.csv, which survives interruptions; the latent dimensions are those of the
+//! last judgement. So the report of a resumed run is that of an uninterrupted one.
 
 use std::path::Path;
 
@@ -13,16 +13,16 @@ use crate::report::{LayerCost, Metrics, Progress, RunReport, grouped};
 use crate::storage::atomic::write_atomically;
 use crate::storage::filesystem::FileSystem;
 
-/// Writes `report.html` into the run's folder, in place of the one that is there.
+/// Writes `report.html` into the run's folder, and replaces an existing one.
 ///
 /// # Errors
-/// Where the system refuses to write. What cannot be read is left out of the report.
+/// If the system refuses to write. Files that cannot be read are missing in the report.
 pub fn save(trainer: &Trainer, judgement: &Judgement, fs: &dyn FileSystem, folder: &Path) -> Result<()> {
     let page = gather(trainer, judgement, folder).to_html();
     write_atomically(fs, &folder.join("report.html"), |out| out.write_all(page.as_bytes()))
 }
 
-/// The report of a run as it stands.
+/// The report of a run in its current state.
 pub fn gather(trainer: &Trainer, judgement: &Judgement, folder: &Path) -> RunReport {
     let (t, p, c) = (trainer, &trainer.progress, trainer.model.config());
     let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap_or_default();
@@ -59,7 +59,7 @@ pub fn gather(trainer: &Trainer, judgement: &Judgement, folder: &Path) -> RunRep
     }
 }
 
-/// The images of a judgement in words.
+/// A description of the judged images.
 fn judged_on(judgement: &Judgement, judged: &str) -> String {
     let images = format!("{} {judged} images", grouped(judgement.images as usize));
     if judgement.activity_images == judgement.images {
@@ -69,7 +69,7 @@ fn judged_on(judgement: &Judgement, judged: &str) -> String {
     format!("{images}, and the variance of μ on {activity} training images")
 }
 
-/// What each layer costs.
+/// The cost of each layer.
 fn layers(t: &Trainer) -> Vec<LayerCost> {
     let (a, mut layers) = (t.model.architecture(), Vec::new());
     a.for_each_layer(|name, layer, slots| {
@@ -129,7 +129,7 @@ fn status(t: &Trainer) -> String {
     }
 }
 
-/// Where the adversarial stage stands, in words; empty without one.
+/// A sentence about the progress of the adversarial stage; empty without one.
 fn adversarial_status(t: &Trainer, rows: &[AdversarialMetrics]) -> String {
     let Some(all) = t.config.adversarial else { return String::new() };
     let done = rows.iter().filter(|row| row.losses.is_some()).count();
@@ -140,15 +140,16 @@ fn adversarial_status(t: &Trainer, rows: &[AdversarialMetrics]) -> String {
     format!(" Adversarial stage: {done} of {all} epochs are done; {best}, and vae.safetensors has the VAE.")
 }
 
-/// Steps before which codes that do not move yet are no collapse: the network has not learnt to use them.
+/// The number of steps before which constant codes do not count as a collapse: the network has not learned to
+/// use them yet.
 const COLLAPSE_STEPS: u64 = 100;
 
-/// Whether the posterior has collapsed, after enough steps to tell.
+/// Whether the posterior has collapsed; false before enough steps.
 pub fn has_collapsed(t: &Trainer, judgement: &Judgement) -> bool {
     t.progress.step >= COLLAPSE_STEPS && judgement.has_collapsed()
 }
 
-/// What a person should know about a run.
+/// Notes and warnings about a run.
 pub fn warnings(t: &Trainer, judgement: &Judgement, adversarial: &[AdversarialMetrics]) -> Vec<String> {
     let (p, latent) = (&t.progress, t.model.config().latent);
     let mut warnings = Vec::new();

@@ -5,22 +5,23 @@
 //!   config.toml               complete: `train --config` repeats the run
 //!   metrics.csv               a row per epoch
 //!   model.safetensors         the best on the validation images (without any, the last)
-//!   checkpoint.safetensors    where the run stands; written before the first step, after each epoch and every few minutes
-//!   samples/epoch-0001.png    what the model dreams up from always the same noise
-//!   reconstructions/…         originals beside what comes back
+//!   checkpoint.safetensors    the training state; written before the first step, after each epoch and every few minutes
+//!   samples/epoch-0001.png    samples, always from the same noise
+//!   reconstructions/…         originals beside reconstructions
 //!   adversarial.csv, vae.safetensors     if there is an adversarial stage: its rows, and the model before it
-//!   report.html               all of it on a page, written anew after each epoch
+//!   report.html               everything on one page, updated after each epoch
 //!   lock                      while a process writes here
 //! ```
 //!
 //! # Order of writing at the end of an epoch
 //!
-//! Sheets, then the model, then the row of metrics, then the checkpoint, then the report. Whatever moment a crash picks, the checkpoint
-//! on disk is one from which all that came after it is made again, the same to the bit; rows of metrics past it are dropped on
-//! resuming. The report is made of what is on the disk by then; resuming a run that has nothing left to do writes it again.
+//! Sheets, then the model, then the row of metrics, then the checkpoint, then the report. After a crash at
+//! any moment, the run resumes bit-exactly from the checkpoint on disk; rows of metrics after the checkpoint
+//! are dropped. The report is written from the files on disk; resuming a finished run writes it again.
 //!
-//! A run that is ended by `--max-steps` in the middle of an epoch is judged as it stands, but the checkpoint is of the middle of the
-//! epoch, and only whole epochs compete for the best model: so resuming goes on as if there had been no end.
+//! If `--max-steps` ends a run in the middle of an epoch, the current model is judged, but the checkpoint is
+//! that of the middle of the epoch, and only whole epochs compete for the best model. So resuming continues
+//! bit-exactly, as if the run had not ended.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -57,15 +58,15 @@ use settings::save_config;
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// All epochs, or as many steps as were asked for.
+    /// After all epochs, or the requested number of steps.
     Finished,
-    /// No better for as long as patience allows.
+    /// No improvement within `--patience`.
     EndedEarly,
     /// Stopped on request; the checkpoint is of the last step.
     Interrupted,
 }
 
-/// What an epoch gave.
+/// The result of an epoch.
 #[derive(Clone, Debug)]
 pub struct EpochReport {
     /// The epoch, from 1.
@@ -74,7 +75,7 @@ pub struct EpochReport {
     pub step: u64,
     /// Means over the epoch's batches, as they were trained on.
     pub train: LossValues,
-    /// The judgement on the validation images; on some training images where none are held out.
+    /// The judgement on the validation images; on some training images if none are held out.
     pub judgement: Judgement,
     /// Whether the judgement is on validation images.
     pub held_out: bool,
@@ -86,7 +87,7 @@ pub struct EpochReport {
     pub images_per_second: f64,
 }
 
-/// Who watches a run. All methods do nothing unless written.
+/// An observer of a run. By default all methods do nothing.
 pub trait Observer {
     /// After each step.
     fn step(&mut self, _trainer: &Trainer, _report: &StepReport) {}
@@ -115,7 +116,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// An error if there is something where a new run's folder is to be: to be asked before images are read.
+    /// An error if the folder of a new run already exists, to be checked before images are read.
     ///
     /// # Errors
     /// If there is.
@@ -123,10 +124,11 @@ impl Run {
         folder.symlink_metadata().map_or(Ok(()), |_| Err(is_there(folder)))
     }
 
-    /// Starts a run in a folder that is not there yet.
+    /// Starts a run in a new folder.
     ///
     /// # Errors
-    /// Where it is there already, cannot be written, or configuration and images do not fit each other (then nothing is written).
+    /// If it already exists or cannot be written, or configuration and images do not fit each other (then
+    /// nothing is written).
     pub fn start(folder: &Path, config: Config, data: Dataset) -> Result<Self> {
         let fs = system();
         Self::refuse_existing(folder)?;
@@ -134,13 +136,14 @@ impl Run {
         start::begin(&trainer.config, &mut trainer.model)?;
         let parent = create_own_folder(fs, folder)?;
         let synced = fs.sync_folder(&parent).map_err(|error| Error::io("sync the folder", &parent, error));
-        // What fails here fails before the first step: there is nothing to go on with, so nothing is left lying about.
+        // A failure here is before the first step: there is nothing to resume, so no files are left.
         synced.and_then(|()| Self::fill(fs, folder, trainer)).inspect_err(|_| {
             let _ = std::fs::remove_dir_all(folder);
         })
     }
 
-    /// Writes the files of a new run. The checkpoint comes last, so that whatever has one has everything.
+    /// Writes the files of a new run. The checkpoint is the last file, so a folder with a checkpoint is
+    /// complete.
     fn fill(fs: &'static dyn FileSystem, folder: &Path, trainer: Trainer) -> Result<Self> {
         let lock = RunLock::acquire(folder)?;
         for name in ["samples", "reconstructions"] {
@@ -149,17 +152,19 @@ impl Run {
         save_config(fs, folder, &trainer.config)?;
         let journal = Journal::create(fs, &folder.join("metrics.csv"), &COLUMNS)?;
         let run = Self::new(folder, fs, trainer, journal, lock);
-        // A run always has a model that can be used, however early it ends.
+        // A run always has a usable model, even if it ends early.
         run.trainer.model.save_in(fs, &folder.join("model.safetensors"))?;
         run.save_checkpoint()?;
         Ok(run)
     }
 
-    /// Takes up a run where its checkpoint stands. Of `options` only epochs, those of the adversarial stage, steps, threads and the time between checkpoints count;
-    /// everything else is the run's own. `load` reads the images that the configuration names.
+    /// Resumes a run from its checkpoint. Only these `options` are used: epochs, those of the adversarial
+    /// stage, steps, threads and the time between checkpoints. Everything else is the run's own. `load` reads
+    /// the images that the configuration names.
     ///
     /// # Errors
-    /// Where there is no run, it is being written to, a file of it is damaged, or its images have changed.
+    /// If there is no run, another process writes to it, one of its files is damaged, or its images have
+    /// changed.
     pub fn resume(
         folder: &Path,
         options: TrainOptions,
@@ -168,9 +173,9 @@ impl Run {
         let fs = system();
         if !folder.join("checkpoint.safetensors").is_file() {
             let message = if folder.join("config.toml").is_file() {
-                "has no checkpoint.safetensors: the run was ended before its first step; remove the folder, and start anew"
+                "has no checkpoint.safetensors: the run was ended before its first step; remove the folder, and start the run again"
             } else {
-                "is no run: there is no checkpoint.safetensors in it"
+                "is not a run folder: it has no checkpoint.safetensors"
             };
             return Err(Error::data(folder, message));
         }
@@ -179,7 +184,7 @@ impl Run {
             let part = folder.join(name);
             // A link would lead out of the run's folder.
             if !name.is_empty() && part.symlink_metadata().is_ok_and(|found| !found.is_dir()) {
-                return Err(Error::data(part, "is no folder; a run's pictures belong in one, so remove it"));
+                return Err(Error::data(part, "is not a folder, and the run's pictures need one; remove it"));
             }
             create_folder(fs, &part)?;
             remove_stale(fs, &part)?;
@@ -191,13 +196,14 @@ impl Run {
         let fingerprint = trainer.data.fingerprint();
         let adversarial =
             checkpoint::restore(&mut trainer, fingerprint, &folder.join("checkpoint.safetensors"))?;
-        // An end that was reached is over, and the run goes on to its last epoch; one that is still ahead is the run's own.
+        // Resuming clears a reached `--max-steps`, so the run continues to its last epoch; one that is not
+        // reached yet stays.
         let steps = trainer.progress.step + adversarial.as_ref().map_or(0, |stage| stage.progress.step);
         let is_over = |end: u64| end <= steps;
         if !end_is_given && trainer.config.max_steps.is_some_and(is_over) {
             trainer.config.max_steps = None;
         }
-        // A row in the middle of an epoch belongs to an end that is taken back by going on.
+        // A row in the middle of an epoch belongs to a reached `--max-steps`, which resuming clears.
         let epoch_start = trainer.progress.step - trainer.progress.step_in_epoch;
         let (journal, _) = Journal::resume(fs, &folder.join("metrics.csv"), &COLUMNS, epoch_start)?;
         save_config(fs, folder, &trainer.config)?;
@@ -232,16 +238,17 @@ impl Run {
         &mut self.trainer
     }
 
-    /// The run's configuration as config.toml has it.
+    /// The run's configuration, as in config.toml.
     pub(super) fn config_text(&self) -> String {
         settings::config_text(&self.trainer.config)
     }
 
-    /// Trains until everything that was asked for is done, or `stop` becomes true; then the step is finished and a checkpoint written.
+    /// Trains until all requested epochs or steps are done, or `stop` becomes true; then the step is finished
+    /// and a checkpoint written.
     ///
     /// # Errors
-    /// Where a number became infinite or NaN (before the step that would have used it), or the system refuses to write. The last
-    /// checkpoint is good in either case.
+    /// If a number became infinite or NaN (before the step that would have used it), or the system refuses to
+    /// write. The last checkpoint is valid in either case.
     pub fn train(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Outcome> {
         let mut saved = Instant::now();
         let mut timer = EpochTimer::default();
@@ -289,7 +296,7 @@ impl Run {
         Ok(())
     }
 
-    /// Judges the model at the end of a whole epoch, and saves what there is to see of it.
+    /// Judges the model at the end of a whole epoch, and saves its sheets.
     fn judge_epoch(&mut self, timer: &EpochTimer) -> Result<EpochReport> {
         self.trainer.settle_variance();
         let mut report = self.judge(timer)?;
@@ -354,7 +361,8 @@ fn is_there(folder: &Path) -> Error {
     )
 }
 
-/// Creates the folder of a run, and gives the one above it. One that another process makes in this very moment is that one's.
+/// Creates the folder of a run, and returns its parent. If another process creates it at the same moment, it
+/// belongs to that process.
 fn create_own_folder(fs: &dyn FileSystem, folder: &Path) -> Result<PathBuf> {
     let absolute =
         std::path::absolute(folder).map_err(|error| Error::io("create the folder", folder, error))?;

@@ -1,6 +1,7 @@
 //! Training from a program: a builder from images to a trained model.
 //!
-//! The command line uses it too: its options become a [`Config`], and [`Training::from_config`] starts the run.
+//! The command line uses it too: its options become a [`Config`], and [`Training::from_config`] starts the
+//! run.
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -16,9 +17,10 @@ use crate::optim::Ramp;
 
 /// A training that has not begun: images, and how a model learns from them.
 ///
-/// What is not set has the defaults of `elbo train` on MNIST, also for other images ([`defaults`](super::defaults) chooses options for
-/// one's own): the preset `conv`, ten epochs, batches of 128 (few images: more epochs and smaller batches), Adam at 10⁻³, a tenth of the images
-/// (at most 5000) held out for validation.
+/// Options that are not set have the defaults of `elbo train` on MNIST, also for other images
+/// ([`defaults`](super::defaults) chooses options for the user's own): the preset `conv`, ten epochs, batches
+/// of 128 (few images: more epochs and smaller batches), Adam at 10⁻³, a tenth of the images (at most 5000)
+/// held out for validation.
 ///
 /// ```
 /// use elbo::data::{LoadOptions, load, write_npy_u8};
@@ -43,7 +45,7 @@ impl Training {
     /// A training on the images of a data set.
     pub fn new(data: Dataset) -> Self {
         let mut config = Config { data: data.path.clone(), ..Config::default() };
-        // The run's config.toml shall say how the same images are read again: at the size, colours and range that they have.
+        // The run's config.toml stores how to read the same images again: their size, colours and range.
         let images = &data.train;
         config.load.size = Some((images.height, images.width));
         config.load.color = match images.channels {
@@ -57,7 +59,7 @@ impl Training {
         Self { data, config }
     }
 
-    /// A training whose every option is in `config`.
+    /// A training with all options from `config`.
     pub fn from_config(config: Config, data: Dataset) -> Self {
         Self { data, config }
     }
@@ -77,7 +79,7 @@ impl Training {
         self.configure(|config| config.latent = latent)
     }
 
-    /// What the decoder's output says about a pixel.
+    /// The likelihood.
     pub fn likelihood(self, likelihood: Likelihood) -> Self {
         self.configure(|config| config.likelihood = likelihood)
     }
@@ -95,7 +97,7 @@ impl Training {
         self.configure(|config| config.epochs = Some(epochs))
     }
 
-    /// An end after so many steps, within an epoch or not.
+    /// Ends the training after this number of steps, even within an epoch.
     pub fn max_steps(self, steps: u64) -> Self {
         self.configure(|config| config.max_steps = Some(steps))
     }
@@ -120,7 +122,8 @@ impl Training {
         self.configure(|config| config.seed = seed)
     }
 
-    /// Begins with the weights of a saved model of the same network, a run folder or a model file, instead of random ones.
+    /// Begins with the weights of a saved model of the same network, a run folder or a model file, instead of
+    /// random ones.
     pub fn start_from(self, model: impl AsRef<Path>) -> Self {
         let path = model.as_ref();
         let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
@@ -138,12 +141,13 @@ impl Training {
         self
     }
 
-    /// Trains to the end, in a new run folder, and gives the model that the run saved: the best on the validation images, or without
-    /// any the last. The folder is that of `elbo train`: it has metrics.csv, report.html and samples of each epoch.
+    /// Trains to the end, in a new run folder, and gives the model that the run saved: the best on the
+    /// validation images, or without any the last. The folder is that of `elbo train`: it has metrics.csv,
+    /// report.html and samples of each epoch.
     ///
     /// # Errors
-    /// If options and images do not fit each other, the folder exists or cannot be written, the threads cannot be had, or a number
-    /// becomes infinite or NaN.
+    /// If options and images do not fit each other, the folder exists or cannot be written, the threads
+    /// cannot be had, or a number becomes infinite or NaN.
     pub fn run(self, folder: impl AsRef<Path>) -> Result<Vae<f32>> {
         let folder = folder.as_ref();
         let threads = self.config.threads;
@@ -156,11 +160,11 @@ impl Training {
         with_threads(threads, || caught(work))?
     }
 
-    /// Begins a run in a new folder. [`Run::train`] does the rest, in whatever pool of threads it is called
-    /// ([`with_threads`]), with a way to watch and to stop it.
+    /// Begins a run in a new folder. [`Run::train`] does the rest, in the pool of threads in which it is
+    /// called ([`with_threads`]), and can be observed and stopped.
     ///
     /// # Errors
-    /// As [`run`](Self::run), but for those of the training itself.
+    /// As [`run`](Self::run), except those of the training itself.
     pub fn start(self, folder: impl AsRef<Path>) -> Result<Run> {
         self.config.validate()?;
         Run::start(folder.as_ref(), self.config, self.data)

@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 pub fn elbo(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_elbo"));
     command.args(arguments).env_remove("ELBO_FAULT").stdin(Stdio::null());
-    // What is larger than --max-memory is kept here, not among the user's caches.
+    // Cache files are written here, not to the user's cache folder.
     command.env("XDG_CACHE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"));
     command
 }
@@ -18,12 +18,12 @@ pub fn run(arguments: &[&str]) -> Output {
     elbo(arguments).output().unwrap()
 }
 
-/// What was printed on standard error.
+/// Standard error as text.
 pub fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// What was printed on standard output.
+/// Standard output as text.
 pub fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
@@ -64,7 +64,7 @@ pub fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// SplitMix64, for data and for the moments of a kill.
+/// SplitMix64, for data and for the times of kills.
 pub struct Numbers(pub u64);
 
 impl Numbers {
@@ -83,7 +83,7 @@ impl Numbers {
     }
 }
 
-/// Blurred blobs as an .npy file of bytes, count × height × width × channels: something that can be learnt.
+/// Blurred blobs as an .npy file of bytes, count × height × width × channels: something that can be learned.
 pub fn write_images(path: &Path, shape: [usize; 4]) {
     let [count, height, width, channels] = shape;
     let mut numbers = Numbers(7);
@@ -148,7 +148,7 @@ pub fn metrics(run: &Path) -> String {
     rows
 }
 
-/// All that a run computed: its model, its checkpoint, its metrics and its pictures, with their names.
+/// The results of a run: its model, its checkpoint, its metrics and its pictures, with their names.
 pub fn results(run: &Path) -> Vec<(String, Vec<u8>)> {
     let mut results: Vec<(String, Vec<u8>)> = ["model.safetensors", "checkpoint.safetensors"]
         .map(|name| (name.to_string(), std::fs::read(run.join(name)).unwrap()))
@@ -157,7 +157,7 @@ pub fn results(run: &Path) -> Vec<(String, Vec<u8>)> {
     for name in ["samples", "reconstructions"] {
         for path in files(&run.join(name)) {
             let picture = path.file_name().unwrap().to_str().unwrap();
-            // Ends in the middle of an epoch leave pictures of their own.
+            // Runs that end in the middle of an epoch have additional pictures.
             if picture.starts_with("epoch-") {
                 results.push((format!("{name}/{picture}"), std::fs::read(&path).unwrap()));
             }
@@ -189,7 +189,7 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// That a run folder has what it should and nothing else: no temporary file, no lock.
+/// Checks that a run folder has exactly the expected files: no temporary file, no lock.
 #[track_caller]
 pub fn assert_tidy(run: &Path) {
     let names: Vec<String> =
@@ -224,7 +224,7 @@ pub fn copy_run(from: &Path, to: &Path) {
     }
 }
 
-/// A number from the environment; else the short version's, or the long one's where `ELBO_LONG` is set.
+/// A number from the environment; else that of the short version, or of the long one if `ELBO_LONG` is set.
 pub fn setting(name: &str, short: u64, long: u64) -> u64 {
     let default = if std::env::var_os("ELBO_LONG").is_some() { long } else { short };
     std::env::var(name)
@@ -232,8 +232,8 @@ pub fn setting(name: &str, short: u64, long: u64) -> u64 {
         .map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{name}={value} is no number")))
 }
 
-/// A case that this machine cannot run fails, so that nobody takes it for one that passed; with
-/// `ELBO_TESTS_MAY_SKIP` set it is left out.
+/// A case that this machine cannot run fails, so that it does not count as passed; with `ELBO_TESTS_MAY_SKIP`
+/// set it is skipped.
 #[track_caller]
 pub fn cannot_run(reason: &str) {
     assert!(
@@ -251,7 +251,7 @@ pub fn can_mount() -> bool {
     unshare.is_ok_and(|output| output.status.success())
 }
 
-/// Runs the program in a folder; it must end well. What it printed.
+/// Runs the program in a folder, which must succeed; returns its output.
 #[track_caller]
 pub fn succeed_in(folder: &Path, arguments: &[&str]) -> String {
     let output = elbo(arguments).current_dir(folder).output().unwrap();
@@ -259,7 +259,7 @@ pub fn succeed_in(folder: &Path, arguments: &[&str]) -> String {
     stdout(&output)
 }
 
-/// Runs the program in a folder; it must refuse, with a message that has these words.
+/// Runs the program in a folder, which must fail with a message that contains these words.
 #[track_caller]
 pub fn refused_in(folder: &Path, arguments: &[&str], words: &[&str]) {
     let message = message(&elbo(arguments).current_dir(folder).output().unwrap());
@@ -272,11 +272,13 @@ pub fn refused_in(folder: &Path, arguments: &[&str], words: &[&str]) {
 pub fn commands() -> Vec<String> {
     let help = succeed(&["--help"]);
     let list = help.lines().skip_while(|line| *line != "Commands:").skip(1);
-    let names = list.take_while(|line| !line.is_empty()).filter_map(|line| line.split_whitespace().next());
+    // A long description continues on a line that is indented further.
+    let lines = list.take_while(|line| !line.is_empty()).filter(|line| !line.starts_with("   "));
+    let names = lines.filter_map(|line| line.split_whitespace().next());
     names.filter(|name| *name != "help").map(str::to_owned).collect()
 }
 
-/// That a table with a line for each command misses none.
+/// Checks that a table with a line for each command is complete.
 #[track_caller]
 pub fn assert_all_commands<'l>(lines: impl IntoIterator<Item = &'l str>) {
     let shown: std::collections::BTreeSet<&str> =

@@ -46,7 +46,7 @@ fn pictures_come_in_the_order_of_names() {
     .unwrap();
     assert_eq!(data.train, Images::from_bytes([[1; 64], [2; 64], [3; 64]].concat(), 3, 8, 8, 1));
     assert_eq!(data.labels, None);
-    assert_eq!(data.notes, ["1 files that are no pictures were left out"]);
+    assert_eq!(data.notes, ["1 files that are not pictures were ignored"]);
     assert_eq!(calls.into_inner(), 3);
 }
 
@@ -142,7 +142,7 @@ fn bad_files_are_named_or_left_out() {
     assert_eq!(
         message,
         format!(
-            "{}: it is damaged (unexpected end of file); 2 of 4 pictures cannot be read, and --skip-bad goes on without them",
+            "{}: it is damaged (unexpected end of file); 2 of 4 pictures cannot be read, and --skip-bad ignores them",
             folder.path("2.png").display()
         )
     );

@@ -6,8 +6,8 @@
 //! −x·ln P − (1−x)·ln(1−P) = softplus(l) − x·l        derivative: sigmoid(l) − x, since d softplus(l)/dl = 1/(1 + e⁻ˡ)
 //! ```
 //!
-//! Computed from the logit, it never takes the logarithm of a rounded 0. Grey pixels, x in [0, 1], are the usual reading
-//! of it as a cross-entropy.
+//! It is computed from the logit, so it never takes the logarithm of a rounded 0. For grey pixels, x in [0,
+//! 1], it is the usual cross-entropy.
 
 use super::family::{Family, MeanRule};
 use super::single::{self, Scale};
@@ -82,19 +82,20 @@ impl Family for Bernoulli {
 
 /// softplus(l) − x·l and sigmoid(l) − x.
 ///
-/// softplus(l) is max(l, 0) + ln(1 + e^−|l|). Together with −x·l its first part is |l|·(1 − x) for a positive logit and
-/// |l|·x for a negative one. Written so, nothing large is subtracted from something large, and a pixel that the decoder
-/// is sure of costs its true 10⁻⁹ nats rather than the rounding error of l.
+/// softplus(l) is max(l, 0) + ln(1 + e^−|l|). Its first part minus x·l is |l|·(1 − x) for a positive logit
+/// and |l|·x for a negative one. This form subtracts no large numbers from each other, so a pixel with a
+/// certain prediction costs its true 10⁻⁹ nats rather than the rounding error of l.
 ///
-/// With u = e^−|l|, the sigmoid is 1/(1 + u) for a positive logit and u/(1 + u) for a negative one: one exponential and
-/// one division serve both. They are half of this loop's time, which is why it does not call `softplus` and `sigmoid`.
+/// With u = e^−|l|, the sigmoid is 1/(1 + u) for a positive logit and u/(1 + u) for a negative one: one
+/// exponential and one division serve both. They take half of this loop's time; therefore it does not call
+/// `softplus` and `sigmoid`.
 #[inline(always)]
 fn bernoulli<T: Element>(logit: T, x: T) -> (T, T) {
     let size = logit.abs();
     let u = (-size).exp();
     let w = T::ONE + u;
     let inverse = T::ONE / w;
-    // ln(1 + u): the logarithm of the rounded w, and the first order of what the rounding lost.
+    // ln(1 + u): the logarithm of the rounded w, and a first-order correction of the rounding.
     let softplus = w.ln() + (u - (w - T::ONE)) * inverse;
     let positive = logit >= T::ZERO;
     let missed = if positive { T::ONE - x } else { x };

@@ -1,5 +1,5 @@
-//! **Beta-binomial** (Townsend, Bird & Barber 2019, section 3.2 and appendix): the byte k is the number of heads in 255 throws of a coin whose
-//! bias is drawn from a Beta(α, β) distribution.
+//! **Beta-binomial** (Townsend, Bird & Barber 2019, section 3.2 and appendix): the byte k is the number of
+//! heads in 255 throws of a coin whose bias is drawn from a Beta(α, β) distribution.
 //!
 //! ```text
 //! p(k) = C(255, k)·B(k+α, 255−k+β) / B(α, β)                      B(α, β) = Γ(α)·Γ(β)/Γ(α+β)
@@ -9,11 +9,12 @@
 //! ∂/∂ln α = α·[R′(α+β, 255) − R′(α, k)]                            ∂/∂ln β = β·[R′(α+β, 255) − R′(β, 255−k)]
 //! ```
 //!
-//! The decoder gives ln α and ln β. They count as −9 below −9 and as 9 above 9, with derivative 0 there: from 1.2·10⁻⁴, where all mass lies
-//! at the ends, to 8103, where the coin's bias is certain and the byte's spread is the binomial's. Two outputs of 0 are
-//! α = β = 1: all bytes are equally probable, 8 bits. The mean is 255·α/(α+β).
+//! The decoder gives ln α and ln β, clamped to [−9, 9], with derivative 0 outside. So α and β range from
+//! 1.2·10⁻⁴ (all mass is at the ends) to 8103 (the coin's bias is certain, and the byte has the spread of the
+//! binomial distribution). Two outputs of 0 mean α = β = 1: all bytes are equally probable, 8 bits. The mean
+//! is 255·α/(α+β).
 //!
-//! All is computed in `f64` (see [`super::special`]): R reaches 2,000 nats where −ln p is 3.
+//! Everything is computed in `f64` (see [`super::special`]), because R can be 2,000 nats when −ln p is 3.
 
 use super::bytes::{ByteFamily, Rows, clamped, clamped_slope};
 use super::family::MeanRule;
@@ -86,7 +87,7 @@ impl ByteFamily for BetaBinomial {
     }
 }
 
-/// −ln p(k), and its derivatives by ln α and ln β.
+/// −ln p(k), and its derivatives with respect to ln α and ln β.
 #[inline(always)]
 fn beta_binomial(ln_alpha: f64, ln_beta: f64, k: f64, ln_choose: f64) -> (f64, f64, f64) {
     let alpha = exp(clamped(ln_alpha, BOUNDS));

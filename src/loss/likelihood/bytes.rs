@@ -1,15 +1,16 @@
-//! Likelihoods of bytes: m numbers for each pixel value give the probability of each of its 256 levels, exactly.
+//! Likelihoods of bytes: m numbers for each pixel value give the probability of each of its 256 levels,
+//! exactly.
 //!
-//! A value x in [0, 1] is the byte 255·x, rounded. The decoder's output has, for each pixel, the m numbers of its C
-//! channels; PyTorch's `output.chunk(m, dim=1)[k]` is number k of all channels:
+//! A value x in [0, 1] is the byte 255·x, rounded. The decoder's output has, for each pixel, the m numbers of
+//! its C channels; PyTorch's `output.chunk(m, dim=1)[k]` is number k of all channels:
 //!
 //! ```text
 //! output  [B, H·W, m·C]     number k of channel c at k·C + c
 //! target  [B, H·W, C]
 //! ```
 //!
-//! Values that are neighbours in `target` go through the formulas [`LANES`] at a time: their numbers are gathered into
-//! one row per number, so that the formulas are loops over a row, which become vector instructions whatever m and C are.
+//! The formulas process [`LANES`] adjacent values of `target` at a time. Their numbers are gathered into one
+//! row per number, so the formulas are loops over a row, which become vector instructions for any m and C.
 
 use super::family::{Family, MeanRule};
 use super::single::{BLOCK, LANES};
@@ -47,13 +48,14 @@ pub(super) trait ByteFamily: Copy + Sync {
         Ok(())
     }
 
-    /// −ln p of the bytes (0 to 255) in nats. `rows` has m rows; each number is overwritten with the derivative by it.
+    /// −ln p of the bytes (0 to 255) in nats. `rows` has m rows; each number is replaced by the derivative
+    /// with respect to it.
     fn nats<T: Element>(&self, rows: &mut Rows<T>, bytes: &[T; LANES]) -> [T; LANES];
 
     /// The means, in [0, 1].
     fn means<T: Element>(&self, rows: &Rows<T>) -> [T; LANES];
 
-    /// The derivatives of the [`means`](Self::means) by each number, written over the numbers.
+    /// Replaces each number by the derivative of the [`means`](Self::means) with respect to it.
     fn mean_slopes<T: Element>(&self, rows: &mut Rows<T>);
 
     /// See [`Family::means_and_log_scales`].
@@ -222,13 +224,14 @@ impl<F: ByteFamily> Family for Bytes<F> {
     }
 }
 
-/// Images go to threads in runs of at least this many values: some 100 µs of work.
+/// Threads get images with at least this many values together: about 100 µs of work.
 const VALUES_PER_TASK: usize = 1024;
 
-/// The nats of one image. `slopes` is given the derivatives by the numbers of each group of values, the places of their
-/// first numbers, and how many of the [`LANES`] are values of the image.
+/// The nats of one image. `slopes` is given the derivatives by the numbers of each group of values, the
+/// places of their first numbers, and how many of the [`LANES`] are values of the image.
 ///
-/// One thread sums an image, lane by lane in `T` and block by block in `f64`, like the likelihoods with one number.
+/// One thread sums an image, lane by lane in `T` and block by block in `f64`, like the likelihoods with one
+/// number.
 #[inline(always)]
 fn image_nats<T: Element>(
     family: &impl ByteFamily,
@@ -263,8 +266,8 @@ fn image_nats<T: Element>(
     total
 }
 
-/// Where in an image's output the first number of each of `count` values from `first` on lies. Lanes without a value get
-/// the last value's place.
+/// The index in an image's output of the first number of each of `count` values from `first` on. Lanes
+/// without a value get the index of the last value.
 #[inline(always)]
 fn places(first: usize, count: usize, channels: usize, numbers: usize) -> [usize; LANES] {
     std::array::from_fn(|lane| {
@@ -282,21 +285,21 @@ fn gather<T: Element>(output: &[T], places: &[usize; LANES], channels: usize, ro
     }
 }
 
-/// The nearest integer, for numbers below 2⁵¹: next to 1.5·2⁵² the last place of an `f64` is 1.
+/// The nearest integer, for numbers below 2⁵¹: near 1.5·2⁵² the spacing of `f64` is 1.
 #[inline(always)]
 fn round(x: f64) -> f64 {
     const ROUNDING: f64 = 6_755_399_441_055_744.0;
     (x + ROUNDING) - ROUNDING
 }
 
-/// `number` within `bounds`. A NaN stays one.
+/// `number` limited to `bounds`; NaN stays NaN.
 #[inline(always)]
 pub(super) fn clamped<T: Element>(number: T, (low, high): (T, T)) -> T {
     let number = if number < low { low } else { number };
     if number > high { high } else { number }
 }
 
-/// The derivative by a number that went through [`clamped`]: 0 outside of the bounds.
+/// The derivative of [`clamped`]: 0 outside the bounds, else 1.
 #[inline(always)]
 pub(super) fn clamped_slope<T: Element>(number: T, (low, high): (T, T), slope: T) -> T {
     let slope = if number < low { T::ZERO } else { slope };

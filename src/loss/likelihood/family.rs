@@ -1,5 +1,5 @@
-//! What a likelihood tells the rest of the program about itself. Adding one is a file with an implementation of
-//! [`Family`], and its variant and two lines in the list of [`super::Likelihood`].
+//! The interface of a likelihood. To add one, write a file with an implementation of [`Family`], and add its
+//! variant and two lines to the list of [`super::Likelihood`].
 
 use crate::error::Result;
 use crate::tensor::{Element, ImageShape};
@@ -7,8 +7,9 @@ use std::ops::Range;
 
 /// A likelihood with its settings.
 ///
-/// Letters: an `image` has H·W pixels of C channels, D = H·W·C values. A batch has B images; `target` is B × D; `output`
-/// and `d_output` are B × H·W × m·C with m = [`numbers`](Self::numbers), number k of channel c at k·C + c.
+/// Letters: an `image` has H·W pixels of C channels, D = H·W·C values. A batch has B images; `target` is B ×
+/// D; `output` and `d_output` are B × H·W × m·C with m = [`numbers`](Self::numbers), number k of channel c at
+/// k·C + c.
 pub(super) trait Family: Copy {
     /// Its name in options and files, kebab-case.
     fn name(&self) -> &'static str;
@@ -41,12 +42,13 @@ pub(super) trait Family: Copy {
         false
     }
 
-    /// [`Error::Config`](crate::error::Error::Config) if values from `low` to `high` cannot have this likelihood.
+    /// [`Error::Config`](crate::error::Error::Config) if values from `low` to `high` cannot have this
+    /// likelihood.
     fn check_range(&self, _low: f64, _high: f64) -> Result<()> {
         Ok(())
     }
 
-    /// The part of −ln p that the loss leaves out, in nats per image of `values` values.
+    /// The part of −ln p that the loss omits, in nats per image of `values` values.
     fn standard_offset(&self, _values: usize) -> f64 {
         0.0
     }
@@ -69,7 +71,8 @@ pub(super) trait Family: Copy {
         means.copy_from_slice(output);
     }
 
-    /// The gradient by the output of what depends on it through the [`means`](Self::means), from its gradient by these.
+    /// The backward pass of [`means`](Self::means): the gradient with respect to the output, from that with
+    /// respect to the means.
     fn means_backward<T: Element>(
         &self,
         _output: &[T],
@@ -80,15 +83,17 @@ pub(super) trait Family: Copy {
         d_output.copy_from_slice(d_means);
     }
 
-    /// ln p of the 256 bytes, given the m numbers of one pixel value. Only for likelihoods that are exact for bytes.
+    /// ln p of the 256 bytes, given the m numbers of one pixel value. Only for likelihoods that are exact for
+    /// bytes.
     fn log_probabilities<T: Element>(&self, _numbers: &[T], _ln_p: &mut [T; 256]) {}
 
-    /// Which of the m numbers are means in [−1, 1], and which are the log-scales on that axis; `None` if it has other numbers.
+    /// Which of the m numbers are means in [−1, 1], and which are the log-scales on that axis; `None` if it
+    /// has other numbers.
     fn means_and_log_scales(&self) -> Option<[Range<usize>; 2]> {
         None
     }
 
-    /// What the numbers are, in words: "the logit", "the mean and the log-scale".
+    /// A description of the numbers: "the logit", "the mean and the log-scale".
     fn output_meaning(&self) -> String;
 
     /// The rule that makes the means of the output, for an engine in another language.
@@ -102,8 +107,8 @@ pub(super) trait Family: Copy {
     }
 }
 
-/// How a decoder's output becomes the mean image, for an engine in another language: the page of `elbo explore` has a function for each name
-/// (`src/explore/engine.js`).
+/// The function from a decoder's output to the mean image, for an engine in another language: the page of
+/// `elbo explore` has a function for each name (`src/explore/engine.js`).
 #[derive(Clone, Debug, PartialEq)]
 pub struct MeanRule {
     /// The function's name.

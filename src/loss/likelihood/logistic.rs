@@ -1,9 +1,9 @@
-//! **Discretized logistic** and **logistic mixture** (Kingma et al. 2016, appendix C.1; Salimans et al. 2017, section 2.1,
-//! without its autoregressive part).
+//! **Discretized logistic** and **logistic mixture** (Kingma et al. 2016, appendix C.1; Salimans et al. 2017,
+//! section 2.1, without its autoregressive part).
 //!
-//! Bytes are scaled to [−1, 1], where neighbours are 2/255 apart. A byte has the mass that a logistic distribution with
-//! mean μ and scale s has in its bin; the first bin reaches to −∞ and the last to +∞. In units of bins, with the mean at
-//! c = 127.5·(μ + 1) and δ = 2/(255·s), byte k lies between the edges
+//! Bytes are scaled to [−1, 1], where neighbours are 2/255 apart. A byte has the mass that a logistic
+//! distribution with mean μ and scale s has in its bin; the first bin reaches to −∞ and the last to +∞. In
+//! units of bins, with the mean at c = 127.5·(μ + 1) and δ = 2/(255·s), byte k lies between the edges
 //!
 //! ```text
 //! a = (k − ½ − c)·δ      b = (k + ½ − c)·δ = a + δ
@@ -13,25 +13,26 @@
 //! −ln p = softplus(−b) + softplus(a) − ln(1 − e⁻ᵟ)          of byte 0: softplus(−b), of byte 255: softplus(a)
 //! ```
 //!
-//! The product is exact (put both over (1 + eᵃ)(1 + eᵇ)), and its logarithm has terms of one sign only: nothing cancels,
-//! and no rounded 0 meets a logarithm, however far the mean is from the byte. The edges are the same numbers from both
-//! sides, and so the 256 probabilities add up to 1. With ∂a/∂c = −δ, ∂a/∂ln s = −a and ∂δ/∂ln s = −δ,
+//! The product is exact (use the common denominator (1 + eᵃ)(1 + eᵇ)), and its logarithm has terms of one
+//! sign only: nothing cancels, and there is no logarithm of a rounded 0, however far the mean is from the
+//! byte. Adjacent bins share their edge, so the 256 probabilities add up to 1. With ∂a/∂c = −δ, ∂a/∂ln s = −a
+//! and ∂δ/∂ln s = −δ,
 //!
 //! ```text
 //! ∂/∂μ    = (sigmoid(−b) − sigmoid(a)) / s
-//! ∂/∂ln s = b·sigmoid(−b) − a·sigmoid(a) + δ/(eᵟ − 1)       of bytes 0 and 255 what is left of these
+//! ∂/∂ln s = b·sigmoid(−b) − a·sigmoid(a) + δ/(eᵟ − 1)       for bytes 0 and 255 the remaining terms
 //! ```
 //!
-//! The decoder gives μ and ln s, as they are; ln s counts as −7 below −7 and as 7 above 7, with derivative 0 there. At
-//! −7 a bin in the middle holds 0.973 of the mass, at 7 the two ends hold all but 0.0005 of it. An output of 0 is a mean of mid-grey and a
-//! scale of half the range: 6.2 nats for grey, 1.3 for black and white, against 5.5 for equal probabilities. The mean of the distribution is taken as μ
-//! within [−1, 1].
+//! The decoder gives μ and ln s directly; ln s is clamped to [−7, 7], with derivative 0 outside. At −7 a bin
+//! in the middle holds 0.973 of the mass, at 7 the two ends hold all but 0.0005 of it. An output of 0 is a
+//! mean of mid-grey and a scale of half the range: 6.2 nats for grey, 1.3 for black and white, against 5.5
+//! for equal probabilities. The mean of the distribution is approximated by μ, clamped to [−1, 1].
 //!
 //! **A mixture** of K of them has weights π = softmax(l):
 //!
 //! ```text
 //! −ln p = ln Σ e^lᵢ − ln Σ e^(lᵢ + ln pᵢ)
-//! ∂/∂lᵢ = πᵢ − rᵢ        by component i's μ and ln s: rᵢ times its own derivative        r = softmax(l + ln p)
+//! ∂/∂lᵢ = πᵢ − rᵢ        for component i's μ and ln s: rᵢ times its own derivative       r = softmax(l + ln p)
 //! ```
 //!
 //! Its numbers are K logits, K means, K log-scales.
@@ -112,7 +113,7 @@ impl ByteFamily for LogisticMixture {
     }
 
     fn with_setting(&self, setting: &str, value: f64) -> Option<Self> {
-        // What is not a whole number from 1 becomes 0, which `validate` refuses.
+        // A value other than a whole number from 1 becomes 0, which `validate` refuses.
         let components = if value.fract() == 0.0 { value as usize } else { 0 };
         (setting == "components").then_some(Self { components })
     }
@@ -176,7 +177,7 @@ impl ByteFamily for LogisticMixture {
         mean
     }
 
-    /// m = Σ πᵢuᵢ has ∂m/∂lᵢ = πᵢ·(uᵢ − m) and ∂m/∂μᵢ = πᵢ·u′ᵢ; the scales have no part in it.
+    /// m = Σ πᵢuᵢ has ∂m/∂lᵢ = πᵢ·(uᵢ − m) and ∂m/∂μᵢ = πᵢ·u′ᵢ; it does not depend on the scales.
     fn mean_slopes<T: Element>(&self, rows: &mut Rows<T>) {
         let k = self.components;
         let mean = self.means(rows);
@@ -213,7 +214,8 @@ impl ByteFamily for LogisticMixture {
     }
 }
 
-/// −ln p of one logistic in each lane; `means` and `log_scales` are overwritten with the derivatives by them.
+/// −ln p of one logistic in each lane; `means` and `log_scales` are replaced by the derivatives with respect
+/// to them.
 #[inline(always)]
 fn logistic<T: Element>(
     means: &mut [T; LANES],
@@ -227,7 +229,7 @@ fn logistic<T: Element>(
     nats
 }
 
-/// −ln p of a byte, and its derivatives by μ and ln s.
+/// −ln p of a byte, and its derivatives with respect to μ and ln s.
 #[inline(always)]
 fn bin<T: Element>(mean: T, log_scale: T, byte: T) -> (T, T, T) {
     let number = T::from_f64;
@@ -257,7 +259,7 @@ fn softplus<T: Element>(x: T) -> (T, T) {
     let u = (-x.abs()).exp();
     let w = T::ONE + u;
     let inverse = T::ONE / w;
-    // The logarithm of the rounded w, and the first order of what the rounding lost.
+    // The logarithm of the rounded w, and a first-order correction of the rounding.
     let log = w.ln() + (u - (w - T::ONE)) * inverse;
     let positive = x >= T::ZERO;
     (if positive { log + x } else { log }, if positive { inverse } else { u * inverse })
@@ -304,8 +306,8 @@ fn unit_slope<T: Element>(mean: T) -> T {
     clamped_slope(mean, (-T::ONE, T::ONE), T::from_f64(0.5))
 }
 
-/// Subtracts the largest of each column, which is returned. (A NaN may stay or be passed over; either way the column
-/// still has it.)
+/// Subtracts the largest number of each column from it, and returns these. (The maximum may ignore a NaN; the
+/// column still has it.)
 #[inline(always)]
 fn subtract_largest<T: Element>(rows: &mut Rows<T>) -> [T; LANES] {
     let mut largest = rows[0];

@@ -1,10 +1,11 @@
-//! The reconstruction term, −ln p(x|z): how far a decoded image is from the one it should be.
+//! The reconstruction term, −ln p(x|z): the cost of an image given its decoded code.
 //!
-//! The decoder's last output gives m numbers for each pixel value, and a likelihood says what they mean. All of them
-//! treat the D = H·W·C values of an image as independent, so that its nats are a sum over them:
+//! The decoder's last output gives m numbers for each pixel value, and the likelihood defines their meaning.
+//! All likelihoods treat the D = H·W·C values of an image as independent, so the nats of an image are a sum
+//! over its values:
 //!
 //! ```text
-//! likelihood             the m numbers                    what they say about x                 file
+//! likelihood             the m numbers                    meaning                               file
 //! bernoulli              logit                            black or white                        bernoulli.rs
 //! squared-error          mean                             the article's Σ(x̂ − x)²               gaussian.rs
 //! gaussian               mean                             a density of fixed width σ            gaussian.rs
@@ -15,16 +16,19 @@
 //! beta-binomial          ln α, ln β                       a probability for each byte           beta_binomial.rs
 //! ```
 //!
-//! The output of an image is H·W × m·C, channels last, with number k of colour channel c at k·C + c: in PyTorch,
-//! `output.chunk(m, dim=1)[k]` is number k of all channels. With m = 1 it is the image's own layout.
+//! The output of an image is H·W × m·C, channels last, with number k of colour channel c at k·C + c: in
+//! PyTorch, `output.chunk(m, dim=1)[k]` is number k of all channels. With m = 1 it is the image's own layout.
 //!
-//! The last three are **exact for bytes**: the probabilities of the 256 levels of a value add up to 1. So their −ELBO is
-//! a bound on the number of bits that an image takes, comparable between models and with compressors
-//! ([`Likelihood::bits_per_dim`]). A density's is none: as σ shrinks it falls below any number.
+//! The last three are **exact for bytes**: the probabilities of the 256 levels of a value add up to 1. So
+//! their −ELBO is a bound on the number of bits per image, comparable between models and with compressors
+//! ([`Likelihood::bits_per_dim`]). The −ELBO of a density has no such meaning: it falls without limit as σ
+//! shrinks.
 //!
-//! Each file has the formulas, their derivation and the derivatives. `single.rs` sums the likelihoods with one number,
-//! `bytes.rs` those with several. **To add a likelihood**: a file that implements `Family` (or `ByteFamily`), a variant of
-//! [`Likelihood`], and its lines in [`Likelihood::ALL`], `with_family` and `from_families`. Names, options, files, checks, reports and the tests over all likelihoods follow from these.
+//! Each file has the formulas, their derivation and the derivatives. `single.rs` sums the likelihoods with
+//! one number, `bytes.rs` those with several. **To add a likelihood**: a file that implements `Family` (or
+//! `ByteFamily`), a variant of [`Likelihood`], and its lines in [`Likelihood::ALL`], `with_family` and
+//! `from_families`. Names, options, files, checks, reports and the tests over all likelihoods follow from
+//! these.
 
 mod bernoulli;
 mod beta_binomial;
@@ -52,7 +56,8 @@ pub use family::MeanRule;
 pub use gaussian::VARIANCE_FLOOR;
 pub(super) use gaussian::optimal_variance;
 
-/// What the decoder's output says about a pixel. In configuration files: `kind = "gaussian"`, `sigma = 0.1`.
+/// The distribution of a pixel value given the decoder's output. In configuration files: `kind = "gaussian"`,
+/// `sigma = 0.1`.
 ///
 /// ```
 /// use elbo::loss::Likelihood;
@@ -75,8 +80,8 @@ pub enum Likelihood {
     },
     /// A Gaussian whose width is the best for each training batch.
     OptimalGaussian {
-        /// σ² for evaluation, in squared units of the pixel values: the mean of the last training epoch. `None` before
-        /// there was one; evaluation then takes 1, the unit variance.
+        /// σ² for evaluation, in squared units of the pixel values: the mean of the last training epoch.
+        /// `None` before the first one; evaluation then uses 1, the unit variance.
         variance: Option<f64>,
     },
     /// A Laplace distribution of fixed width.
@@ -84,14 +89,15 @@ pub enum Likelihood {
         /// b, in units of the pixel values.
         scale: f64,
     },
-    /// Bytes: the mass of a logistic distribution in each of 256 bins, with a mean and a scale for each pixel value.
+    /// Bytes: the mass of a logistic distribution in each of 256 bins, with a mean and a scale for each pixel
+    /// value.
     DiscretizedLogistic,
     /// Bytes: a mixture of discretized logistics.
     LogisticMixture {
         /// K, from 1 to 32.
         components: usize,
     },
-    /// Bytes: heads in 255 throws of a coin whose bias has a Beta distribution.
+    /// Bytes: the number of heads in 255 throws of a coin whose bias has a Beta distribution.
     BetaBinomial,
 }
 
@@ -156,7 +162,7 @@ impl Likelihood {
         Self::BetaBinomial,
     ];
 
-    /// Its name, as options and configuration files have it.
+    /// Its name in options and configuration files.
     pub fn name(&self) -> &'static str {
         with_family!(self, family => family.name())
     }
@@ -166,8 +172,8 @@ impl Likelihood {
         with_family!(self, family => family.numbers())
     }
 
-    /// Whether the decoder's output is the mean image itself. The network then ends in a sigmoid or tanh; otherwise in raw
-    /// numbers, and images are scaled to [0, 1].
+    /// Whether the decoder's output is the mean image itself. Then the network ends in a sigmoid or tanh;
+    /// otherwise its output is unbounded, and images are scaled to [0, 1].
     pub fn output_is_mean(&self) -> bool {
         with_family!(self, family => family.output_is_mean())
     }
@@ -182,13 +188,13 @@ impl Likelihood {
         with_family!(self, family => family.settings())
     }
 
-    /// The value of a setting, if it has that one.
+    /// The value of a setting, if it exists.
     pub fn setting(&self, setting: &str) -> Option<f64> {
         self.settings().into_iter().find(|(name, _)| *name == setting).map(|(_, value)| value)
     }
 
-    /// The same likelihood with a setting changed: `sigma` (gaussian), `variance` (optimal-gaussian), `scale` (laplace),
-    /// `components` (logistic-mixture).
+    /// The same likelihood with a setting changed: `sigma` (gaussian), `variance` (optimal-gaussian), `scale`
+    /// (laplace), `components` (logistic-mixture).
     ///
     /// # Errors
     /// [`Error::Config`] if it has no such setting, or the value is out of range.
@@ -209,8 +215,8 @@ impl Likelihood {
         with_family!(self, family => family.check_range(low, high))
     }
 
-    /// [`Error::Config`] if this likelihood is for bytes and a value is none of the 256 evenly spaced levels from `low` to
-    /// `high`, to within 1/1000 of their distance. Other likelihoods take any value.
+    /// [`Error::Config`] if this likelihood is for bytes and a value is not one of the 256 evenly spaced
+    /// levels from `low` to `high`, to within 1/1000 of their distance. Other likelihoods accept any value.
     pub fn check_levels(&self, values: &[f32], low: f32, high: f32) -> Result<()> {
         if !self.is_exact_for_bytes() {
             return Ok(());
@@ -232,11 +238,11 @@ impl Likelihood {
         )))
     }
 
-    /// What the −ELBO has, and the loss leaves out, in nats per image of `values` values.
+    /// The part of the −ELBO that the loss omits, in nats per image of `values` values.
     ///
-    /// Only the squared error has such a part: (x̂ − x)² = −ln N(x; x̂, ½) − ½ ln π per value. A normalizer that no
-    /// parameter can change does not matter to training, and so the article's loss stays the article's; but without it
-    /// the −ELBO would be no bound on anything.
+    /// Only the squared error has such a part: (x̂ − x)² = −ln N(x; x̂, ½) − ½ ln π per value. Training does
+    /// not need the normalizer, which no parameter can change, so the loss is the article's; but the −ELBO is
+    /// a bound only with it.
     pub fn standard_offset(&self, values: usize) -> f64 {
         with_family!(self, family => family.standard_offset(values))
     }
@@ -249,12 +255,13 @@ impl Likelihood {
 
     /// Evaluation: the nats of each image, without a gradient.
     ///
-    /// `output` is B × H·W × m·C and `target` B × H·W × C, where B is the length of `per_image` and `image` H×W×C. Targets
-    /// of byte likelihoods are bytes / 255. The optimal Gaussian takes the σ² that it carries, not this batch's.
+    /// `output` is B × H·W × m·C and `target` B × H·W × C, where B is the length of `per_image` and `image`
+    /// H×W×C. Targets of byte likelihoods are bytes / 255. The optimal Gaussian uses its stored σ², not this
+    /// batch's.
     ///
     /// # Panics
     ///
-    /// If the lengths do not fit together.
+    /// If the lengths do not match.
     pub fn forward<T: Element>(&self, output: &[T], target: &[T], image: ImageShape, per_image: &mut [f64]) {
         self.assert_lengths(output, target, image, per_image.len());
         with_family!(self, family => family.forward(output, target, image, per_image));
@@ -262,13 +269,13 @@ impl Likelihood {
 
     /// Training: the nats of each image, and the gradient of their mean.
     ///
-    /// Shapes as for [`forward`](Self::forward). `d_output`, of `output`'s length, is overwritten with ∂(mean over the
-    /// batch)/∂output, that is, divided by B already. Returns the σ² that the optimal Gaussian took for this batch, `None`
-    /// for the others.
+    /// Shapes as for [`forward`](Self::forward). `d_output`, of `output`'s length, is overwritten with ∂(mean
+    /// over the batch)/∂output, that is, divided by B already. Returns the optimal Gaussian's σ² for this
+    /// batch, `None` for other likelihoods.
     ///
     /// # Panics
     ///
-    /// If the lengths do not fit together.
+    /// If the lengths do not match.
     pub fn forward_backward<T: Element>(
         &self,
         output: &[T],
@@ -282,22 +289,22 @@ impl Likelihood {
         with_family!(self, family => family.forward_backward(output, target, image, d_output, per_image))
     }
 
-    /// The image that each output stands for, the mean of its distribution, in the range that images have for the model:
+    /// The mean image of each output's distribution, in the range of the model's images:
     /// `output` is B × H·W × m·C, `means` B × H·W × C.
     ///
     /// # Panics
     ///
-    /// If the lengths do not fit together.
+    /// If the lengths do not match.
     pub fn means<T: Element>(&self, output: &[T], image: ImageShape, means: &mut [T]) {
         self.assert_lengths(output, means, image, means.len() / image.len());
         with_family!(self, family => family.means(output, image, means));
     }
 
-    /// The gradient by the output of what depends on it through the [`means`](Self::means): `d_output` ← (∂means/∂output)ᵀ · `d_means`.
+    /// The backward pass of [`means`](Self::means): `d_output` ← (∂means/∂output)ᵀ · `d_means`.
     ///
     /// # Panics
     ///
-    /// If the lengths do not fit together.
+    /// If the lengths do not match.
     pub fn means_backward<T: Element>(
         &self,
         output: &[T],
@@ -310,8 +317,8 @@ impl Likelihood {
         with_family!(self, family => family.means_backward(output, image, d_means, d_output));
     }
 
-    /// ln p of each of the 256 bytes, given the m numbers of one pixel value: what a compressor needs. These are the same
-    /// numbers, bit for bit, as the terms of [`forward`](Self::forward).
+    /// ln p of each of the 256 bytes, given the m numbers of one pixel value, for compression. These are bit
+    /// for bit the terms of [`forward`](Self::forward).
     ///
     /// # Panics
     ///
@@ -322,12 +329,13 @@ impl Likelihood {
         with_family!(self, family => family.log_probabilities(numbers, ln_p));
     }
 
-    /// Which of the m numbers are means in [−1, 1] and which log-scales on that axis, if the likelihood is of logistic distributions.
+    /// Which of the m numbers are means in [−1, 1] and which are log-scales on that axis, for likelihoods of
+    /// logistic distributions.
     pub fn means_and_log_scales(&self) -> Option<[Range<usize>; 2]> {
         with_family!(self, family => family.means_and_log_scales())
     }
 
-    /// What the m numbers are, in words: "the logit", "the mean in [-1, 1] and the log-scale".
+    /// A description of the m numbers: "the logit", "the mean in [-1, 1] and the log-scale".
     pub fn output_meaning(&self) -> String {
         with_family!(self, family => family.output_meaning())
     }

@@ -5,12 +5,13 @@
 //! head    4×4 s2 convolution · SiLU · linear to the logit
 //! ```
 //!
-//! As many halvings as bring the longer side to 4 pixels or less, at least two. A model with labels gives it the label of each picture as planes, so it
-//! judges whether a picture is a real one of its class (Mirza & Osindero 2014). It is made of the engine's layers and only used in training; a
-//! model file has nothing of it.
+//! The picture is halved until its longer side has 4 pixels or less, at least twice. In a model with labels
+//! it gets the label of each picture as planes, so it judges whether a picture is a real one of its class
+//! (Mirza & Osindero 2014). It consists of the engine's layers and is used only in training; the model file
+//! does not contain it.
 //!
-//! Weights are normalized before each step ([`prepare`](Discriminator::prepare)), so passes and gradients are about W̄; at the end
-//! [`gradient`](Discriminator::gradient) goes back to W.
+//! Weights are normalized before each step ([`prepare`](Discriminator::prepare)), so passes and gradients use
+//! W̄; at the end [`gradient`](Discriminator::gradient) converts the gradient to that of W.
 
 use super::spectral::{Spectral, Weight, first_directions};
 use crate::error::Result;
@@ -28,7 +29,7 @@ const CHANNELS: (usize, usize) = (32, 128);
 /// The longest side of the last convolution's output.
 const SMALLEST: usize = 4;
 
-/// The layers, and where their parameters lie.
+/// The layers, and the positions of their parameters.
 #[derive(Debug)]
 pub struct Discriminator<T> {
     trunk: Sequence<T>,
@@ -166,7 +167,8 @@ impl<T: Element> Discriminator<T> {
         space.gradient.fill(T::ZERO);
     }
 
-    /// Judges pictures, B × H·W·C in the model's span, with the numbers of their labels, B × L: features and logits are then in the space.
+    /// Judges pictures, B × H·W·C in the model's span, with the numbers of their labels, B × L: features and
+    /// logits are then in the space.
     ///
     /// # Panics
     /// If the pictures are of another size or more than fit the space.
@@ -191,8 +193,8 @@ impl<T: Element> Discriminator<T> {
         );
     }
 
-    /// The backward pass of the pictures judged last, from the gradient in [`DiscriminatorSpace::logits`]: adds to the weights' gradient, and returns
-    /// that of the pictures if it is wanted.
+    /// The backward pass of the pictures judged last, from the gradient in [`DiscriminatorSpace::logits`]:
+    /// adds to the weights' gradient, and returns that of the pictures if requested.
     pub fn backward(&self, pictures: &[T], d_pictures: Option<&mut [T]>, space: &mut DiscriminatorSpace<T>) {
         let batch = self.count(pictures);
         let s = space;
@@ -211,9 +213,10 @@ impl<T: Element> Discriminator<T> {
         s.gradient.iter_mut().zip(&s.pass_gradient).for_each(|(sum, &gradient)| *sum += gradient);
     }
 
-    /// The way back of the pictures that were judged last, from the gradient by their features: that of the pictures alone.
+    /// The backward pass of the pictures judged last, from the gradient of their features to that of the
+    /// pictures.
     pub fn features_backward(&self, pictures: &[T], d_pictures: &mut [T], space: &mut DiscriminatorSpace<T>) {
-        // The weights' gradient comes along and is not used.
+        // The weights' gradient is computed too, but not used.
         self.trunk_backward(pictures, Some(d_pictures), space);
     }
 
@@ -243,7 +246,7 @@ impl<T: Element> Discriminator<T> {
         &space.gradient
     }
 
-    /// How many pictures these are.
+    /// The number of these pictures.
     ///
     /// # Panics
     /// If they are of another size.
@@ -273,7 +276,8 @@ impl<T: Element> DiscriminatorSpace<T> {
         &self.features[..count * discriminator.features_len()]
     }
 
-    /// The features and their gradient, from which [`features_backward`](Discriminator::features_backward) starts.
+    /// The features and their gradient, from which [`features_backward`](Discriminator::features_backward)
+    /// starts.
     pub fn features_and_gradient(
         &mut self,
         discriminator: &Discriminator<T>,
@@ -283,13 +287,14 @@ impl<T: Element> DiscriminatorSpace<T> {
         (&self.features[..len], &mut self.d_features[..len])
     }
 
-    /// The logits of the first `count` pictures that were judged last, and their gradient, from which [`backward`](Discriminator::backward) starts.
+    /// The logits of the first `count` pictures that were judged last, and their gradient, from which
+    /// [`backward`](Discriminator::backward) starts.
     pub fn logits(&mut self, count: usize) -> (&[T], &mut [T]) {
         (&self.logits[..count], &mut self.d_logits[..count])
     }
 }
 
-/// How often a picture is halved: see the module.
+/// The number of halvings of a picture: see the module.
 fn halvings(image: ImageShape) -> usize {
     let (mut long, mut short) = (image.height.max(image.width), image.height.min(image.width));
     let mut count = 0;

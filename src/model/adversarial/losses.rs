@@ -2,42 +2,46 @@
 //!
 //! # One backward pass for both sides
 //!
-//! For a picture with the logit f, the discriminator lowers softplus(f) = −ln(1 − σ(f)) and the decoder softplus(−f) = −ln σ(f) (the loss "that does
-//! not saturate", Goodfellow et al. 2014, section 3). Their derivatives by the logit are σ(f) and −σ(−f). A backward pass is linear in the
-//! gradient that it starts from, and no layer mixes images, so what arrives at picture i from the decoder's loss is what arrives from the discriminator's
+//! For a picture with the logit f, the discriminator lowers softplus(f) = −ln(1 − σ(f)) and the decoder
+//! softplus(−f) = −ln σ(f) (the loss "that does not saturate", Goodfellow et al. 2014, section 3). Their
+//! derivatives by the logit are σ(f) and −σ(−f). A backward pass is linear in its initial gradient, and no
+//! layer mixes images, so the gradient of the decoder's loss at picture i is that of the discriminator's loss
 //! times
 //!
 //! ```text
 //! −σ(−f)/σ(f) = −e⁻ᶠ
 //! ```
 //!
-//! One pass gives the gradient of the discriminator's weights from its own loss and, picture by picture scaled, the decoder's gradient.
-//! For that f counts as −30 below −30 and as 30 above 30 in both derivatives, which changes them by less than 10⁻¹².
+//! One pass gives the gradient of the discriminator's weights from its own loss and, picture by picture
+//! scaled, the decoder's gradient. For this, f is clamped to [−30, 30] in both derivatives, which changes
+//! them by less than 10⁻¹².
 //!
 //! # Weights
 //!
-//! Terms whose gradients are of different size cannot be added with a fixed weight: the likelihood's gradient depends on the likelihood and on the
-//! images, and the discriminator's falls and rises while both learn. The weight of a term is the one that makes its gradient a fixed share of the
-//! likelihood's ([`weight`]). The norms are taken at the decoder's output, where all gradients are known before the decoder's own
-//! backward pass; Esser et al. take them at its last layer, which would need a backward pass of that layer for each term.
+//! No fixed weight suits terms whose gradients vary in size: the likelihood's gradient depends on the
+//! likelihood and the images, and the discriminator's gradient varies while both learn. So the weight of a
+//! term makes its gradient a fixed share of the likelihood's ([`weight`]). The norms are taken at the
+//! decoder's output, where all gradients are known before the decoder's own backward pass; Esser et al. take
+//! them at its last layer, which would need a backward pass of that layer for each term.
 
 use rayon::prelude::*;
 
 use crate::tensor::Element;
 
-/// Logits beyond this count as this in derivatives.
+/// The bound to which logits are clamped in derivatives.
 const LARGEST_LOGIT: f64 = 30.0;
-/// The largest weight of a term: where its gradient vanishes, no weight helps (Esser et al. 2021).
+/// The largest weight of a term, for terms whose gradient vanishes (Esser et al. 2021).
 const LARGEST_WEIGHT: f64 = 1e4;
 
-/// What a set of pictures gave.
+/// The losses of a set of pictures.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Judged {
     /// The discriminator's mean loss on them.
     pub discriminator: f64,
     /// The decoder's mean loss, if they are its own.
     pub decoder: f64,
-    /// The share of pictures that the discriminator is right about: real ones have a logit above 0, others one of 0 or below.
+    /// The share of pictures that the discriminator is right about: real ones have a logit above 0, others
+    /// one of 0 or below.
     pub accuracy: f64,
 }
 
@@ -79,7 +83,8 @@ pub fn decoded<T: Element>(logits: &[T], d_logits: &mut [T]) -> Judged {
     judged
 }
 
-/// The gradient by the pictures of the discriminator's loss ([`decoded`]) becomes that of the decoder's: times −e⁻ᶠ, picture by picture.
+/// The gradient by the pictures of the discriminator's loss ([`decoded`]) becomes that of the decoder's:
+/// times −e⁻ᶠ, picture by picture.
 pub fn to_decoder<T: Element>(logits: &[T], d_pictures: &mut [T]) {
     let len = d_pictures.len() / logits.len();
     d_pictures.par_chunks_exact_mut(len).zip(logits).for_each(|(d, &f)| {
@@ -88,8 +93,8 @@ pub fn to_decoder<T: Element>(logits: &[T], d_pictures: &mut [T]) {
     });
 }
 
-/// ½·E‖φ(x) − φ(x̃)‖² over as many images as `per_image` has numbers, and its gradient φ(x̃) − φ(x), over B, by the features of the
-/// reconstructions. `per_image` gets each image's square.
+/// ½·E‖φ(x) − φ(x̃)‖² over as many images as `per_image` has numbers, and its gradient φ(x̃) − φ(x), over B,
+/// by the features of the reconstructions. `per_image` gets each image's square.
 pub fn feature_distance<T: Element>(
     real: &[T],
     decoded: &[T],

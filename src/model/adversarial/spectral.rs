@@ -1,21 +1,24 @@
-//! Spectral normalization: a weight is divided by its largest singular value (Miyato, Kataoka, Koyama & Yoshida 2018).
+//! Spectral normalization: a weight is divided by its largest singular value (Miyato, Kataoka, Koyama &
+//! Yoshida 2018).
 //!
 //! ```text
 //! W̄ = g·W/σ,   σ = uᵀWv          W as a matrix of outputs × inputs, u and v its first singular vectors
 //! ```
 //!
-//! A layer with such a weight stretches no difference of inputs by more than g (a convolution by little more, as its patches overlap). So the
-//! slope of the whole discriminator is bounded however long it trains, and the decoder always gets a usable gradient from it. g makes up for what
-//! the activations between layers shrink: SiLU's slope is ½ at 0.
+//! A layer with such a weight stretches no difference of inputs by more than g (a convolution by little more,
+//! as its patches overlap). So the slope of the whole discriminator is bounded however long it trains, and
+//! the decoder always gets a usable gradient from it. g compensates for the activations between layers, which
+//! reduce differences: SiLU's slope is ½ at 0.
 //!
 //! # Power iteration
 //!
-//! u is kept from step to step, and each step does one iteration: v ← Wᵀu/‖Wᵀu‖, u ← Wv/‖Wv‖. W moves little in a step, so that is enough. u belongs
-//! to the state of training and is saved with it.
+//! u is kept from step to step, and each step does one iteration: v ← Wᵀu/‖Wᵀu‖, u ← Wv/‖Wv‖. W moves little
+//! in a step, so that is enough. u belongs to the state of training and is saved with it.
 //!
 //! # Gradient
 //!
-//! At the first singular vectors, σ changes with W as if u and v were constant: dσ = uᵀ dW v. With G = ∂L/∂W̄,
+//! At the first singular vectors, σ changes with W as if u and v were constant: dσ = uᵀ dW v. With G =
+//! ∂L/∂W̄,
 //!
 //! ```text
 //! ⟨G, dW̄⟩ = g·⟨G, dW⟩/σ − g·⟨G, W⟩·uᵀdWv/σ²      so      ∂L/∂W = (g·G − ⟨G, W̄⟩·u·vᵀ)/σ
@@ -40,13 +43,13 @@ pub(super) struct Weight {
     pub range: Range<usize>,
     /// Its outputs: the numbers of u.
     pub rows: usize,
-    /// Where u lies in the vector of all directions.
+    /// The range of u in the vector of all directions.
     pub left: Range<usize>,
-    /// Where v lies in [`Spectral::right`].
+    /// The range of v in [`Spectral::right`].
     pub right: Range<usize>,
 }
 
-/// The normalized weights of a step, and what their gradient needs.
+/// The normalized weights of a step, and the data for their gradient.
 #[derive(Debug)]
 pub(super) struct Spectral<T> {
     /// All parameters with W̄ for W.
@@ -80,7 +83,7 @@ impl<T: Element> Spectral<T> {
         }
     }
 
-    /// σ and W̄ of every weight, for the u and v that are there.
+    /// σ and W̄ of every weight, for the current u and v.
     pub fn normalize(&mut self, weights: &[Weight], parameters: &[T], directions: &[T]) {
         self.normalized.copy_from_slice(parameters);
         for (weight, sigma) in weights.iter().zip(&mut self.sigma) {

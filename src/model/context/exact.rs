@@ -1,7 +1,8 @@
-//! The context network value by value, with the same bits for whoever writes a file and whoever reads it: each sum starts with the bias and
-//! takes the inputs in order, a product and a sum are rounded one by one (no fused multiply-add), and the only other function is max(0, x).
-//! (Predictions and scales of differences are rounded operations too, but for one logarithm of our own.)
-//! IEEE 754 then leaves no choice to the processor, and neither batch nor threads enter.
+//! The context network value by value, with the same bits for the writer and the reader of a file. Each sum
+//! starts with the bias and adds the inputs in order, products and sums are rounded separately (no fused
+//! multiply-add), and the only other function is max(0, x). (Predictions and scales of differences use only
+//! rounded operations and one logarithm of our own.) So IEEE 754 defines every bit, and the result does not
+//! depend on the batch or the threads.
 
 use super::{Context, Part};
 use crate::kernels::simd::vectorized;
@@ -10,7 +11,7 @@ use crate::tensor::{Element, ImageShape};
 use rayon::prelude::*;
 
 impl<T: Element> Context<T> {
-    /// The network for one value after the other. `parameters` are the model's.
+    /// The network for single values in order. `parameters` are the model's.
     pub fn exact(&self, parameters: &[T]) -> Exact<'_, T> {
         let layer = |part: &Part<T>, index: usize| {
             let weight = &parameters[part.slots[2 * index].range.clone()];
@@ -35,7 +36,7 @@ impl<T: Element> Context<T> {
     }
 }
 
-/// The outputs of a layer are filled up to a multiple of this with zeros, for vectors.
+/// The outputs of a layer are padded with zeros to a multiple of this, for vectors.
 const LANES: usize = 16;
 
 fn padded(outputs: usize) -> usize {
@@ -55,8 +56,8 @@ pub struct Exact<'a, T> {
 }
 
 impl<T: Element> Exact<'_, T> {
-    /// Visits an image's values in order: `value` gets the position and the m numbers of each, and returns the value, which the next ones see.
-    /// What lies in `image` before does not matter.
+    /// Visits an image's values in order: `value` gets the position and the m numbers of each, and returns
+    /// the value, which is an input of the next ones. The previous content of `image` is ignored.
     pub fn visit(&self, features: &[T], image: &mut [T], mut value: impl FnMut(usize, &[T]) -> T) {
         let c = self.context;
         let zeros = |len: usize| vec![T::ZERO; len];
@@ -89,8 +90,8 @@ impl<T: Element> Exact<'_, T> {
         }
     }
 
-    /// Images value by value, each the mean of its distribution, rounded to a byte, given those before it: `features` B × H·W × F, `images`
-    /// B × H·W·C.
+    /// Images value by value, each the mean of its distribution, rounded to a byte, given those before it:
+    /// `features` B × H·W × F, `images` B × H·W·C.
     pub fn means(&self, likelihood: &Likelihood, features: &[T], images: &mut [T]) {
         let c = self.context;
         let images = images.par_chunks_exact_mut(c.image.len());
@@ -104,7 +105,7 @@ impl<T: Element> Exact<'_, T> {
     }
 }
 
-/// y = W·x + b: each sum starts with the bias and takes the inputs in order. What `x` has beyond the inputs is not read.
+/// y = W·x + b: each sum starts with the bias and takes the inputs in order. The rest of `x` is not read.
 fn apply<T: Element>((weight, bias): &Weights<T>, x: &[T], y: &mut [T]) {
     vectorized!({
         let mut first = 0;
@@ -117,7 +118,7 @@ fn apply<T: Element>((weight, bias): &Weights<T>, x: &[T], y: &mut [T]) {
     });
 }
 
-/// N sums from `first` on, side by side in registers: so much of the order is free.
+/// N sums from `first` on, side by side in registers: the order between different sums is free.
 #[inline(always)]
 fn sums<T: Element, const N: usize>(weight: &[T], bias: &[T], first: usize, x: &[T], y: &mut [T]) -> usize {
     let mut sums: [T; N] = std::array::from_fn(|i| bias[first + i]);

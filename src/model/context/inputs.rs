@@ -1,4 +1,4 @@
-//! What the context network sees of an image: a row of inputs for each pixel, and a few more for each of its values.
+//! The inputs of the context network: a row for each pixel, and a few more for each of its values.
 //!
 //! ```text
 //! above      the R rows above, from R columns to the left to R to the right, all channels
@@ -10,23 +10,27 @@
 //! which      1 for this channel and 0 for the others, C numbers
 //! ```
 //!
-//! **Values** are the pixels as they are, and 0 outside of the image. They suit drawings and digits, where a pixel is black or white.
+//! **Values** are the pixels as they are, and 0 outside of the image. They suit drawings and digits, where a
+//! pixel is black or white.
 //!
-//! **Differences** suit photographs, where a pixel is nearly its neighbour: to within one grey level in a sky and within fifty in a meadow. From the
-//! bytes W to the left, N above and NW above to the left, channel by channel, comes a prediction: the median of W, N and W + N − NW (the median edge
-//! predictor of LOCO-I; Weinberger, Seroussi & Sapiro 2000, "The LOCO-I lossless image compression algorithm"). And from the pixels nearby comes the scale
-//! on which the image changes here,
+//! **Differences** suit photographs, in which a pixel is close to its neighbours: within one grey level in a
+//! sky, within fifty in a meadow. The prediction p of each channel is the median of W, N and W + N − NW, with
+//! the bytes W to the left, N above and NW above to the left (the median edge predictor of LOCO-I;
+//! Weinberger, Seroussi & Sapiro 2000, "The LOCO-I lossless image compression algorithm"). The scale s is the
+//! local contrast,
 //!
 //! ```text
-//! s = ½ + mean |x − p|        over W, NW, N, NE, WW, NN and all channels, as far as they are in the image
+//! s = ½ + mean |x − p|        over W, NW, N, NE, WW, NN inside the image, and all channels
 //! ```
 //!
-//! A byte x is then the input 8·d/(8·s + |d|) with d = x − p, nearly d/s while that is small, and never beyond ±8; a pixel outside of the image is 0. The
-//! network's output is on the same scale: number μ of value c stands for the mean p_c + (x_{c−1} − p_{c−1}) + s·μ (the part in brackets only after the first
-//! channel: channels err alike), and its log-scale is added to ln s. So what the network learns in a meadow holds in the sky.
+//! A byte x becomes the input 8·d/(8·s + |d|) with d = x − p, which is close to d/s if that is small, and
+//! never beyond ±8; a pixel outside the image is 0. The network's output has the same scale: its mean μ of
+//! value c stands for p_c + (x_{c−1} − p_{c−1}) + s·μ (the part in brackets only after the first channel,
+//! because the channels have similar errors), and its log-scale is added to ln s. So what the network learns
+//! in a meadow also holds in a sky.
 //!
-//! Predictions and scales come from data alone and need no gradient. They are whole numbers, sums and one quotient, so both ways to compute the
-//! network have the same bits.
+//! Predictions and scales depend only on data and need no gradient. They consist of whole numbers, sums and
+//! one quotient, so both implementations of the network compute the same bits.
 
 use crate::model::config::ContextInputs;
 use crate::tensor::{Element, ImageShape};
@@ -37,7 +41,7 @@ pub const FEATURES: usize = 16;
 /// The bound of a softened difference.
 const BOUND: f64 = 8.0;
 
-/// The pixels that the scale comes from: so many rows up, so many columns to the right.
+/// The pixels from which the scale is computed: rows up, columns to the right.
 const NEAR: [(usize, isize); 6] = [(0, -1), (1, -1), (1, 0), (1, 1), (0, -2), (2, 0)];
 
 /// Makes the rows of images of one shape.
@@ -48,7 +52,7 @@ pub(super) struct Inputs {
 }
 
 impl Inputs {
-    /// R, the pixels that are seen above, to the left, and above to the right.
+    /// R, the pixels in the window above, to the left, and to the right above.
     pub(super) fn radius(&self) -> usize {
         match self.kind {
             ContextInputs::Values => 5,
@@ -81,7 +85,7 @@ impl Inputs {
         self.image.channels + 2
     }
 
-    /// A value as rows are made of it: for differences the byte, as a whole number.
+    /// A value as used in rows: for differences the byte, as a whole number.
     #[inline(always)]
     pub(super) fn seen<T: Element>(&self, value: T) -> T {
         match self.kind {
@@ -90,8 +94,8 @@ impl Inputs {
         }
     }
 
-    /// A pixel's row and reference. `seen` is the image, `features` are the decoder's; of both, what comes before the pixel is read, and the
-    /// pixel's features.
+    /// A pixel's row and reference. `seen` is the image, of which the pixels before this one are read;
+    /// `features` are the decoder's.
     #[inline(always)]
     pub(super) fn fill_row<T: Element>(
         &self,
@@ -183,14 +187,15 @@ impl Inputs {
             near.iter().zip(&*reference).for_each(|(&value, &prediction)| sum += (value - prediction).abs());
             count += channels;
         }
-        // Of the first pixel nothing is known.
+        // The first pixel has no neighbours.
         let mean = if count == 0 { T::from_f64(64.0) } else { sum / T::from_f64(count as f64) };
         let scale = mean + T::from_f64(0.5);
         reference[channels] = scale;
         reference[channels + 1] = T::from_f64(libm::log(scale.to_f64()));
     }
 
-    /// What the network's means and log-scales of a value are added to: the mean in [−1, 1], the factor of the network's mean, and the log-scale.
+    /// The offsets of the network's means and log-scales for a value: the mean in [−1, 1], the factor of the
+    /// network's mean, and the log-scale.
     #[inline(always)]
     pub(super) fn place<T: Element>(&self, seen: &[T], at: usize, reference: &[T]) -> (T, T, T) {
         let channels = self.image.channels;

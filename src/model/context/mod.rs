@@ -1,20 +1,23 @@
-//! Pixels that are coded given the pixels before them, as in PixelVAE (Gulrajani et al. 2017, "PixelVAE: a latent variable model for natural
-//! images"): p(x|z) = Π p(xᵢ | x₁ … xᵢ₋₁, z), rows from the top, pixels from the left, the channels of a pixel in order.
+//! Pixels that are coded given the pixels before them, as in PixelVAE (Gulrajani et al. 2017, "PixelVAE: a
+//! latent variable model for natural images"): p(x|z) = Π p(xᵢ | x₁ … xᵢ₋₁, z), rows from the top, pixels
+//! from the left, the channels of a pixel in order.
 //!
-//! The decoder gives F features for each pixel, and the context network the likelihood's m numbers for each value. It has a part that
-//! is computed once for each pixel and one for each of its values; `inputs` says what their inputs are, the row of a pixel and the `here` of a value:
+//! The decoder gives F features for each pixel, and the context network the likelihood's m numbers for each
+//! value. It has a part that is computed once for each pixel and one for each of its values; `inputs` defines
+//! their inputs, the row of a pixel and the `here` of a value:
 //!
 //! ```text
 //! pixel    h₁ = relu(A₁·row + b₁)       v = A₂·h₁ + b₂
 //! value    h₂ = relu(v + B·here + b)    numbers = A₃·h₂ + b₃            in a grey image h₂ = relu(v)
 //! ```
 //!
-//! This is a convolution over the upper and left places of a window of (2R + 1)×(2R + 1), and convolutions 1×1. Every value depends on a
-//! window of finished values and on nothing else that would have to be kept, so a reader computes a value at a time for what the network costs
-//! at that value.
+//! This is a convolution over the upper and left part of a window of (2R + 1)×(2R + 1), followed by
+//! convolutions 1×1. Every value depends only on a window of earlier values, so a decoder computes one value
+//! at a time, at the cost of the network at that value.
 //!
-//! There are two ways to compute it. Training has the whole image: [`pass`] makes all rows and takes the layers' products, forward and backward.
-//! A coder needs the same bits for sender and reader: both compute value by value, with [`exact`].
+//! There are two implementations. In training the whole image is known: [`pass`] computes all rows at once
+//! with the layers' products, forward and backward. Compression needs the same bits for writing and reading:
+//! both compute value by value, with [`exact`].
 
 pub mod exact;
 mod inputs;
@@ -35,7 +38,8 @@ use crate::model::parameters::Table;
 use crate::tensor::{Element, ImageShape};
 use inputs::Inputs;
 
-/// The network that gives the likelihood's numbers of each value from the values before it and the decoder's features.
+/// The network that computes the likelihood's numbers of each value from the values before it and the
+/// decoder's features.
 #[derive(Debug)]
 pub struct Context<T> {
     /// A₁ and A₂, over the rows of an image's pixels.
@@ -48,11 +52,11 @@ pub struct Context<T> {
     image: ImageShape,
     numbers: usize,
     hidden: usize,
-    /// Which numbers are means and log-scales, if they are added to a prediction.
+    /// Which numbers are means and log-scales, if these are added to a prediction.
     placed: Option<[Range<usize>; 2]>,
 }
 
-/// Convolutions 1×1 and where their parameters lie.
+/// Convolutions 1×1 and the positions of their parameters.
 #[derive(Debug)]
 struct Part<T> {
     network: Sequence<T>,
@@ -60,7 +64,8 @@ struct Part<T> {
 }
 
 impl<T: Element> Context<T> {
-    /// The network of a model with `hidden` numbers in its hidden layers, whose parameters get places in `table`.
+    /// The network of a model with `hidden` numbers in its hidden layers, whose parameters are added to
+    /// `table`.
     ///
     /// # Errors
     /// If the image is too large for a layer.
@@ -122,7 +127,7 @@ impl<T: Element> Context<T> {
         self.parts().map(|(network, _)| network.work_len()).fold(WorkLen::default(), WorkLen::max)
     }
 
-    /// Adds a value's means and log-scales to what its pixel refers to.
+    /// Adds a value's means and log-scales to its pixel's reference.
     fn place(&self, seen: &[T], at: usize, reference: &[T], numbers: &mut [T]) {
         let Some([means, log_scales]) = &self.placed else { return };
         let (mean, scale, log_scale) = self.inputs.place(seen, at, reference);

@@ -1,11 +1,12 @@
-//! The context network over a batch of whole images, as training and evaluation use it: all rows at once, then the layers' products, and back.
+//! The context network over a batch of whole images, for training and evaluation: all rows at once, then the
+//! layers' products, and backward.
 //!
 //! ```text
 //! forward    rows(images, features) → v       heres(images) → B·here + b       h₂ = relu(their sum) → numbers
-//! backward   d_numbers → d_h₂ → d = d_h₂ where h₂ > 0; d by here is data's      d_v = Σ d over a pixel's C values → d_rows → d_features
+//! backward   d_numbers → d_h₂ → d = d_h₂ where h₂ > 0                          d_v = Σ d over a pixel's C values → d_rows → d_features
 //! ```
 //!
-//! The gradient by the other inputs ends here: these are the image's own values, which are data.
+//! The other inputs are the image's own values, which are data and need no gradient.
 
 use super::{Context, FEATURES, Part};
 use crate::kernels::simd::vectorized;
@@ -13,8 +14,8 @@ use crate::layers::{Backward, Describe, Forward, Layer, ParameterGradients, Para
 use crate::tensor::Element;
 use rayon::prelude::*;
 
-/// What the two passes read and write besides images and features. Nothing is allocated before the first use: decoding value by value needs
-/// none of it.
+/// The memory of the two passes besides images and features. It is allocated at the first use, because
+/// decoding value by value does not need it.
 #[derive(Debug)]
 pub struct ContextSpace<T> {
     max_batch: usize,
@@ -105,7 +106,8 @@ impl<T: Element> Context<T> {
         max_batch * (s.rows + s.v + s.h2 + s.numbers)
     }
 
-    /// The likelihood's numbers of every value given those before it: `images` B × H·W·C, `features` B × H·W × F, `output` B × H·W·(m·C).
+    /// The likelihood's numbers of every value given those before it: `images` B × H·W·C, `features` B × H·W
+    /// × F, `output` B × H·W·(m·C).
     pub fn forward(
         &self,
         images: &[T],
@@ -142,8 +144,9 @@ impl<T: Element> Context<T> {
         self.to_output(numbers, output);
     }
 
-    /// The gradients of the network's parameters, into `gradient`, and of the features, from that of the output, after
-    /// [`forward`](Self::forward) of the same batch. `spare` is memory between the layers ([`spare_len`](Self::spare_len)).
+    /// The gradients of the network's parameters, into `gradient`, and of the features, from that of the
+    /// output, after [`forward`](Self::forward) of the same batch. `spare` is memory between the layers
+    /// ([`spare_len`](Self::spare_len)).
     #[allow(clippy::too_many_arguments)]
     pub fn backward(
         &self,
@@ -166,7 +169,7 @@ impl<T: Element> Context<T> {
         let d_v = grown(&mut space.d_v, most, batch, s.v);
         self.rectified_gradient(h2, d_h2, d_v);
         if let Some(here) = &self.here {
-            // Its output was overwritten, and is not needed: the layer has no activation of its own.
+            // Its output was overwritten, but is not needed: the layer has no activation.
             here.backward(&space.heres[..batch * s.heres], h2, d_h2, None, &[], &mut given);
         }
         let d_rows = grown(&mut space.d_rows, most, batch, s.rows);
@@ -230,7 +233,8 @@ impl<T: Element> Context<T> {
         });
     }
 
-    /// The transpose of [`add_and_rectify`](Self::add_and_rectify): d_h₂ ← d_h₂ where h₂ > 0, and d_v ← their sum over a pixel's values.
+    /// The transpose of [`add_and_rectify`](Self::add_and_rectify): d_h₂ ← d_h₂ where h₂ > 0, and d_v ← their
+    /// sum over a pixel's values.
     fn rectified_gradient(&self, h2: &[T], d_h2: &mut [T], d_v: &mut [T]) {
         let (n, pixel) = (self.hidden, self.hidden * self.image.channels);
         let tasks = d_h2.par_chunks_mut(PIXELS * pixel).zip(h2.par_chunks(PIXELS * pixel));
@@ -250,7 +254,7 @@ impl<T: Element> Context<T> {
         });
     }
 
-    /// Adds means and log-scales of all values to what their pixels refer to.
+    /// Adds means and log-scales of all values to their pixels' references.
     fn place_all(&self, seen: &[T], references: &[T], numbers: &mut [T]) {
         if self.placed.is_none() {
             return;
@@ -264,7 +268,8 @@ impl<T: Element> Context<T> {
         });
     }
 
-    /// The gradient's way back through [`place_all`](Self::place_all): that of a mean is multiplied by its scale.
+    /// The backward pass of [`place_all`](Self::place_all): the gradient of a mean is multiplied by its
+    /// scale.
     fn scale_means(&self, references: &[T], d_numbers: &mut [T]) {
         let Some([means, _]) = &self.placed else { return };
         let s = self.sizes();
@@ -300,7 +305,7 @@ impl<T: Element> Context<T> {
     }
 }
 
-/// What every layer's backward pass is given.
+/// The arguments of every layer's backward pass.
 struct Given<'a, T> {
     batch: usize,
     parameters: &'a [T],

@@ -1,4 +1,5 @@
-//! `residual`: convolutions with residual blocks, for colour pictures (He et al. 2016; the blocks as in Ho, Jain & Abbeel 2020, without attention).
+//! `residual`: convolutions with residual blocks, for colour pictures (He et al. 2016; the blocks as in Ho,
+//! Jain & Abbeel 2020, without attention).
 //!
 //! ```text
 //! block    x + f(x),  f = norm · SiLU · 3×3 convolution · norm · SiLU · 3×3 convolution
@@ -7,8 +8,8 @@
 //! decoder  linear to the bottom · for each width:  blocks · upsampling · 3×3 convolution      before the last of them norm · SiLU
 //! ```
 //!
-//! The depth follows the image: as many halvings as bring the bottom to 8 pixels or less, so neither heads nor depth grow with its area. An image
-//! of H pixels is halved to ⌈H/2⌉, which upsampling undoes exactly.
+//! The depth follows from the image: it is halved until the bottom has 8 pixels or less, so the heads do not
+//! grow with its area. H pixels are halved to ⌈H/2⌉, which upsampling reverses exactly.
 
 use super::conv::halvings;
 use super::plan::{Chain, Plan, Rules};

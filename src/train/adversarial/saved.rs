@@ -6,7 +6,7 @@
 //! | `discriminator.conv1.weight.direction` … | u of the power iterations |
 //! | `adam.first.discriminator.…`, `adam.second.discriminator.…` | Adam's moments of the discriminator |
 //! | `adversarial.first.decoder.…`, `adversarial.second.decoder.…` | those of the decoder in this stage |
-//! | state `adversarial` | where the stage stands, the steps of both Adam states, the last norms of both gradients |
+//! | state `adversarial` | the progress of the stage, the steps of both Adam states, the last norms of both gradients |
 
 use std::path::Path;
 
@@ -22,7 +22,7 @@ use crate::storage::tensor_file::{NamedTensor, TensorFile};
 use crate::train::counts::miscounted;
 use crate::train::trainer::Trainer;
 
-/// What the names of the decoder's second moments begin with.
+/// The prefix of the names of the decoder's second moments.
 pub const SECOND: &str = "adversarial.second.";
 
 /// The stage in a checkpoint's description.
@@ -74,7 +74,7 @@ impl Adversarial {
         }
     }
 
-    /// The stage as it was saved. The trainer is where its own part of the checkpoint stands.
+    /// The saved stage. The trainer has the state of its own part of the checkpoint.
     ///
     /// # Errors
     /// If a tensor is missing, or the counts do not fit each other.
@@ -114,7 +114,7 @@ impl Adversarial {
     }
 }
 
-/// The first count that does not fit the others, in words.
+/// A message about the first count that does not fit the others.
 fn contradiction(saved: &Saved, trainer: &Trainer) -> Option<String> {
     let (p, steps) = (&saved.progress, trainer.steps_per_epoch());
     if let Some(wrong) = miscounted(p.step, (p.epoch, p.step_in_epoch), steps) {

@@ -1,4 +1,5 @@
-//! What a run measures and draws at the end of an epoch: the model on the images that it watches, a row of numbers, two sheets.
+//! Measures and draws at the end of an epoch: the model on the images that the run watches, a row of numbers,
+//! two sheets.
 
 use super::{EpochReport, EpochTimer, Run};
 use crate::data::Split;
@@ -15,7 +16,7 @@ use crate::train::start;
 const SAMPLES: usize = 64;
 /// Pairs on a sheet of reconstructions, 4 in a row.
 const PAIRS: usize = 32;
-/// Where no images are held out, this many training images are looked at for sheets and active units.
+/// If no images are held out, this number of training images is used for sheets and active units.
 const WATCHED: usize = 1000;
 
 impl Run {
@@ -33,8 +34,8 @@ impl Run {
         judgement.with_activity_of(more)
     }
 
-    /// The loss of the model that the run began with and that of the trained one, and on how many images: some that are watched.
-    /// `None` after an adversarial stage, which raises the loss for sharper pictures.
+    /// The loss of the model that the run began with and that of the trained one, and on how many images:
+    /// some that are watched. `None` after an adversarial stage, which raises the loss for sharper pictures.
     pub fn untrained_and_trained(&mut self) -> Option<(f64, f64, usize)> {
         if self.adversarial.is_some() {
             return None;
@@ -54,10 +55,10 @@ impl Run {
         Some((loss(&untrained), loss(&t.model), images.len()))
     }
 
-    /// The model as it stands, on the images that are watched.
+    /// The current model, on the images that are watched.
     ///
     /// # Errors
-    /// Where the loss on them is not finite: such a model is not saved, nor is a checkpoint with it.
+    /// If the loss on them is not finite: neither such a model nor a checkpoint with it is saved.
     pub(super) fn judge(&mut self, timer: &EpochTimer) -> Result<EpochReport> {
         let judgement = self.judge_model();
         let t = &self.trainer;
@@ -118,7 +119,7 @@ impl Run {
         Picture::sheet(&codec.decode_as(&z, &c.labels_in_turn(SAMPLES)), size, 8)
             .save_in(self.fs, &self.folder.join("samples").join(&file))?;
         let watched = watched(&t.split);
-        // Folders of pictures come class by class: some of all, not the first.
+        // Folders of pictures are sorted by class, so images are spread over all.
         let count = watched.len().min(PAIRS);
         let shown: Vec<usize> = (0..count).map(|i| watched[i * watched.len() / count]).collect();
         let codes = codec.encode_with(t.labelled(), &shown, &t.filler());
@@ -131,7 +132,7 @@ impl Run {
     }
 }
 
-/// The images that sheets and judgements are about.
+/// The images of sheets and judgements.
 pub(super) fn watched(split: &Split) -> &[usize] {
     if split.validation.is_empty() {
         &split.train[..split.train.len().min(WATCHED)]

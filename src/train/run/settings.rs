@@ -14,7 +14,7 @@ pub(super) fn save_config(fs: &dyn FileSystem, folder: &Path, config: &Config) -
     write_atomically(fs, &folder.join("config.toml"), |out| out.write_all(text.as_bytes()))
 }
 
-/// The configuration as config.toml has it.
+/// The configuration, as in config.toml.
 pub(super) fn config_text(config: &Config) -> String {
     let mut config = config.clone();
     // The run may be repeated or resumed from another folder.
@@ -26,7 +26,7 @@ pub(super) fn config_text(config: &Config) -> String {
 /// The configuration of a run.
 ///
 /// # Errors
-/// Where config.toml is missing or cannot be understood.
+/// If config.toml is missing or invalid.
 pub fn read_config(folder: &Path) -> Result<Config> {
     resumed_config(folder, TrainOptions::default())
 }
