@@ -23,6 +23,8 @@
 //! Everything that needs a pass over the arrays is done in this one: the decay, and the factor that clips the
 //! gradient's norm.
 
+use std::ops::Range;
+
 use crate::kernels::simd::vectorized;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -86,6 +88,25 @@ impl Adam {
         learning_rate: f64,
         gradient_scale: f64,
     ) {
+        let all = 0..parameters.len();
+        self.step_part(parameters, gradient, state, all, learning_rate, gradient_scale);
+    }
+
+    /// [`step`](Self::step), but only the numbers of `part` move, with their moments; other processes move the
+    /// others.
+    ///
+    /// # Panics
+    ///
+    /// If parameters, gradient and state differ in length, or `part` is not within them.
+    pub fn step_part(
+        &self,
+        parameters: &mut [f32],
+        gradient: &[f32],
+        state: &mut AdamState,
+        part: Range<usize>,
+        learning_rate: f64,
+        gradient_scale: f64,
+    ) {
         let lengths = [gradient.len(), state.first.len(), state.second.len()];
         assert_eq!(
             lengths,
@@ -94,11 +115,11 @@ impl Adam {
         );
         state.steps += 1;
         let factors = self.factors(state.steps, learning_rate, gradient_scale);
-        parameters
+        parameters[part.clone()]
             .par_chunks_mut(PIECE)
-            .zip(gradient.par_chunks(PIECE))
-            .zip(state.first.par_chunks_mut(PIECE))
-            .zip(state.second.par_chunks_mut(PIECE))
+            .zip(gradient[part.clone()].par_chunks(PIECE))
+            .zip(state.first[part.clone()].par_chunks_mut(PIECE))
+            .zip(state.second[part].par_chunks_mut(PIECE))
             .for_each(|(((parameters, gradient), first), second)| {
                 vectorized!(factors.step_piece(parameters, gradient, first, second));
             });
@@ -157,7 +178,16 @@ pub fn norm_partials(lengths: impl IntoIterator<Item = usize>) -> usize {
     lengths.into_iter().map(|length| length.div_ceil(PIECE)).sum()
 }
 
-/// The Euclidean norm of all `gradients` taken as one vector, bit-identical for any number of threads.
+/// The Euclidean norm of all `gradients` taken as one vector: the root of [`squared_norm`].
+///
+/// # Panics
+///
+/// If `partials` is too short.
+pub fn gradient_norm<'a>(gradients: impl IntoIterator<Item = &'a [f32]>, partials: &mut [f64]) -> f64 {
+    squared_norm(gradients, partials).sqrt()
+}
+
+/// The sum of the squares of all `gradients`, bit-identical for any number of threads.
 ///
 /// Squares are added in f64, in which squares of f32 numbers neither overflow nor vanish. `partials` is the
 /// caller's memory, at least [`norm_partials`] long.
@@ -165,7 +195,7 @@ pub fn norm_partials(lengths: impl IntoIterator<Item = usize>) -> usize {
 /// # Panics
 ///
 /// If `partials` is too short.
-pub fn gradient_norm<'a>(gradients: impl IntoIterator<Item = &'a [f32]>, partials: &mut [f64]) -> f64 {
+pub fn squared_norm<'a>(gradients: impl IntoIterator<Item = &'a [f32]>, partials: &mut [f64]) -> f64 {
     let mut used = 0;
     for gradient in gradients {
         let pieces = gradient.len().div_ceil(PIECE);
@@ -176,7 +206,7 @@ pub fn gradient_norm<'a>(gradients: impl IntoIterator<Item = &'a [f32]>, partial
             .for_each(|(partial, piece)| *partial = vectorized!(sum_of_squares(piece)));
         used += pieces;
     }
-    partials[..used].iter().sum::<f64>().sqrt()
+    partials[..used].iter().sum()
 }
 
 #[inline(always)]

@@ -6,16 +6,8 @@
 
 use super::run::Run;
 use super::trainer::Trainer;
-use crate::optim::average;
 
 impl Trainer {
-    /// Adds the weights to their average, after a step of Adam's.
-    pub(super) fn update_average(&mut self) {
-        if let Some(decay) = self.config.weight_average {
-            average::update(&mut self.average, &self.model.parameters, decay, self.adam[0].steps);
-        }
-    }
-
     /// Swaps weights and average, if there is one: there is none before the first step.
     fn swap_average(&mut self) {
         if self.config.weight_average.is_some() && self.adam[0].steps > 0 {

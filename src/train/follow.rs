@@ -4,7 +4,8 @@
 //! rank 0   options, images, run folder    broadcasts the configuration, or nothing if it could not begin
 //! others                                  read the images that it names, and make a trainer
 //! all      compare the images; take over rank 0's parameters, moments and progress
-//!          each step: share, sum, agree whether to stop; after an epoch, take over rank 0's judgement
+//!          each step: share, sum, agree whether to stop and whether rank 0 writes a checkpoint
+//!          before that, gather everyone's moments; after an epoch, take over rank 0's judgement
 //! ```
 //!
 //! So a run begins and resumes in the same way with any number of ranks, and only rank 0 needs its folder and
@@ -18,7 +19,7 @@ use super::options::TrainOptions;
 use super::ranks::{Ranks, Team};
 use super::run::{Outcome, Run};
 use super::threads::with_threads;
-use super::together::{end_step, enter};
+use super::together::{end_step, end_writing, enter};
 use super::trainer::Trainer;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
@@ -116,8 +117,11 @@ fn take_part(trainer: &mut Trainer, stop: &AtomicBool) -> Option<Outcome> {
     while !trainer.is_done() {
         trainer.step().ok()?;
         let is_over = trainer.epoch_is_complete();
-        let stopped = end_step(trainer, stop, Ok(()), is_over).ok()?;
-        if stopped && !trainer.is_done() {
+        let mut agreed = end_step(trainer, stop, false);
+        if agreed.save {
+            agreed.stop |= end_writing(trainer, stop, Ok(()), is_over).ok()?;
+        }
+        if agreed.stop && !trainer.is_done() {
             return Some(Outcome::Interrupted);
         }
     }

@@ -1,7 +1,7 @@
 //! Training: from options and images to a run folder with a model in it.
 //!
 //! Reading order: [`options`] (what a person writes), [`config`] (what that comes to), [`defaults`] (what is chosen for pictures of one's own),
-//! [`trainer`] (the loop: one step, one epoch), `few_labels` (what learns beside it from few labels), [`adversarial`] (the stage with a discriminator),
+//! [`trainer`] (the loop: one step, one epoch), `update` (its second half: from the gradient to the parameters), `few_labels` (what learns beside it from few labels), [`adversarial`] (the stage with a discriminator),
 //! [`checkpoint`] (what resuming needs), [`run`] (the folder, and the loop inside it), [`training`] (the same from a program, on as many `threads` as are
 //! asked for), [`ranks`] and [`follow`] (the same on several processes), `start` (the weights that it begins with), `report` (what a person is told about it).
 
@@ -27,6 +27,7 @@ mod threads;
 mod together;
 pub mod trainer;
 pub mod training;
+mod update;
 
 pub use config::{Config, Schedule};
 pub use follow::Leader;

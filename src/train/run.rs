@@ -32,7 +32,7 @@ use super::checkpoint;
 use super::config::Config;
 use super::options::TrainOptions;
 use super::start;
-use super::together::end_step;
+use super::together::{end_step, end_writing};
 use super::trainer::{Best, StepReport, Trainer};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
@@ -260,17 +260,18 @@ impl Run {
             timer.add(started.elapsed(), report.images);
             observer.step(&self.trainer, &report);
             let is_over = self.trainer.epoch_is_complete();
-            let mut written = Ok(());
-            if is_over {
-                written = self.finish_epoch(&timer, observer);
-                timer = EpochTimer::default();
+            let due = saved.elapsed() >= self.trainer.config.checkpoint_every;
+            let mut agreed = end_step(&mut self.trainer, stop, due);
+            if agreed.save {
+                let written =
+                    if is_over { self.finish_epoch(&timer, observer) } else { self.save_checkpoint() };
+                agreed.stop |= end_writing(&mut self.trainer, stop, written, is_over)?;
                 saved = Instant::now();
-            } else if saved.elapsed() >= self.trainer.config.checkpoint_every {
-                written = self.save_checkpoint();
-                saved = Instant::now();
+                if is_over {
+                    timer = EpochTimer::default();
+                }
             }
-            if end_step(&mut self.trainer, stop, written, is_over)? && !self.trainer.is_done() {
-                self.save_checkpoint()?;
+            if agreed.stop && !self.trainer.is_done() {
                 return Ok(Outcome::Interrupted);
             }
         }

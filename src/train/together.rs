@@ -11,29 +11,39 @@ use crate::error::{Error, Result};
 use crate::loss::Likelihood;
 use crate::optim::SpikeDetector;
 
-/// The end of a step on every rank: whether all stop. `own` is the result of rank 0's writing after it. If
-/// the epoch is over, the others take over its judgement.
+/// What all ranks have agreed on after a step.
+pub(super) struct Agreed {
+    /// Whether all stop.
+    pub stop: bool,
+    /// Whether rank 0 writes a checkpoint, because it is due, or all stop, or the epoch or the training is over.
+    /// This rank's moments are then complete.
+    pub save: bool,
+}
+
+/// The end of a step on every rank. `due` is rank 0's answer to whether it is time for a checkpoint.
+pub(super) fn end_step(trainer: &mut Trainer, stop: &AtomicBool, due: bool) -> Agreed {
+    let [stop, due] = trainer.team.any([stop.load(Ordering::Relaxed), due]);
+    let is_over = trainer.epoch_is_complete();
+    if stop || due || is_over || trainer.is_done() {
+        trainer.complete();
+    }
+    Agreed { stop, save: stop || due || is_over }
+}
+
+/// What follows after rank 0 has written: whether all stop. `written` is the result of it. If the epoch is over, the
+/// others take over its judgement.
 ///
 /// # Errors
-/// If a rank has one, or the ranks' parameters have diverged.
-pub(super) fn end_step(
+/// If rank 0 has one.
+pub(super) fn end_writing(
     trainer: &mut Trainer,
     stop: &AtomicBool,
-    own: Result<()>,
+    written: Result<()>,
     epoch_is_over: bool,
 ) -> Result<bool> {
-    let stopped = trainer.team.agree(stop.load(Ordering::Relaxed), own)?;
+    let stopped = trainer.team.agree(stop.load(Ordering::Relaxed), written)?;
     if epoch_is_over && !trainer.team.is_alone() {
         share_standing(trainer);
-        let mut hash = Fingerprint::new();
-        trainer.model.parameters.iter().for_each(|value| hash.number(u64::from(value.to_bits())));
-        if let Some(rank) = trainer.team.differing(hash.finish()) {
-            return Err(Error::Training(format!(
-                "after epoch {} the parameters of rank {rank} are not those of rank 0; all processors must have FMA, and all programs be \
-                 the same build",
-                trainer.progress.epoch
-            )));
-        }
     }
     Ok(stopped)
 }
@@ -59,8 +69,9 @@ pub(super) fn enter(trainer: &mut Trainer, joined: Result<()>) -> Result<()> {
             ),
         ));
     }
-    let Trainer { team, model, adam, .. } = trainer;
+    let Trainer { team, model, adam, average, .. } = trainer;
     team.broadcast(&mut model.parameters);
+    team.broadcast(average);
     for state in adam {
         team.broadcast(&mut state.first);
         team.broadcast(&mut state.second);
@@ -69,7 +80,7 @@ pub(super) fn enter(trainer: &mut Trainer, joined: Result<()>) -> Result<()> {
     Ok(())
 }
 
-/// Rank 0's state, except parameters and moments.
+/// Rank 0's state, except parameters, their average and moments.
 #[derive(Serialize, Deserialize)]
 struct Standing {
     progress: Progress,

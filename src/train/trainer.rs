@@ -27,8 +27,8 @@ use crate::error::{Error, Result};
 use crate::loss::{Likelihood, LossSums, LossValues};
 use crate::model::labels::labels_to_learn;
 use crate::model::{Batch, Labelled, ModelConfig, Vae, Workspace};
-use crate::optim::adam::{clip_factor, gradient_norm, norm_partials};
-use crate::optim::{AdamState, LearningRate, OnSpike, SpikeDetector, Verdict};
+use crate::optim::adam::norm_partials;
+use crate::optim::{AdamState, LearningRate, SpikeDetector};
 use crate::random::{Stream, fill_normal, stream};
 use crate::tensor::ImageShape;
 
@@ -91,7 +91,9 @@ pub struct Trainer {
     pub split: Split,
     /// The model.
     pub model: Vae<f32>,
-    /// Adam's moments: one for all parameters, or with the alternating schedule one for each half.
+    /// Adam's moments: one for all parameters, or with the alternating schedule one for each half. If several
+    /// processes share the steps, each keeps those of its part, and all get all of them when a checkpoint is
+    /// written; the same is true of the average.
     pub adam: Vec<AdamState>,
     /// The average of the weights; empty if the run takes none.
     pub average: Vec<f32>,
@@ -107,7 +109,7 @@ pub struct Trainer {
     labels: Vec<u32>,
     batch_labels: Vec<u32>,
     noise: Vec<f32>,
-    norm_space: Vec<f64>,
+    pub(super) norm_space: Vec<f64>,
     /// What learns from few labels beside the model.
     few: Option<FewLabels>,
     /// The processes that share each batch.
@@ -162,7 +164,7 @@ impl Trainer {
             labels: labels.ids,
             batch_labels: Vec::with_capacity(batch),
             noise: vec![0.0; batch * model.config().latent],
-            norm_space: vec![0.0; norm_partials([n])],
+            norm_space: vec![0.0; norm_partials(adam.iter().map(|state| state.first.len()))],
             average: vec![0.0; if config.weight_average.is_some() { n } else { 0 }],
             few: known.and_then(|known| FewLabels::new(known, &model, batch)),
             team: Team::new(Arc::new(Alone)),
@@ -189,7 +191,7 @@ impl Trainer {
         }
         self.team = Team::new(ranks);
         let share = self.team.largest_share(batch);
-        self.workspace = self.model.training_workspace(share);
+        self.workspace = self.model.training_workspace(share).in_precision(self.config.precision);
         self.batch = vec![0.0; share * self.model.config().pixels()];
         Ok(())
     }
@@ -277,7 +279,7 @@ impl Trainer {
             let (data, step, team) = (&self.data.train, self.progress.step, &mut self.team);
             loss += few.gradients(&self.model, data, &filler, step, images, team, &mut self.workspace).loss;
         }
-        self.team.sum(images, self.workspace.gradient_mut());
+        self.sum(images, 0..self.model.parameters.len());
         let (norm, scale) = self.judge_gradient(loss)?;
         match (self.config.schedule, scale) {
             (_, None) => {}
@@ -293,7 +295,7 @@ impl Trainer {
                 let second = self.team.mean(images, second);
                 // The encoder has moved by now, in memory only: what fails here leaves the checkpoint as it was.
                 let half = decoder..self.model.parameters.len();
-                self.team.sum(images, &mut self.workspace.gradient_mut()[half.clone()]);
+                self.sum(images, half.clone());
                 let (_, scale) = self.clip(half.clone(), second.reconstruction)?;
                 self.take_step(1, half, rate, scale);
             }
@@ -308,50 +310,6 @@ impl Trainer {
         p.step += 1;
         p.step_in_epoch += 1;
         Ok(report)
-    }
-
-    /// Adam's step on a range of the parameters.
-    fn take_step(&mut self, state: usize, range: std::ops::Range<usize>, rate: f64, scale: f64) {
-        let (p, g) = (&mut self.model.parameters[range.clone()], &self.workspace.gradient()[range]);
-        self.config.adam.step(p, g, &mut self.adam[state], rate, scale);
-    }
-
-    /// The norm of the gradient of some parameters, and the factor that clips it.
-    fn clip(&mut self, range: std::ops::Range<usize>, loss: f64) -> Result<(f64, f64)> {
-        let norm = gradient_norm([&self.workspace.gradient()[range]], &mut self.norm_space);
-        let step = self.progress.step + 1;
-        if !loss.is_finite() {
-            return Err(Error::Training(format!(
-                "the loss became {loss} at step {step}, which was not taken; the last checkpoint is good. A smaller --lr or \
-                 --clip-norm often helps"
-            )));
-        }
-        if !norm.is_finite() {
-            return Err(Error::Training(format!(
-                "the gradient's norm became {norm} at step {step}, which was not taken; the last checkpoint is good. A smaller \
-                 --lr or --clip-norm often helps"
-            )));
-        }
-        Ok((norm, self.config.clip_norm.map_or(1.0, |most| clip_factor(norm, most))))
-    }
-
-    /// The gradient's norm, and the factor for it, `None` to leave the step out.
-    fn judge_gradient(&mut self, loss: f64) -> Result<(f64, Option<f64>)> {
-        let (norm, scale) = self.clip(0..self.model.parameters.len(), loss)?;
-        let Verdict::Spike { median } = self.spikes.observe(norm) else { return Ok((norm, Some(scale))) };
-        self.progress.spikes += 1;
-        match self.config.on_spike {
-            None => Ok((norm, Some(scale))),
-            Some(OnSpike::Skip) => {
-                self.progress.skipped += 1;
-                Ok((norm, None))
-            }
-            Some(OnSpike::Stop) => Err(Error::Training(format!(
-                "the gradient's norm is {norm:.3} at step {}, and its median was {median:.3}; the step was not taken \
-                 (--on-spike stop)",
-                self.progress.step + 1
-            ))),
-        }
     }
 
     /// Whether the running epoch has had all its steps.

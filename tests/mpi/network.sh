@@ -3,6 +3,7 @@
 #
 #   tests/mpi/network.sh RATE COMMAND...     e.g. 1gbit target/release/elbo train --preset conv --max-steps 60 --threads 1
 #   MACHINES=3 tests/mpi/network.sh ...      other than two
+#   LATENCY=50ms tests/mpi/network.sh ...    a shorter queue before the link: it drops what TCP sends faster than the link for so long
 #
 # Prints what the command prints. There is no ssh: mpirun starts its daemons by an agent that enters the namespace, under a host name of its own, so
 # that Open MPI takes them for machines and does not use shared memory.
@@ -10,6 +11,7 @@ set -euo pipefail
 rate=$1
 shift
 machines=${MACHINES:-2}
+latency=${LATENCY:-400ms}
 work=$(mktemp -d)
 names=()
 clean() {
@@ -36,8 +38,8 @@ for i in $(seq "$machines"); do
     ip -n "$name" link set net0 up
     ip -n "$name" link set lo up
     # Both directions of a machine's link.
-    ip netns exec "$name" tc qdisc add dev net0 root tbf rate "$rate" burst 128k latency 50ms
-    tc qdisc add dev "elbo-v$i" root tbf rate "$rate" burst 128k latency 50ms
+    ip netns exec "$name" tc qdisc add dev net0 root tbf rate "$rate" burst 128k latency "$latency"
+    tc qdisc add dev "elbo-v$i" root tbf rate "$rate" burst 128k latency "$latency"
     hosts+=${hosts:+,}10.97.0.$i:1
 done
 cat >"$work/agent" <<'AGENT'

@@ -1,6 +1,7 @@
 use super::*;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Barrier, Mutex};
+use std::time::Duration;
 
 use crate::data::Dataset;
 use crate::train::follow::follow;
@@ -135,6 +136,15 @@ fn sums_and_means_are_those_of_the_batch() {
         let mean = share.range.clone().map(|image| image as f32 + 1.0).sum::<f32>() / share.weight as f32;
         let mut gradient: Vec<f32> = (0..20).map(|at| if at < 10 { mean } else { 10.0 * mean }).collect();
         team.sum(5, &mut gradient);
+        // Now only its part is the sum.
+        let part = team.part(0..20);
+        let total = team.total(gradient[part.clone()].iter().map(|&value| f64::from(value)).sum());
+        gradient.iter_mut().enumerate().for_each(|(at, value)| {
+            if !part.contains(&at) {
+                *value = f32::NAN;
+            }
+        });
+        team.collect(&mut gradient);
         let mut values = [f64::from(mean), 1.0];
         ranks.mean(share.weight, &mut values);
         let mut rows: Vec<f32> = vec![-1.0; 10];
@@ -142,9 +152,10 @@ fn sums_and_means_are_those_of_the_batch() {
         team.complete(&mut rows, 5);
         let differing = (team.differing(7), team.differing(u64::MAX - (ranks.rank() as u64 / 2)));
         let any = team.any([ranks.rank() == 1, false]);
-        (gradient, values, rows, differing, any)
+        (gradient, total, values, rows, differing, any)
     });
-    for (gradient, values, rows, differing, any) in &found {
+    for (gradient, total, values, rows, differing, any) in &found {
+        assert!((total - 330.0).abs() < 1e-3, "{total}");
         assert!(gradient[..10].iter().all(|value| (value - 3.0).abs() < 1e-6), "{gradient:?}");
         assert!(gradient[10..].iter().all(|value| (value - 30.0).abs() < 1e-5), "{gradient:?}");
         assert!((values[0] - 3.0).abs() < 1e-12 && values[1] == 1.0, "{values:?}");
@@ -155,7 +166,7 @@ fn sums_and_means_are_those_of_the_batch() {
 }
 
 /// Networks, schedules and terms that differ in how a step's gradient is made.
-const VARIANTS: [&str; 9] = [
+const VARIANTS: [&str; 10] = [
     "preset = \"conv\"\nchannels = [4, 8]\nhidden = [16]\nlatent = 3",
     "preset = \"mlp\"\nhidden = [24]\nlatent = 2\nfree-bits = 0.05",
     "preset = \"mlp\"\nhidden = [24]\nlatent = 2\ncapacity = 3.0",
@@ -165,6 +176,7 @@ const VARIANTS: [&str; 9] = [
     "preset = \"conv\"\nchannels = [4]\nhidden = [16]\nconditional = true\naugment = \"flip,shift\"",
     "preset = \"mlp\"\nhidden = [24]\nlatent = 2\nlabelled = 3",
     "preset = \"residual\"\nchannels = [4, 8]\nlatent = 3\nclip-norm = 1.0",
+    "preset = \"article\"\nlatent = 3\nschedule = \"alternating\"\nclip-norm = 1.0\nweight-average = 0.5",
 ];
 
 #[test]
@@ -177,6 +189,8 @@ fn several_ranks_take_the_step_of_one() {
         first.step().unwrap();
         let gradient =
             |t: &Trainer| t.adam.iter().flat_map(|state| state.first.clone()).collect::<Vec<f32>>();
+        // The average after the first step is the parameters.
+        assert!(first.average.is_empty() || first.average == first.model.parameters);
         let wanted = gradient(&first);
         let largest = wanted.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
         // Of five ranks one has no image in the epoch's last batch.
@@ -186,8 +200,10 @@ fn several_ranks_take_the_step_of_one() {
                     let mut trainer = new();
                     trainer.join(ranks).unwrap();
                     let mut reports = vec![trainer.step().unwrap()];
+                    trainer.complete();
                     // Adam's first moment after one step is a tenth of the gradient.
                     let moments = gradient(&trainer);
+                    assert!(trainer.average.is_empty() || trainer.average == trainer.model.parameters);
                     reports.extend((0..6).map(|_| trainer.step().unwrap()));
                     (moments, reports, trainer.model.parameters)
                 })
@@ -258,13 +274,22 @@ fn results(folder: &std::path::Path) -> [Vec<u8>; 2] {
 
 #[test]
 fn a_run_is_stopped_and_resumed_by_all_ranks() {
+    for text in
+        [VARIANTS[3], "preset = \"mlp\"\nhidden = [24]\nschedule = \"alternating\"\nweight-average = 0.9"]
+    {
+        is_stopped_and_resumed(Config { threads: 1, ..options(&format!("{text}\nepochs = 2")) });
+    }
+}
+
+fn is_stopped_and_resumed(config: Config) {
     let temporary = tempfile::tempdir().unwrap();
     let folder = |name: &str| temporary.path().join(name);
-    let config = Config { threads: 1, ..options(&format!("{}\nepochs = 2", VARIANTS[3])) };
     let outcome = |found: &[Option<Outcome>], wanted| {
         assert!(found.iter().all(|one| *one == Some(wanted)), "{found:?}")
     };
-    outcome(&train(&folder("whole"), 2, Some(config.clone()), 2, false), Outcome::Finished);
+    // A checkpoint is due after every step.
+    let often = Config { checkpoint_every: Duration::ZERO, ..config.clone() };
+    outcome(&train(&folder("whole"), 2, Some(often), 2, false), Outcome::Finished);
     // Stopped after one step, and continued by as many.
     outcome(&train(&folder("parts"), 2, Some(config.clone()), 2, true), Outcome::Interrupted);
     outcome(&train(&folder("parts"), 2, None, 2, false), Outcome::Finished);
