@@ -16,6 +16,23 @@
 //! find out to which side to round. Of all rounded codes on the way, the first included, the one with the
 //! smallest L is kept for each image.
 //!
+//! The constants of [`Refine::new`] are measured, with a `residual` model with 256 dimensions on 32 of its
+//! training images (icons of 64×64×3), 20 steps:
+//!
+//! | | grid | L, nats an image: μ rounded | refined |
+//! |---|---|---|---|
+//! | rate 0.3, β = 1, as in `new` | ½ | 32,335 | 31,069 |
+//! | rate 0.1 | ½ | 32,335 | 31,160 |
+//! | as in `new` | 1 | 32,675 | 31,529 |
+//! | rounded only after the last step | 1 | 32,675 | 31,559 |
+//!
+//! In the first row a file of the codes takes 292 bytes an image, and one of μ 311, with the header. A penalty
+//! by mean and standard deviation of each dimension, as the file codes it, instead of ½·|z|², gave 293 bytes at
+//! the same quality.
+//!
+//! With a context network, −ln p(x|z) is that of each pixel given the true pixels before it, although
+//! the decoder of a file sees only its own; so a smaller L need not mean a better picture there.
+//!
 //! The code of an image does not depend on the other images. Likelihood and decoder give the gradient of a mean
 //! over the batch; a batch has a power of two of images, so multiplying by it is exact.
 
@@ -174,5 +191,111 @@ impl Vae<f32> {
             progress(count * (step + 1) / (how.steps + 1) - count * step / (how.steps + 1));
         }
         first.into_iter().zip(best).map(|(first, best)| [first, best]).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gradient_check::{check, random_vec};
+    use crate::model::{ModelConfig, Preset};
+
+    /// Small models of every kind: presets, labels, context, a likelihood that training fits to a batch.
+    fn configs() -> Vec<ModelConfig> {
+        let base =
+            |preset, likelihood| ModelConfig { latent: 3, likelihood, ..ModelConfig::new(preset, (8, 9, 1)) };
+        let small = |preset, widths: &[usize], hidden: &[usize], likelihood| ModelConfig {
+            widths: widths.to_vec(),
+            hidden: hidden.to_vec(),
+            ..base(preset, likelihood)
+        };
+        let mlp = |likelihood| small(Preset::Mlp, &[], &[6], likelihood);
+        let labels = vec!["a".to_owned(), "b".to_owned()];
+        vec![
+            mlp(Likelihood::OptimalGaussian { variance: Some(0.3) }),
+            ModelConfig { labels, ..mlp(Likelihood::Bernoulli) },
+            small(Preset::Conv, &[2, 3], &[6], Likelihood::Gaussian { sigma: 0.5 }),
+            small(Preset::Residual, &[2, 3], &[], Likelihood::DiscretizedLogistic),
+            ModelConfig {
+                context: Some(8),
+                ..small(Preset::Residual, &[2, 3], &[], Likelihood::LogisticMixture { components: 2 })
+            },
+        ]
+    }
+
+    /// Images of whole bytes, and a label for each if the model has any.
+    fn images(config: &ModelConfig, count: usize) -> (Vec<f64>, Vec<u32>) {
+        let span = config.span();
+        let bytes = (0..count * config.pixels()).map(|at| (at * at * 7 + at / 72 * 31) % 256);
+        let images = bytes.map(|byte| span.from_unit(byte as f64 / 255.0)).collect();
+        let labels = if config.classes() > 0 { (0..count).map(|at| at as u32 % 2).collect() } else { vec![] };
+        (images, labels)
+    }
+
+    #[test]
+    fn the_gradient_is_that_of_finite_differences() {
+        for (seed, config) in configs().into_iter().enumerate() {
+            let name = format!("{} {} seed {seed}", config.preset, config.likelihood);
+            let model = Vae::<f64>::new(config, seed as u64).unwrap();
+            let (images, labels) = images(model.config(), 2);
+            let likelihood = model.fixed_likelihood();
+            let mut space = model.training_workspace(2);
+            model.set_condition(&labels, &mut space);
+            let mut losses = [0.0; 2];
+            let mut codes = random_vec(seed as u64, 6);
+            let mut loss = |codes: &[f64], space: &mut Workspace<f64>| {
+                space.latent.z.copy_from_slice(codes);
+                model.code_losses(&images, &likelihood, 0.7, &mut losses, space);
+                losses.iter().sum()
+            };
+            let _: f64 = loss(&codes, &mut space);
+            model.code_gradient(2, 0.7, &mut space);
+            let gradient = space.latent.d_z.clone();
+            check(&name, &mut codes, &gradient, |codes| loss(codes, &mut space));
+        }
+    }
+
+    #[test]
+    fn every_image_gets_a_better_code_that_does_not_depend_on_the_others() {
+        const COUNT: usize = 7;
+        // Untrained decoders bend more than trained ones.
+        let how = Refine { rate: 0.03, ..Refine::new(24, 0.001) };
+        for (seed, config) in configs().into_iter().enumerate() {
+            let name = format!("{} {} seed {seed}", config.preset, config.likelihood);
+            let model = Vae::<f32>::new(config, seed as u64).unwrap();
+            let (pixels, latent) = (model.config().pixels(), model.config().latent);
+            let (images, labels) = images(model.config(), COUNT);
+            let images: Vec<f32> = images.into_iter().map(|value| value as f32).collect();
+            let start: Vec<f32> = random_vec(seed as u64, COUNT * latent).iter().map(|&v| v as f32).collect();
+            let of = |range: std::ops::Range<usize>| Batch {
+                images: &images[range.start * pixels..range.end * pixels],
+                labels: labels.get(range).unwrap_or_default(),
+            };
+            let refined = |threads: usize, room: usize| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                pool.install(|| {
+                    let (mut codes, mut space) = (start.clone(), model.training_workspace(room));
+                    let done = std::cell::Cell::new(0);
+                    let progress = |images: usize| done.set(done.get() + images);
+                    let losses = model.refine(of(0..COUNT), &mut codes, &how, &mut space, &progress);
+                    assert_eq!(done.get(), COUNT, "{name}");
+                    (codes, losses)
+                })
+            };
+            let (codes, losses) = refined(1, 4);
+            assert_eq!(losses.len(), COUNT);
+            for (image, [before, after]) in losses.iter().enumerate() {
+                assert!(after < before, "{name}, image {image}: {before} and then {after}");
+            }
+            assert!(codes.iter().all(|&code| how.rounded(code) == code), "{name}: codes off the grid");
+            assert!(refined(3, 2) == (codes.clone(), losses.clone()), "{name}: threads or room");
+            let mut space = model.training_workspace(1);
+            for image in 0..COUNT {
+                let place = image * latent..(image + 1) * latent;
+                let mut code = start[place.clone()].to_vec();
+                model.refine(of(image..image + 1), &mut code, &how, &mut space, &|_| ());
+                assert_eq!(code, codes[place], "{name}: image {image} alone");
+            }
+        }
     }
 }
