@@ -86,9 +86,45 @@ fn codes_are_stored_with_lossy() {
     assert!(lossless.contains("beta-binomial") && lossless.contains("bernoulli"), "{lossless}");
     let coarse = message(&run(&[&compress[..], &["--lossy", "--step", "0"]].concat()));
     assert!(coarse.contains("--step must be a positive number"), "{coarse}");
+    let long = message(&run(&[&compress[..], &["--lossy", "--refine", "10001"]].concat()));
+    assert!(long.contains("--refine must be at most 10000 steps, not 10001"), "{long}");
+    for wrong in [&["--refine", "5"][..], &["--lossy", "--refine", "-1"], &["--lossy", "--refine", "x"]] {
+        assert_eq!(run(&[&compress[..], wrong].concat()).status.code(), Some(2), "{wrong:?}");
+    }
+    assert!(!file.exists());
     succeed(&[&compress[..], &["--lossy", "--step", "0.25"]].concat());
     succeed(&["decompress", text(&file), "--model", text(&model), "--out", text(&folder)]);
     assert!(folder.join("right/5.png").is_file());
+}
+
+#[test]
+fn refined_codes_decode_to_images_nearer_to_the_originals() {
+    let work = support::work_folder();
+    let at = |name: &str| work.path().join(name);
+    let model = trained(work.path(), "gaussian");
+    let images = at("images");
+    let load = |path: &Path| elbo::data::load(path, &elbo::data::LoadOptions::default(), &|_, _| ()).unwrap();
+    let originals = load(&images).train;
+    let stored = |steps: &str, threads: &str| {
+        let (file, back) = (at(&format!("{steps}-{threads}.elbo")), at(&format!("{steps}-{threads}.npy")));
+        let compress = ["compress", text(&model), "--data", text(&images), "--lossy", "--step", "0.25"];
+        let refine = ["--refine", steps, "--threads", threads, "--json", "--out", text(&file)];
+        let printed: serde_json::Value =
+            serde_json::from_str(&succeed(&[&compress[..], &refine].concat())).unwrap();
+        assert_eq!(printed["images"], 6);
+        succeed(&["decompress", text(&file), "--model", text(&model), "--out", text(&back)]);
+        let decoded = load(&back).train;
+        let error = |at| -> u64 {
+            let pairs = originals.to_bytes(at).into_iter().zip(decoded.to_bytes(at));
+            pairs.map(|(a, b)| u64::from(a.abs_diff(b)).pow(2)).sum()
+        };
+        (std::fs::read(file).unwrap(), (0..6).map(error).sum::<u64>())
+    };
+    let (plain, error) = stored("0", "1");
+    let (refined, smaller) = stored("30", "1");
+    assert!(smaller < error, "squared error {error} without refinement, {smaller} with");
+    assert!(20 * refined.len() <= 21 * plain.len(), "{} and {} bytes", plain.len(), refined.len());
+    assert!(stored("30", "2").0 == refined, "threads");
 }
 
 #[test]

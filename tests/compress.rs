@@ -4,7 +4,7 @@
 mod support;
 
 use elbo::Vae;
-use elbo::compress::{CompressOptions, Compressed, Contents, DecompressOptions, compress};
+use elbo::compress::{CompressOptions, Compressed, Contents, DecompressOptions, compress, memory};
 use elbo::data::{Images, Labels};
 use elbo::loss::Likelihood;
 use elbo::model::{ContextInputs, ModelConfig, Preset};
@@ -296,5 +296,32 @@ fn codes_come_back_as_the_pictures_of_rounded_codes() {
             let options = CompressOptions { lossy: Some(step), ..CompressOptions::default() };
             assert!(compress(&model, &plain(&images), &options, &|_| ()).is_err(), "{step}");
         }
+    }
+}
+
+#[test]
+fn refined_codes_come_back_from_models_of_every_kind() {
+    let image = ImageShape::new(8, 8, 1);
+    let labelled = model(Preset::Mlp, image, Likelihood::BetaBinomial, &["even", "odd"]);
+    let plain_model = model(Preset::Conv, image, Likelihood::DiscretizedLogistic, &[]);
+    let context = with_context(Preset::Mlp, image, Likelihood::DiscretizedLogistic);
+    let images = images(5, image);
+    let labels = Labels { ids: vec![1, 0, 0, 1, 0], names: vec!["odd".into(), "even".into()] };
+    let (lossy, refine) = (Some(0.1), 3);
+    let options = CompressOptions { lossy, refine, block: Some(2), ..CompressOptions::default() };
+    let unrefined = CompressOptions { refine: 0, ..options.clone() };
+    for model in [&labelled, &plain_model, &context] {
+        let labels = (model.config().classes() > 0).then_some(&labels);
+        let contents = Contents { images: &images, names: &[], labels };
+        let file = compress(model, &contents, &options, &|_| ()).unwrap();
+        assert!(file != compress(model, &contents, &unrefined, &|_| ()).unwrap());
+        assert_eq!(back(&file, model).unwrap().count, 5);
+        let [much, little] = [&options, &unrefined].map(|options| memory(model, &images, options, true));
+        assert!(much >= little + 4 * model.training_len(1, 1) as u64, "{much} and {little} bytes");
+    }
+    for (lossy, refine, part) in [(None, 1, "--lossy"), (Some(0.1), usize::MAX, "at most 10000 steps")] {
+        let options = CompressOptions { lossy, refine, ..CompressOptions::default() };
+        let said = compress(&plain_model, &plain(&images), &options, &|_| ()).unwrap_err().to_string();
+        assert!(said.contains(part), "{said}");
     }
 }

@@ -45,6 +45,9 @@ pub(super) struct Compress {
     /// With --lossy: the distance between neighbouring values of a code
     #[arg(long, value_name = "S", default_value_t = 0.5, allow_negative_numbers = true, requires = "lossy")]
     step: f64,
+    /// With --lossy: improve the code of each image by N steps of gradient descent
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "lossy")]
+    refine: usize,
     /// Images in a block, which is decoded as a whole [default: a 24th of all, from 128 to 512]
     #[arg(long, value_name = "N")]
     block: Option<usize>,
@@ -87,6 +90,7 @@ impl Compress {
             block: self.block,
             with_model: self.with_model,
             lossy: self.lossy.then_some(self.step),
+            refine: self.refine,
         };
         let bytes = images.memory() + memory(&opened.model, &images, &options, !self.no_verify);
         opened.room_for(

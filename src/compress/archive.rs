@@ -37,11 +37,13 @@ pub struct CompressOptions {
     pub with_model: bool,
     /// Store codes, rounded to multiples of this step, instead of the exact images.
     pub lossy: Option<f64>,
+    /// With `lossy`: the steps of gradient descent on the code of each image ([`Vae::refine`]), at most 10,000.
+    pub refine: usize,
 }
 
 impl Default for CompressOptions {
     fn default() -> Self {
-        Self { latent_bits: 12, block: None, with_model: false, lossy: None }
+        Self { latent_bits: 12, block: None, with_model: false, lossy: None, refine: 0 }
     }
 }
 
@@ -129,7 +131,8 @@ pub fn memory(model: &Vae<f32>, images: &Images, options: &CompressOptions, veri
     let codes = 4 * images.count * model.config().latent;
     let probe = 4 * model.activations_len(side_by_side(model, images.count));
     let lossy = if options.lossy.is_some() { codes + probe } else { 0 };
-    (files + models + lossy) as u64
+    let refine = if options.refine > 0 { model.refine_memory() } else { 0 };
+    (files + models + lossy) as u64 + refine
 }
 
 /// The bytes of images from 0 to 255.
@@ -183,6 +186,7 @@ pub fn compress(
     if options.lossy.is_none() {
         check_model(model)?;
     }
+    lossy::check_options(options.lossy, options.refine)?;
     check_size(model, images)?;
     let bytes = bytes_of(images)?;
     check_names(names, Path::new("the images"))?;
@@ -239,7 +243,7 @@ pub fn compress(
             (blocks, ranges.iter().map(crc).collect::<Vec<u32>>())
         }
         Some(step) => {
-            let written = lossy::write(model, bytes, &labels, &ranges, step, progress)?;
+            let written = lossy::write(model, bytes, &labels, &ranges, (step, options.refine), progress);
             header.lossy = Some(written.header);
             (written.blocks, written.images_crc)
         }

@@ -18,8 +18,7 @@ use super::container::Lossy;
 use super::normal::{cdf, table};
 use super::rans::{Coder, Interval};
 use crate::error::{Error, Result};
-use crate::model::Codec;
-use crate::model::{Batch, Vae};
+use crate::model::{Batch, Codec, Refine, Vae};
 use std::ops::Range;
 use std::path::Path;
 
@@ -88,35 +87,74 @@ pub(super) struct Written {
     pub(super) images_crc: Vec<u32>,
 }
 
-/// Writes codes of images as blocks.
+/// The most steps by which codes are refined.
+const MOST_STEPS: usize = 10_000;
+
+/// Checks the options of lossy compression.
 ///
 /// # Errors
-/// If the step is not a positive number.
+/// If the step is not a positive number, there are too many steps of refinement, or codes are to be refined
+/// that are not stored.
+pub(super) fn check_options(step: Option<f64>, refine: usize) -> Result<()> {
+    if step.is_none() && refine > 0 {
+        return Err(Error::config(
+            "--refine changes the codes that --lossy stores, and without loss images are stored; add --lossy, or leave --refine out",
+        ));
+    }
+    if refine > MOST_STEPS {
+        return Err(Error::config(format!("--refine must be at most {MOST_STEPS} steps, not {refine}")));
+    }
+    match step {
+        Some(step) if !(step.is_finite() && step > 0.0) => {
+            Err(Error::config(format!("--step must be a positive number, not {step}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// μ of each image, or, with `refine` steps, the code on the grid of multiples of `step` to which they lead.
+fn codes(
+    model: &Vae<f32>,
+    images: &[u8],
+    labels: &[u32],
+    (step, refine): (f64, usize),
+    progress: &dyn Fn(usize),
+) -> Vec<f32> {
+    let (pixels, latent) = (model.config().pixels(), model.config().latent);
+    let count = images.len() / pixels;
+    let how = Refine::new(refine, step);
+    let (size, mut workspace) = match refine {
+        0 => (Codec::batch(model), model.inference_workspace(Codec::batch(model))),
+        _ => (model.refine_batch(), model.training_workspace(model.refine_batch())),
+    };
+    let mut codes = Vec::with_capacity(count * latent);
+    let span = model.config().span();
+    let value = |&byte: &u8| span.from_unit(f64::from(byte) * (1.0 / 255.0)) as f32;
+    for at in (0..count).step_by(size) {
+        let end = count.min(at + size);
+        let batch: Vec<f32> = images[at * pixels..end * pixels].iter().map(value).collect();
+        let batch = Batch { images: &batch, labels: labels.get(at..end).unwrap_or_default() };
+        model.encode(batch, &mut workspace);
+        codes.extend_from_slice(&workspace.latent.mu[..(end - at) * latent]);
+        if refine > 0 {
+            model.refine(batch, &mut codes[at * latent..], &how, &mut workspace, progress);
+        }
+    }
+    codes
+}
+
+/// Writes codes of images as blocks, after `refine` steps for each. `progress` is called with the number of
+/// images whose codes are final.
 pub(super) fn write(
     model: &Vae<f32>,
     images: &[u8],
     labels: &[u32],
     ranges: &[Range<usize>],
-    step: f64,
+    (step, refine): (f64, usize),
     progress: &dyn Fn(usize),
-) -> Result<Written> {
-    if !(step.is_finite() && step > 0.0) {
-        return Err(Error::config(format!("--step must be a positive number, not {step}")));
-    }
-    let (pixels, latent) = (model.config().pixels(), model.config().latent);
-    let count = images.len() / pixels;
-    let batch_size = Codec::batch(model);
-    let mut workspace = model.inference_workspace(batch_size);
-    let mut mu = Vec::with_capacity(count * latent);
-    let span = model.config().span();
-    let value = |&byte: &u8| span.from_unit(f64::from(byte) * (1.0 / 255.0)) as f32;
-    for at in (0..count).step_by(batch_size) {
-        let end = count.min(at + batch_size);
-        let batch: Vec<f32> = images[at * pixels..end * pixels].iter().map(value).collect();
-        let labels = if labels.is_empty() { &[][..] } else { &labels[at..end] };
-        model.encode(Batch { images: &batch, labels }, &mut workspace);
-        mu.extend_from_slice(&workspace.latent.mu[..(end - at) * latent]);
-    }
+) -> Written {
+    let latent = model.config().latent;
+    let mu = codes(model, images, labels, (step, refine), progress);
     let moments = (0..latent).map(|d| moments(mu.iter().skip(d).step_by(latent))).collect();
     let header = Lossy { step, moments };
     let dimensions = dimensions(&header);
@@ -136,9 +174,11 @@ pub(super) fn write(
             &codes,
             labels.get(range.clone()).unwrap_or_default(),
         )));
-        progress(range.len());
+        if refine == 0 {
+            progress(range.len());
+        }
     }
-    Ok(Written { header, blocks, images_crc })
+    Written { header, blocks, images_crc }
 }
 
 /// The pictures of each block.

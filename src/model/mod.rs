@@ -18,6 +18,7 @@ pub mod labels;
 pub mod m2;
 pub mod parameters;
 pub mod presets;
+pub mod refine;
 pub mod vae;
 pub mod workspace;
 
@@ -25,5 +26,6 @@ pub use architecture::Architecture;
 pub use codec::{Codec, Codes};
 pub use config::{ContextInputs, ModelConfig, Preset};
 pub use labels::Labelled;
+pub use refine::Refine;
 pub use vae::{Batch, Vae};
 pub use workspace::Workspace;
