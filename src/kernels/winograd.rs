@@ -61,12 +61,15 @@ pub const UNIT: usize = 16;
 
 /// One of the matrices above, applied to `N` vectors of as many channels.
 trait Transform<const N: usize, const M: usize> {
-    fn apply<X: Vector>(x: [X; N]) -> [X; M];
+    fn apply<X: Vector>(&self, x: [X; N]) -> [X; M];
 }
 
 /// A matrix applied to columns and then to rows.
 #[inline(always)]
-fn both<F: Transform<N, M>, X: Vector, const N: usize, const M: usize>(tile: [[X; N]; N]) -> [[X; M]; M] {
+fn both<F: Transform<N, M>, X: Vector, const N: usize, const M: usize>(
+    transform: &F,
+    tile: [[X; N]; N],
+) -> [[X; M]; M] {
     let zero = X::splat(X::Number::ZERO);
     let mut half = [[zero; N]; M];
     for x in 0..N {
@@ -74,14 +77,14 @@ fn both<F: Transform<N, M>, X: Vector, const N: usize, const M: usize>(tile: [[X
         for y in 0..N {
             column[y] = tile[y][x];
         }
-        let column = F::apply(column);
+        let column = transform.apply(column);
         for y in 0..M {
             half[y][x] = column[y];
         }
     }
     let mut whole = [[zero; M]; M];
     for y in 0..M {
-        whole[y] = F::apply(half[y]);
+        whole[y] = transform.apply(half[y]);
     }
     whole
 }
@@ -101,35 +104,35 @@ struct WeightGradient;
 
 impl Transform<4, 4> for Input {
     #[inline(always)]
-    fn apply<X: Vector>([a, b, c, d]: [X; 4]) -> [X; 4] {
+    fn apply<X: Vector>(&self, [a, b, c, d]: [X; 4]) -> [X; 4] {
         [a.sub(c), b.add(c), c.sub(b), b.sub(d)]
     }
 }
 
 impl Transform<4, 4> for InputGradient {
     #[inline(always)]
-    fn apply<X: Vector>([a, b, c, d]: [X; 4]) -> [X; 4] {
+    fn apply<X: Vector>(&self, [a, b, c, d]: [X; 4]) -> [X; 4] {
         [a, b.sub(c).add(d), b.add(c).sub(a), negative(d)]
     }
 }
 
 impl Transform<4, 2> for Output {
     #[inline(always)]
-    fn apply<X: Vector>([a, b, c, d]: [X; 4]) -> [X; 2] {
+    fn apply<X: Vector>(&self, [a, b, c, d]: [X; 4]) -> [X; 2] {
         [a.add(b).add(c), b.sub(c).sub(d)]
     }
 }
 
 impl Transform<2, 4> for OutputGradient {
     #[inline(always)]
-    fn apply<X: Vector>([a, b]: [X; 2]) -> [X; 4] {
+    fn apply<X: Vector>(&self, [a, b]: [X; 2]) -> [X; 4] {
         [a, a.add(b), a.sub(b), negative(b)]
     }
 }
 
 impl Transform<3, 4> for Weight {
     #[inline(always)]
-    fn apply<X: Vector>([a, b, c]: [X; 3]) -> [X; 4] {
+    fn apply<X: Vector>(&self, [a, b, c]: [X; 3]) -> [X; 4] {
         let ends = a.add(c);
         [a, half(ends.add(b)), half(ends.sub(b)), c]
     }
@@ -137,7 +140,7 @@ impl Transform<3, 4> for Weight {
 
 impl Transform<4, 3> for WeightGradient {
     #[inline(always)]
-    fn apply<X: Vector>([a, b, c, d]: [X; 4]) -> [X; 3] {
+    fn apply<X: Vector>(&self, [a, b, c, d]: [X; 4]) -> [X; 3] {
         let sum = half(b.add(c));
         [a.add(sum), half(b.sub(c)), sum.add(d)]
     }
@@ -200,21 +203,13 @@ impl Tiling {
     /// V ← Bᵀ d B of the tiles from `first` on, `[16][tiles][C]`.
     pub fn input<T: Element>(&self, large: &[T], channels: usize, first: usize, v: &mut [T]) {
         let (tiling, side) = (self, self.large());
-        with_vectors(Gather::<_, _, 4> {
-            tiling,
-            side,
-            channels,
-            first,
-            images: large,
-            tiles: v,
-            transform: Input,
-        });
+        with_vectors(Gather { tiling, side, channels, first, images: large, tiles: v, transform: Input });
     }
 
     /// D ← A·dY·Aᵀ of the tiles from `first` on, `[16][tiles][S]`.
     pub fn output_gradient<T: Element>(&self, small: &[T], channels: usize, first: usize, d: &mut [T]) {
         let (tiling, side, transform) = (self, self.small(), OutputGradient);
-        with_vectors(Gather::<_, _, 2> { tiling, side, channels, first, images: small, tiles: d, transform });
+        with_vectors(Gather { tiling, side, channels, first, images: small, tiles: d, transform });
     }
 
     /// Y ← Aᵀ m A for the tiles from `first` on, of m `[16][tiles][S]`.
@@ -284,7 +279,7 @@ struct Gather<'a, F, T, const N: usize> {
 impl<F: Transform<N, 4>, T: Element, const N: usize> Task<T> for Gather<'_, F, T, N> {
     #[inline(always)]
     fn run<X: Vector<Number = T>>(self) {
-        let Self { tiling, side, channels, first, images, tiles: mut rest, .. } = self;
+        let Self { tiling, side, channels, first, images, tiles: mut rest, transform } = self;
         let place_len = rest.len() / PLACES;
         let mut places: [[&mut [T]; 4]; 4] = Default::default();
         for place in places.as_flattened_mut() {
@@ -302,7 +297,7 @@ impl<F: Transform<N, 4>, T: Element, const N: usize> Task<T> for Gather<'_, F, T
                         }
                     }
                 }
-                let transformed = both::<F, X, N, 4>(d);
+                let transformed = both(&transform, d);
                 for y in 0..4 {
                     for x in 0..4 {
                         transformed[y][x].store(&mut places[y][x][tile * channels + channel..]);
@@ -327,7 +322,7 @@ struct Scatter<'a, F, T, const N: usize, const ADD: bool> {
 impl<F: Transform<4, N>, T: Element, const N: usize, const ADD: bool> Task<T> for Scatter<'_, F, T, N, ADD> {
     #[inline(always)]
     fn run<X: Vector<Number = T>>(self) {
-        let Self { tiling, side, channels, first, images, tiles: mut rest, .. } = self;
+        let Self { tiling, side, channels, first, images, tiles: mut rest, transform } = self;
         let place_len = rest.len() / PLACES;
         let mut places: [[&[T]; 4]; 4] = Default::default();
         for place in places.as_flattened_mut() {
@@ -342,7 +337,7 @@ impl<F: Transform<4, N>, T: Element, const N: usize, const ADD: bool> Task<T> fo
                         m[y][x] = X::load(&places[y][x][tile * channels + channel..]);
                     }
                 }
-                let transformed = both::<F, X, 4, N>(m);
+                let transformed = both(&transform, m);
                 for row in 0..N {
                     for column in 0..N {
                         let at = pixels[row][column] + channel;
@@ -384,7 +379,7 @@ impl<T: Element> Task<T> for WeightTask<'_, T> {
                         g[y][x] = X::load(&kernel[(3 * y + x) * channels + channel..]);
                     }
                 }
-                for (place, numbers) in both::<Weight, X, 3, 4>(g).as_flattened().iter().enumerate() {
+                for (place, numbers) in both(&Weight, g).as_flattened().iter().enumerate() {
                     let place = &mut u[place * place_len..][..place_len];
                     if transposed {
                         let mut lanes = [T::ZERO; UNIT];
@@ -425,7 +420,7 @@ impl<T: Element> Task<T> for WeightGradientTask<'_, T> {
                     d[y][x] = X::load(&du[(4 * y + x) * place_len + filter * channels + channel..]);
                 }
             }
-            let taps = both::<WeightGradient, X, 4, 3>(d);
+            let taps = both(&WeightGradient, d);
             for y in 0..3 {
                 for x in 0..3 {
                     let sum = &mut dg[(3 * y + x) * channels + channel..];
