@@ -171,8 +171,8 @@ impl Patches {
         });
     }
 
-    /// The right factor of [`Self::spread`], in `memory`. In place, it has for each phase the taps in its
-    /// window, first to last: `[tap row][tap column][S][C]`. By columns it is W.
+    /// What [`Self::spread`] multiplies by, in `memory`. In place, that is for each phase the taps that its window sees, first to last:
+    /// `[tap row][tap column][S][C]`. By columns it is W.
     pub fn arranged<'a, T: Element>(&self, weight: &'a [T], memory: &'a mut [T]) -> &'a [T] {
         if !self.are_read_in_place() {
             return weight;
