@@ -52,7 +52,7 @@ pub(super) fn few_held_out(trainer: &Trainer) -> Option<String> {
     })
 }
 
-/// A warning if the run has few steps, unless `--max-steps` was given.
+/// A warning if the whole run has few steps. One whose `--max-steps` was given has as many as were asked for.
 pub(super) fn few_steps(trainer: &Trainer) -> Option<String> {
     let (config, per_epoch) = (&trainer.config, trainer.steps_per_epoch());
     let steps = config.epochs().saturating_add(config.adversarial.unwrap_or(0)).saturating_mul(per_epoch);

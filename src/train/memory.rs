@@ -50,8 +50,8 @@ fn needed_by(config: &Config, network: &Architecture<f32>, model: &ModelConfig, 
     (4 * (lasting + passing + adversarial) + PROGRAM) as u64
 }
 
-/// The numbers of the adversarial stage: the discriminator with its moments and its passes, batches and their
-/// gradients, and the decoder's gradient and moments once more.
+/// The numbers of the adversarial stage: the discriminator with its moments and its passes, batches and their gradients, and the decoder's
+/// gradient and moments once more.
 fn adversarial(model: &ModelConfig, parameters: usize, batch: usize) -> usize {
     let Ok(discriminator) = Discriminator::<f32>::new(model.image(), model.classes()) else { return 0 };
     // The features that samples are judged by: 14 numbers for each pixel in its convolutions, and the
