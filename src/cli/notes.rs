@@ -16,7 +16,9 @@ pub(super) fn choices(chosen: Option<&Chosen>) -> Vec<String> {
         .map(|choice| format!("--{} {}", choice.option, choice.value.trim_matches('"')))
         .collect();
     let width = flags.iter().map(|flag| flag.chars().count()).max().unwrap_or(0);
-    let heading = format!("chosen for {}, unless given (--preset conv chooses nothing):", chosen.pictures);
+    let closes = chosen.choices.iter().any(|choice| choice.option == "preset");
+    let hint = if closes { " (--preset conv chooses nothing)" } else { "" };
+    let heading = format!("chosen for {}, unless given{hint}:", chosen.pictures);
     let lines = flags.iter().zip(&chosen.choices);
     let lines = lines.map(|(flag, choice)| format!("  {flag:<width$}  {}", choice.reason));
     std::iter::once(heading).chain(lines).collect()
