@@ -53,11 +53,12 @@ pub(super) fn few_held_out(trainer: &Trainer) -> Option<String> {
     })
 }
 
-/// A warning if the whole run has few steps. One whose `--max-steps` was given has as many as were asked for.
+/// A warning if the whole run has few steps. One whose `--max-steps` was given has as many as were asked for, and one that begins with a model has
+/// learned before.
 pub(super) fn few_steps(trainer: &Trainer) -> Option<String> {
     let (config, per_epoch) = (&trainer.config, trainer.steps_per_epoch());
     let steps = config.epochs().saturating_add(config.adversarial.unwrap_or(0)).saturating_mul(per_epoch);
-    (steps < FEW_STEPS && config.max_steps.is_none()).then(|| {
+    (steps < FEW_STEPS && config.max_steps.is_none() && config.start_from.is_none()).then(|| {
         format!(
             "warning: the run has {steps} steps in all, and a model rarely learns more than the mean image in fewer than {FEW_STEPS}: \
              --epochs {} makes {} steps, and a smaller --batch makes an epoch longer",

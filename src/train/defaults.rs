@@ -138,12 +138,16 @@ fn choose_for(options: &TrainOptions, pictures: Pictures) -> Result<Option<Chose
             )
         }
     };
-    // A model that has learned already may need only the adversarial stage.
-    if !(has_network && m.adversarial.is_some()) {
+    // A model that has learned already may need only the adversarial stage, in which the rate is constant and no average is taken.
+    if !(has_network && m.adversarial.is_some() && m.epochs.is_none()) {
         choose("epochs", epochs.max(1).to_string(), reason);
+        choose("lr-schedule", word("cosine"), "large steps first, small ones at the end".into());
+        choose(
+            "weight-average",
+            "0.999".into(),
+            "the average of the last steps is better than the last".into(),
+        );
     }
-    choose("lr-schedule", word("cosine"), "large steps first, small ones at the end".into());
-    choose("weight-average", "0.999".into(), "the average of the last steps is better than the last".into());
     choose("on-spike", word("skip"), "one bad batch does no harm".into());
     let Ok(Value::Object(given)) = serde_json::to_value(options) else {
         unreachable!("options are a table of numbers and texts")
@@ -254,7 +258,7 @@ mod tests {
         assert_eq!(names, "batch epochs lr-schedule weight-average on-spike");
         assert_eq!((config.latent, config.likelihood.name(), config.batch), (8, "laplace", Some(16)));
         let (names, config) = options("adversarial = 2\n");
-        assert_eq!(names, "batch lr-schedule weight-average on-spike");
+        assert_eq!(names, "batch on-spike");
         assert_eq!((config.epochs, config.adversarial), (Some(0), Some(2)));
     }
 
