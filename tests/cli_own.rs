@@ -243,15 +243,13 @@ fn a_training_begins_with_the_weights_of_a_model() {
     let folder = work_folder();
     let folder = folder.path();
     train(folder, 40, &["--max-steps", "6", "--valid", "0"]);
-    let network = ["train", "--data", "data.npy", "--preset", "mlp", "--hidden", "16", "--valid", "0"];
     let begin = |out: &str, more: &[&str]| {
-        elbo(&[&network[..], &["--start-from", "runs/one", "--out", out], more].concat())
-            .current_dir(folder)
-            .output()
-            .unwrap()
+        let fixed = ["train", "--data", "data.npy", "--valid", "0", "--start-from", "runs/one", "--out", out];
+        elbo(&[&fixed, more].concat()).current_dir(folder).output().unwrap()
     };
+    // The network is the model's, not the default one.
     let good = |out: &str, more: &[&str]| {
-        let output = begin(out, &[&["--latent", "4"], more].concat());
+        let output = begin(out, more);
         assert!(output.status.success(), "{}", stderr(&output));
     };
     // A step that is too small to move a weight leaves the model as it was.
@@ -259,7 +257,9 @@ fn a_training_begins_with_the_weights_of_a_model() {
     let weights = |run: &str| elbo::Vae::load(folder.join(run).join("model.safetensors")).unwrap().parameters;
     assert!(weights("runs/one") == weights("runs/still"));
     good("runs/moved", &["--epochs", "4", "--batch", "20"]);
-    good("runs/half", &["--epochs", "4", "--batch", "20", "--max-steps", "3"]);
+    // Options that say the same may be given.
+    let same = ["--epochs", "4", "--batch", "20", "--max-steps", "3", "--latent", "4", "--preset", "mlp"];
+    good("runs/half", &same);
     assert!(weights("runs/one") != weights("runs/moved"));
     // The path is part of the run's configuration, and a change is detected.
     let config = folder.join("runs/half/config.toml");
@@ -273,11 +273,16 @@ fn a_training_begins_with_the_weights_of_a_model() {
     for (options, words) in [
         (&["--latent", "3"][..], &["--start-from", "--latent 4 instead of 3"][..]),
         (
-            &["--latent", "5", "--likelihood", "laplace"],
+            &["--latent", "5", "--likelihood", "laplace", "--scale", "0.2"],
             &["--latent 4 instead of 5, --likelihood bernoulli instead of laplace"],
         ),
-        (&["--latent", "4", "--size", "9"], &["images of 8×8×1 instead of 9×9×1"]),
-        (&["--latent", "4", "--tie-weights"], &["--tie-weights no instead of yes"]),
+        (&["--size", "9"], &["images of 8×8×1 instead of 9×9×1"]),
+        (&["--tie-weights"], &["--tie-weights no instead of yes"]),
+        (
+            &["--preset", "conv"],
+            &["the preset mlp instead of conv", "options about the network that are left out"],
+        ),
+        (&["--conditional"], &["--conditional"]),
     ] {
         has(&message(&begin("runs/bad", options)), words);
         assert!(!folder.join("runs/bad").exists());
@@ -291,6 +296,31 @@ fn a_training_begins_with_the_weights_of_a_model() {
     std::fs::remove_dir_all(folder.join("runs/one")).unwrap();
     told(folder, &["train", "--resume", "runs/half"]);
     support::assert_same(&folder.join("runs/half"), &folder.join("runs/moved"), "resumed after --start-from");
+}
+
+#[test]
+fn a_model_of_colour_pictures_is_sharpened_without_naming_its_network() {
+    let folder = work_folder();
+    let folder = folder.path();
+    write_images(&folder.join("colour.npy"), [24, 8, 8, 3]);
+    let train = |more: &[&str]| told(folder, &[&["train", "--data", "colour.npy"], more].concat()).0;
+    let network =
+        ["--channels", "4", "--latent", "3", "--likelihood", "logistic-mixture", "--components", "2"];
+    let chosen = train(&[&network[..], &["--epochs", "1", "--out", "vae"]].concat());
+    has(&chosen, &["--preset residual", "--preset conv chooses nothing"]);
+    let sharpened = train(&["--start-from", "vae", "--adversarial", "1", "--out", "sharp"]);
+    has(
+        &sharpened,
+        &[
+            "unless given:",
+            "--batch 4",
+            "residual with",
+            "latent size 3, logistic-mixture",
+            "adversarial stage:",
+        ],
+    );
+    let config = std::fs::read_to_string(folder.join("sharp/config.toml")).unwrap();
+    has(&config, &["channels = [4]", "components = 2", "epochs = 0", "adversarial = 1", "batch = 4"]);
 }
 
 #[test]

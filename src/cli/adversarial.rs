@@ -28,20 +28,29 @@ pub(super) fn progress(mean: &StageLosses) -> String {
 
 /// The lines about an epoch: the first row has the heading, later ones a warning if either side has won.
 pub(super) fn lines(row: &AdversarialMetrics) -> Vec<String> {
-    let distance = row.distance.map_or_else(|| "-".into(), |distance| format!("{distance:.4}"));
+    let shown = |figure: Option<f64>, digits: usize| {
+        figure.map_or_else(|| "-".to_owned(), |figure| format!("{figure:.digits$}"))
+    };
+    let shares = row.samples.and_then(|samples| samples.precision_recall);
+    let samples = format!(
+        "{:>16} {:>10} {:>7}",
+        shown(row.samples.map(|samples| samples.distance), 4),
+        shown(shares.map(|shares| shares.precision), 3),
+        shown(shares.map(|shares| shares.recall), 3)
+    );
     let valid = row.valid_negative_elbo;
     let Some(l) = &row.losses else {
         return vec![
             "adversarial stage: the encoder stays, decoder and discriminator learn from each other".into(),
-            "epoch discriminator loss right on real  recon. samples  decoder loss  weight valid −ELBO  sample distance images/s"
+            "epoch discriminator loss right on real  recon. samples  decoder loss  weight valid −ELBO  sample distance  precision  recall images/s"
                 .into(),
-            format!("{:>5} {:>81} {distance:>16} {:>8}", row.epoch, format!("{valid:.2}"), "VAE"),
+            format!("{:>5} {:>81} {samples} {:>8}", row.epoch, format!("{valid:.2}"), "VAE"),
         ];
     };
     let [real, reconstructed, sampled] = l.accuracy.map(|accuracy| format!("{:.1} %", 100.0 * accuracy));
     let best = if row.is_best { " best" } else { "" };
     let line = format!(
-        "{:>5} {:>18.3} {real:>13} {reconstructed:>7} {sampled:>7} {:>13.3} {:>7.2} {valid:>11.2} {distance:>16} {:>8.0}{best}",
+        "{:>5} {:>18.3} {real:>13} {reconstructed:>7} {sampled:>7} {:>13.3} {:>7.2} {valid:>11.2} {samples} {:>8.0}{best}",
         row.epoch, l.discriminator, l.adversarial, l.weight, row.images_per_second
     );
     std::iter::once(line).chain(row.warning().map(|warning| format!("warning: {warning}"))).collect()

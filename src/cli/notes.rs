@@ -17,7 +17,9 @@ pub(super) fn choices(chosen: Option<&Chosen>) -> Vec<String> {
         .map(|choice| format!("--{} {}", choice.option, choice.value.trim_matches('"')))
         .collect();
     let width = flags.iter().map(|flag| flag.chars().count()).max().unwrap_or(0);
-    let heading = format!("chosen for {}, unless given (--preset conv chooses nothing):", chosen.pictures);
+    let closes = chosen.choices.iter().any(|choice| choice.option == "preset");
+    let hint = if closes { " (--preset conv chooses nothing)" } else { "" };
+    let heading = format!("chosen for {}, unless given{hint}:", chosen.pictures);
     let lines = flags.iter().zip(&chosen.choices);
     let lines = lines.map(|(flag, choice)| format!("  {flag:<width$}  {}", choice.reason));
     std::iter::once(heading).chain(lines).collect()
@@ -52,11 +54,12 @@ pub(super) fn few_held_out(trainer: &Trainer) -> Option<String> {
     })
 }
 
-/// A warning if the whole run has few steps. One whose `--max-steps` was given has as many as were asked for.
+/// A warning if the whole run has few steps. One whose `--max-steps` was given has as many as were asked for, and one that begins with a model has
+/// learned before.
 pub(super) fn few_steps(trainer: &Trainer) -> Option<String> {
     let (config, per_epoch) = (&trainer.config, trainer.steps_per_epoch());
     let steps = config.epochs().saturating_add(config.adversarial.unwrap_or(0)).saturating_mul(per_epoch);
-    (steps < FEW_STEPS && config.max_steps.is_none()).then(|| {
+    (steps < FEW_STEPS && config.max_steps.is_none() && config.start_from.is_none()).then(|| {
         format!(
             "warning: the run has {steps} steps in all, and a model rarely learns more than the mean image in fewer than {FEW_STEPS}: \
              --epochs {} makes {} steps, and a smaller --batch makes an epoch longer",

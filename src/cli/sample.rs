@@ -34,9 +34,10 @@ pub(super) struct Sample {
     /// Scale of the distance from the prior's mean: samples below 1 are more typical and less varied
     #[arg(long, value_name = "T", default_value_t = 1.0, allow_negative_numbers = true)]
     temperature: f64,
-    /// normal: the prior of training; gmm: a Gaussian mixture fitted to the codes of the training images
-    #[arg(long, value_name = "NAME", default_value = "normal", value_parser = Prior::NAMES)]
-    prior: String,
+    /// normal: the prior of training; gmm: a Gaussian mixture fitted to the codes of the training images [default: gmm for the preset
+    /// residual, else normal]
+    #[arg(long, value_name = "NAME", value_parser = Prior::NAMES)]
+    prior: Option<String>,
     /// Gaussians of the mixture [default: one for 100 training images, at most 50]
     #[arg(long, value_name = "N")]
     components: Option<usize>,
@@ -59,9 +60,6 @@ impl Sample {
                 self.temperature
             )));
         }
-        if self.components.is_some() && self.prior != "gmm" {
-            return Err(Error::config("--components is for --prior gmm"));
-        }
         let out = match &self.out {
             Some(out) => out.clone(),
             None => free_name(&format!("samples-{}", self.seed), "png"),
@@ -71,10 +69,27 @@ impl Sample {
         let max_memory = self.data.load_options()?.max_memory;
         let opened = Opened::new(self.run.as_deref(), max_memory)?;
         let c = opened.model.config();
+        let is_fitted = match self.prior.as_deref() {
+            None => Prior::is_fitted_by_default(c),
+            Some(name) => name == "gmm",
+        };
+        if self.components.is_some() && !is_fitted {
+            return Err(Error::config("--components is for --prior gmm"));
+        }
         let count = self.count.saturating_mul(if self.every_label(c) { c.classes() } else { 1 });
         output.room_for(&opened, 0, (count, 1), "a smaller --count")?;
         let (labels, columns) = self.labels(c)?;
-        let prior = self.prior(&opened, max_memory)?;
+        let prior = if is_fitted { self.mixture(&opened, max_memory) } else { Ok(Prior::Normal) };
+        let prior = match prior {
+            // Nobody asked for the training images, and they may be gone.
+            Err(error) if self.prior.is_none() && self.components.is_none() => {
+                note!(
+                    "samples are from N(0, I), since no mixture can be fitted to the training images: {error}"
+                );
+                Prior::Normal
+            }
+            prior => prior?,
+        };
         let codes = prior.draw(self.count, c.latent, self.seed, self.temperature);
         // A column of the rows for all labels has one code: the same style in each class.
         let codes = codes.repeat(count / self.count);
@@ -102,12 +117,9 @@ impl Sample {
         }
     }
 
-    /// The prior that was asked for. A mixture is fitted if none of this model is kept yet, if one of another size is asked for, or to the
-    /// images of `--data`. That of the run's own images is kept beside the model; for a model file without a run, that of any images.
-    fn prior(&self, opened: &Opened, max_memory: u64) -> Result<Prior> {
-        if self.prior == "normal" {
-            return Ok(Prior::Normal);
-        }
+    /// The mixture. It is fitted if none of this model is kept yet, if one of another size is asked for, or to the images of `--data`. That of the
+    /// run's own images is kept beside the model; for a model file without a run, that of any images.
+    fn mixture(&self, opened: &Opened, max_memory: u64) -> Result<Prior> {
         let path = opened.folder().join(FILE_NAME);
         let own = self.data.data.is_none() || opened.is_own(&self.data);
         let keep = own || opened.config.is_none();
@@ -126,12 +138,13 @@ impl Sample {
         let span = opened.model.config().span();
         let filler = Filler { span, binarize: opened.binarize(&self.data)?, seed };
         let images = judged.train_labelled(opened.model.config())?;
-        let components = self.components.unwrap_or(Mixture::default_components(judged.train.len()));
-        let (count, latent) = (judged.train.len(), opened.model.config().latent);
+        let fitted = Mixture::images_to_fit(&judged.train, opened.model.config().pixels());
+        let components = self.components.unwrap_or(Mixture::default_components(fitted.len()));
+        let (count, latent) = (fitted.len(), opened.model.config().latent);
         let fit = Mixture::memory(count, latent, components, rayon::current_num_threads());
         // The fit itself refuses more components than images.
         opened.room_for_codes(&data, count, if components > count { 0 } else { fit })?;
-        let codes = Codec::new(&opened.model).encode_with(images, &judged.train, &filler);
+        let codes = Codec::new(&opened.model).encode_with(images, &fitted, &filler);
         let (mixture, report) = Mixture::fit(&codes, opened.model.config().latent, components, seed)?;
         let place = match keep.then(|| mixture.save(&path, &opened.model)) {
             None => "not kept, since these are not the run's images".into(),
@@ -142,7 +155,7 @@ impl Sample {
         say!(
             "fitted {components} Gaussians to the codes of {} images in {} steps: ln p(z) {:.2} nats per image, and {:.2} under N(0, I); \
              {place}",
-            judged.train.len(),
+            count,
             report.steps,
             report.bound,
             report.normal

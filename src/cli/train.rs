@@ -21,6 +21,7 @@ use crate::train::adversarial::{Adversarial, AdversarialStep};
 use crate::train::memory::needed;
 use crate::train::report::has_collapsed;
 use crate::train::run::{EpochReport, Observer, read_config, resumed_config};
+use crate::train::start::with_network;
 use crate::train::trainer::StepReport;
 use crate::train::{
     Alone, Config, Leader, Outcome, Ranks, Run, TrainOptions, Trainer, Training, defaults, with_threads,
@@ -73,6 +74,7 @@ fn start(
     if let Some(path) = file {
         options = options.or(TrainOptions::read(path)?);
     }
+    let options = with_network(options)?;
     // Before the images are read: nobody should wait for these messages.
     let config = Config::new(&options).or_else(|error| {
         let assumed = defaults::assumed(&options, 1000, ImageShape::new(64, 64, 3));

@@ -64,6 +64,24 @@ struct Seen {
     spectrum: Spectrum,
 }
 
+impl Seen {
+    /// Precision and recall of other pictures, if these are the images.
+    fn shares(&self, other: &Seen) -> Option<PrecisionRecall> {
+        // As many images as pictures: the balls of precision and recall grow if there are few.
+        let [images, pictures] = [&self.features, &other.features];
+        let count = images.len().min(pictures.len()) / FEATURES;
+        let some = |features: &[f32]| -> Vec<f32> {
+            let all: Vec<usize> = (0..features.len() / FEATURES).collect();
+            spread(&all, count)
+                .into_iter()
+                .flat_map(|i| &features[i * FEATURES..][..FEATURES])
+                .copied()
+                .collect()
+        };
+        PrecisionRecall::of(&some(images), &some(pictures), FEATURES)
+    }
+}
+
 /// Looks at pictures, batch by batch.
 struct Viewer<'p> {
     space: FeatureSpace,
@@ -112,34 +130,62 @@ impl Viewer<'_> {
     }
 }
 
-/// The judged images, with which everything else is compared.
-struct Reference {
+/// Images with which other pictures are compared.
+pub struct Reference<'p> {
+    viewer: Viewer<'p>,
     seen: Seen,
     moments: Moments,
 }
 
-impl Reference {
+impl<'p> Reference<'p> {
+    /// Looks at some of these images, as `filler` gives them.
+    ///
+    /// # Errors
+    /// If there are fewer than two, they are too small, or all alike.
+    pub fn new(images: &Images, indices: &[usize], filler: &Filler, progress: Progress<'p>) -> Result<Self> {
+        if indices.len() < 2 {
+            return Err(Error::config(format!(
+                "a distance from {} images; there must be at least 2",
+                indices.len()
+            )));
+        }
+        let shape = images.shape();
+        let space = FeatureSpace::new((shape.height, shape.width, shape.channels))?;
+        let mut viewer = Viewer { space, shape, progress };
+        let seen = viewer.images(images, indices, filler);
+        let moments = Moments::of(&seen.features, FEATURES);
+        if !(moments.total_variance() > 0.0) {
+            return Err(Error::config(
+                "the images are all alike, so nothing can be said about how far others are from them",
+            ));
+        }
+        Ok(Self { viewer, seen, moments })
+    }
+
+    /// How other images compare with these.
+    fn images(&mut self, images: &Images, indices: &[usize], filler: &Filler) -> SampleQuality {
+        let other = self.viewer.images(images, indices, filler);
+        self.compare(&other)
+    }
+
+    /// How the pictures of some codes compare with these. A conditional model is given the labels of `train`, spread evenly over all.
+    pub fn codes(
+        &mut self,
+        codec: &mut Codec<'_>,
+        codes: &[f32],
+        labelled: Labelled<'_>,
+        train: &[usize],
+    ) -> SampleQuality {
+        let other = self.viewer.codes(codec, codes, labelled, train);
+        self.compare(&other)
+    }
+
     fn compare(&self, other: &Seen) -> SampleQuality {
         SampleQuality {
             distance: self.moments.relative_distance(&Moments::of(&other.features, FEATURES)),
-            precision_recall: self.shares(other),
+            precision_recall: self.seen.shares(other),
             sharpness: other.spectrum.sharpness(&self.seen.spectrum),
         }
-    }
-
-    fn shares(&self, other: &Seen) -> Option<PrecisionRecall> {
-        // As many images as pictures: the balls of precision and recall grow if there are few.
-        let [images, pictures] = [&self.seen.features, &other.features];
-        let count = images.len().min(pictures.len()) / FEATURES;
-        let some = |features: &[f32]| -> Vec<f32> {
-            let all: Vec<usize> = (0..features.len() / FEATURES).collect();
-            spread(&all, count)
-                .into_iter()
-                .flat_map(|i| &features[i * FEATURES..][..FEATURES])
-                .copied()
-                .collect()
-        };
-        PrecisionRecall::of(&some(images), &some(pictures), FEATURES)
     }
 }
 
@@ -170,24 +216,14 @@ pub fn sample_qualities(
         )));
     }
     let config = codec.model().config();
-    let (latent, shape, unit) = (config.latent, config.image(), Filler { span: Span::Unit, ..*filler });
-    let mut viewer =
-        Viewer { space: FeatureSpace::new((shape.height, shape.width, shape.channels))?, shape, progress };
-    let seen = viewer.images(judged.images, &judged.indices, &unit);
-    let reference = Reference { moments: Moments::of(&seen.features, FEATURES), seen };
-    if !(reference.moments.total_variance() > 0.0) {
-        return Err(Error::config(
-            "the images are all alike, so nothing can be said about how far others are from them",
-        ));
-    }
+    let (latent, unit) = (config.latent, Filler { span: Span::Unit, ..*filler });
+    let mut reference = Reference::new(judged.images, &judged.indices, &unit, progress)?;
     let (train, labelled) = (&judged.train, judged.train_labelled(config)?);
     let shown = spread(train, train.len().min(samples));
     let enough = shown.len() > 1;
-    let floor = (judged.which != Which::All && enough)
-        .then(|| reference.compare(&viewer.images(judged.train_images, &shown, &unit)));
-    let mut of_codes = |codec: &mut Codec<'_>, codes: &[f32]| {
-        reference.compare(&viewer.codes(codec, codes, labelled, train))
-    };
+    let floor =
+        (judged.which != Which::All && enough).then(|| reference.images(judged.train_images, &shown, &unit));
+    let mut of_codes = |codec: &mut Codec<'_>, codes: &[f32]| reference.codes(codec, codes, labelled, train);
     let draw = |prior: &Prior| prior.draw(samples, latent, filler.seed, 1.0);
     let normal = of_codes(codec, &draw(&Prior::Normal));
     let mixture = mixture.map(|mixture| of_codes(codec, &draw(&mixture)));

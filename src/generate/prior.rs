@@ -42,6 +42,7 @@ use super::symmetric::{cholesky, invert_lower};
 use crate::error::{Error, Result};
 use crate::kernels::gemm::{Matrix, MatrixMut, gemm};
 use crate::model::codec::Codes;
+use crate::model::{ModelConfig, Preset};
 use crate::random::{Stream, fill_normal, stream};
 
 mod file;
@@ -50,12 +51,16 @@ mod start;
 
 pub use file::{FILE_NAME, fingerprint};
 
-/// The most latent dimensions for which covariances are full.
-pub const FULL_UP_TO: usize = 64;
+/// The most latent dimensions for which covariances are full: those of the preset residual.
+pub const FULL_UP_TO: usize = 128;
 /// The default number of components, if there are enough images.
 pub const COMPONENTS: usize = 50;
 /// The least number of images per component; with fewer images there are fewer components.
 const IMAGES_PER_COMPONENT: usize = 100;
+/// Numbers of the images that a mixture is fitted to, if there are more than [`ENOUGH_IMAGES`].
+const MOST_NUMBERS: usize = 50_000_000;
+/// Images that are enough for the largest mixture.
+const ENOUGH_IMAGES: usize = COMPONENTS * IMAGES_PER_COMPONENT;
 /// EM ends when a step gains less than this, in nats per image, and at the latest after so many steps.
 const TOLERANCE: f64 = 1e-3;
 const STEPS: usize = 100;
@@ -76,6 +81,22 @@ pub enum Prior {
 impl Prior {
     /// The names, as in the options.
     pub const NAMES: [&'static str; 2] = ["normal", "gmm"];
+
+    /// Whether samples are drawn from a mixture if nothing else is asked for. The codes of colour pictures fill only a small part of N(0, I), and
+    /// between them are blots.
+    pub fn is_fitted_by_default(config: &ModelConfig) -> bool {
+        config.preset == Preset::Residual
+    }
+
+    /// Draws codes of `latent` numbers one after another from one generator. Allocates nothing.
+    pub fn fill(&self, rng: &mut ChaCha8Rng, latent: usize, codes: &mut [f32]) {
+        match self {
+            Self::Normal => fill_normal(rng, codes),
+            Self::Mixture(mixture) => {
+                codes.chunks_exact_mut(latent).for_each(|z| mixture.draw(rng, 1.0, z));
+            }
+        }
+    }
 
     /// `count` codes of `latent` numbers. `temperature` scales their distance from the mean (of their
     /// component): below 1 samples are more typical and less varied. Each code has its own random stream, so
@@ -130,6 +151,12 @@ impl Mixture {
     /// The default number of components for so many images.
     pub fn default_components(images: usize) -> usize {
         (images / IMAGES_PER_COMPONENT).clamp(1, COMPONENTS)
+    }
+
+    /// The training images that a mixture is fitted to: all, or of many large ones some, spread evenly.
+    pub fn images_to_fit(train: &[usize], pixels: usize) -> Vec<usize> {
+        let count = most_images(pixels).min(train.len());
+        (0..count).map(|i| train[i * train.len() / count]).collect()
     }
 
     /// Fits `components` Gaussians to the posteriors of the training images.
@@ -189,7 +216,7 @@ impl Mixture {
 
     /// Whether the covariances are full matrices, not diagonal ones.
     pub fn is_full(&self) -> bool {
-        Features::new(self.latent).full
+        self.scales.len() == self.means.len() * self.latent
     }
 
     /// Draws a component by its weight, then z = m + temperature·L·ε.
@@ -202,16 +229,16 @@ impl Mixture {
             left >= 0.0
         };
         let k = self.weights[..last].iter().take_while(passed).count();
-        let mut noise = vec![0.0_f32; latent];
-        fill_normal(rng, &mut noise);
+        fill_normal(rng, z);
         let (mean, scale) = (&self.means[k * latent..][..latent], self.scale(k));
-        for (i, z) in z.iter_mut().enumerate() {
+        // z begins as ε. From the last number on, since number i needs only ε_0 … ε_i.
+        for i in (0..latent).rev() {
             let step: f64 = if self.is_full() {
-                (0..=i).map(|j| scale[i * latent + j] * f64::from(noise[j])).sum()
+                (0..=i).map(|j| scale[i * latent + j] * f64::from(z[j])).sum()
             } else {
-                scale[i] * f64::from(noise[i])
+                scale[i] * f64::from(z[i])
             };
-            *z = (mean[i] + temperature * step) as f32;
+            z[i] = (mean[i] + temperature * step) as f32;
         }
     }
 
@@ -220,6 +247,11 @@ impl Mixture {
         let len = self.scales.len() / self.components();
         &self.scales[k * len..][..len]
     }
+}
+
+/// The most images of so many numbers that a mixture is fitted to.
+fn most_images(pixels: usize) -> usize {
+    (MOST_NUMBERS / pixels).max(ENOUGH_IMAGES)
 }
 
 /// The features of a code: 1, z, and z_i·z_j with i ≤ j, or only z_i² for diagonal covariances.

@@ -6,9 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::curves::{self, Curve};
 use super::explained::explained;
+use crate::evaluate::precision::PrecisionRecall;
+use crate::evaluate::samples::SampleQuality;
 
 /// The columns. `seconds` and `images_per_second` are the only ones that differ when a run is repeated.
-pub const COLUMNS: [&str; 18] = [
+pub const COLUMNS: [&str; 22] = [
     "step",
     "epoch",
     "discriminator_loss",
@@ -23,6 +25,10 @@ pub const COLUMNS: [&str; 18] = [
     "decoder_norm",
     "valid_negative_elbo",
     "sample_distance",
+    "precision",
+    "recall",
+    "coverage",
+    "sharpness",
     "is_best",
     "spikes",
     "seconds",
@@ -65,8 +71,8 @@ pub struct AdversarialMetrics {
     pub losses: Option<StageLosses>,
     /// The −ELBO on the images that the run watches.
     pub valid_negative_elbo: f64,
-    /// The distance of samples from these, if it can be measured.
-    pub distance: Option<f64>,
+    /// How samples compare with these, if that can be measured.
+    pub samples: Option<SampleQuality>,
     /// Whether no epoch before had a smaller one.
     pub is_best: bool,
     /// Gradient spikes in the stage so far.
@@ -79,7 +85,16 @@ pub struct AdversarialMetrics {
 
 impl AdversarialMetrics {
     /// The cells of the row, in the order of [`COLUMNS`]. What is not known is empty.
-    pub fn cells(&self) -> [String; 18] {
+    pub fn cells(&self) -> [String; 22] {
+        let shares = self.samples.and_then(|samples| samples.precision_recall);
+        let [distance, precision, recall, coverage, sharpness] = [
+            self.samples.map(|samples| samples.distance),
+            shares.map(|shares| shares.precision),
+            shares.map(|shares| shares.recall),
+            shares.map(|shares| shares.coverage),
+            self.samples.and_then(|samples| samples.sharpness),
+        ]
+        .map(|figure| figure.map_or_else(String::new, |figure| figure.to_string()));
         let mut losses: [String; 10] = Default::default();
         if let Some(l) = self.losses {
             let [real, reconstructed, sampled] = l.accuracy;
@@ -113,7 +128,11 @@ impl AdversarialMetrics {
             i,
             j,
             self.valid_negative_elbo.to_string(),
-            self.distance.map_or_else(String::new, |distance| distance.to_string()),
+            distance,
+            precision,
+            recall,
+            coverage,
+            sharpness,
             u8::from(self.is_best).to_string(),
             self.spikes.to_string(),
             format!("{:.3}", self.seconds),
@@ -131,9 +150,20 @@ impl AdversarialMetrics {
     }
 
     fn from_cells(cells: &[&str]) -> Option<Self> {
-        let cells: &[&str; 18] = cells.try_into().ok()?;
+        let cells: &[&str; 22] = cells.try_into().ok()?;
         let number = |at: usize| cells[at].parse::<f64>().ok();
         let whole = |at: usize| cells[at].parse::<u64>().ok();
+        // An empty cell is a figure that could not be measured.
+        let figure = |at: usize| if cells[at].is_empty() { Some(None) } else { number(at).map(Some) };
+        let shares = match (figure(14)?, figure(15)?, figure(16)?) {
+            (Some(precision), Some(recall), Some(coverage)) => {
+                Some(PrecisionRecall { precision, recall, coverage })
+            }
+            _ => None,
+        };
+        let sharpness = figure(17)?;
+        let samples =
+            figure(13)?.map(|distance| SampleQuality { distance, precision_recall: shares, sharpness });
         let losses = if cells[2..12].iter().all(|cell| cell.is_empty()) {
             None
         } else {
@@ -152,11 +182,11 @@ impl AdversarialMetrics {
             epoch: whole(1)?,
             losses,
             valid_negative_elbo: number(12)?,
-            distance: if cells[13].is_empty() { None } else { Some(number(13)?) },
-            is_best: whole(14)? == 1,
-            spikes: whole(15)?,
-            seconds: number(16)?,
-            images_per_second: number(17)?,
+            samples,
+            is_best: whole(18)? == 1,
+            spikes: whole(19)?,
+            seconds: number(20)?,
+            images_per_second: number(21)?,
         })
     }
 
@@ -208,14 +238,22 @@ pub(super) fn section(rows: &[AdversarialMetrics]) -> String {
         curve("reconstructed", "valid", &loss(|l| l.accuracy[1])),
         curve("sampled", "active", &loss(|l| l.accuracy[2])),
     ];
-    let distance = [curve("samples", "valid", &|row| row.distance)];
+    let distance = [curve("samples", "valid", &|row| Some(row.samples?.distance))];
+    let shares: [Curve; 3] = [
+        curve("precision", "train", &|row| Some(row.samples?.precision_recall?.precision)),
+        curve("recall", "valid", &|row| Some(row.samples?.precision_recall?.recall)),
+        curve("coverage", "active", &|row| Some(row.samples?.precision_recall?.coverage)),
+    ];
+    let sharpness = [curve("samples", "valid", &|row| row.samples?.sharpness)];
     let elbo = [curve("validation", "valid", &|row| Some(row.valid_negative_elbo))];
     format!(
-        "<h2>How it was sharpened</h2>\n<div class=\"charts\">\n{}{}{}{}</div>\n<p class=\"note\">The first epoch is the VAE's last. The \
+        "<h2>How it was sharpened</h2>\n<div class=\"charts\">\n{}{}{}{}{}{}</div>\n<p class=\"note\">The first epoch is the VAE's last. The \
          dashed line is the epoch whose samples are nearest to the images: the saved model.</p>\n{}",
         curves::figure("Losses of both sides", &losses, best),
         curves::figure("Accuracy of the discriminator", &accuracies, best),
         curves::figure("Distance of samples from images", &distance, best),
+        curves::figure("Precision, recall and coverage of samples", &shares, best),
+        curves::figure("Sharpness of samples", &sharpness, best),
         curves::figure("−ELBO", &elbo, best),
         explained("Adversarial stage")
     )
@@ -240,7 +278,11 @@ mod tests {
             epoch: 2,
             losses: Some(losses),
             valid_negative_elbo: 110.5,
-            distance: Some(0.1 + 0.2),
+            samples: Some(SampleQuality {
+                distance: 0.1 + 0.2,
+                precision_recall: Some(PrecisionRecall { precision: 0.75, recall: 0.5, coverage: 0.625 }),
+                sharpness: Some(-0.125),
+            }),
             is_best: true,
             spikes: 1,
             seconds: 20.5,
@@ -252,14 +294,16 @@ mod tests {
     fn a_table_is_read_as_it_was_written() {
         let first =
             AdversarialMetrics { step: 430, epoch: 1, valid_negative_elbo: 104.0, ..Default::default() };
-        let rows = [first, row([0.75, 0.5, 0.625])];
+        let few = SampleQuality { distance: 0.5, precision_recall: None, sharpness: None };
+        let second = AdversarialMetrics { samples: Some(few), ..first };
+        let rows = [first, second, row([0.75, 0.5, 0.625])];
         let text =
             rows.iter().fold(COLUMNS.join(","), |text, row| format!("{text}\n{}", row.cells().join(",")));
         assert_eq!(AdversarialMetrics::parse(&text), rows);
         assert_eq!(AdversarialMetrics::parse(&format!("{text}\n9,9,9")), rows);
         assert_eq!(AdversarialMetrics::parse(&text.replacen("step", "steps", 1)), []);
         let section = section(&rows);
-        for expected in ["Losses of both sides", "sampled", "Distance of samples"] {
+        for expected in ["Losses of both sides", "sampled", "Distance of samples", "recall", "Sharpness"] {
             assert!(section.contains(expected), "{section}");
         }
     }

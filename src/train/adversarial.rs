@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! each step:  x ← images of the batch, with their labels                    D judges them
-//!             x̂ ← decoded draws of N(0, I)                                  D judges them
+//!             x̂ ← decoded draws of the prior                                D judges them
 //!             x̃ ← decoded draws of q(z|x)                                   D judges them
 //!             the gradient of D's weights from all three; that of the decoder from x̂ and x̃
 //!             stop if one is not finite; else Adam's step of D and of the decoder
@@ -12,6 +12,9 @@
 //! Both sides' gradients are those before the step, so a step either moves both or neither. Encoder and latent layer do not move. As in
 //! the loop of the VAE, everything that a step depends on is saved or counted.
 //!
+//! Samples come from what `elbo sample` draws from if nothing is asked for: N(0, I), or for the preset residual a mixture that is fitted to the codes of
+//! the training images. The encoder does not move, so these codes and the mixture stay the same.
+//!
 //! The discriminator is shown images as they were read: of an image that is binarized by chance, the decoder's mean is the grey before the draw.
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::trainer::Trainer;
 use crate::data::{Binarize, Filler, epoch_order};
 use crate::error::{Error, Result};
+use crate::generate::prior::Prior;
 use crate::model::adversarial::losses::{self, Judged};
 use crate::model::adversarial::{Discriminator, DiscriminatorSpace};
 use crate::model::{Batch, Labelled, Vae};
@@ -115,6 +119,8 @@ pub struct Adversarial {
     pub spikes: [SpikeDetector; 2],
     /// Where the stage stands.
     pub progress: AdversarialProgress,
+    /// What samples are drawn from.
+    pub prior: Prior,
     space: DiscriminatorSpace<f32>,
     order: Vec<usize>,
     order_epoch: Option<u64>,
@@ -159,6 +165,7 @@ impl Adversarial {
             adam: [AdamState::new(own), AdamState::new(decoder)],
             spikes: [SpikeDetector::new(), SpikeDetector::new()],
             progress: AdversarialProgress::default(),
+            prior: Prior::Normal,
             space: discriminator.space(batch),
             order: Vec::with_capacity(trainer.split.train.len()),
             order_epoch: None,
@@ -222,7 +229,8 @@ impl Adversarial {
             (&mut self.pictures[..count * pixels], &mut self.d_pictures[..count * pixels]);
         let d_term = &mut self.d_term[..outputs];
         let norm_space = &mut self.norm_space;
-        fill_normal(&mut stream(seed, Stream::Adversarial, step), &mut w.latent.z[..count * latent]);
+        let mut draws = stream(seed, Stream::Adversarial, step);
+        self.prior.fill(&mut draws, latent, &mut w.latent.z[..count * latent]);
         pictures.copy_from_slice(model.decode_means(count, w));
         d.forward(pictures, &w.condition()[..count * classes], s);
         let sampled = judge(d, s, pictures, d_pictures);

@@ -13,8 +13,8 @@
 //! | any | `--lr-schedule cosine --weight-average 0.999` | steps that end small, and their average |
 //! | any | `--on-spike skip` | a step far off is left out |
 //!
-//! A flag or a key that a person gave wins, and with `--preset`, `--start-from` or few labels nothing is chosen at all. The run's config.toml has
-//! every choice as if it had been given.
+//! A flag or a key that a person gave wins, and with `--preset` or few labels nothing is chosen at all. With `--start-from` the network is the model's
+//! ([`start`](super::start)); the rest is chosen if that is `residual`. The run's config.toml has every choice as if it had been given.
 
 use std::path::Path;
 
@@ -23,6 +23,7 @@ use serde_json::Value;
 use super::options::TrainOptions;
 use crate::data::{Dataset, Range, Split};
 use crate::error::Result;
+use crate::model::Preset;
 use crate::report::grouped;
 use crate::tensor::ImageShape;
 
@@ -79,11 +80,12 @@ pub fn choose(options: &TrainOptions, data: &Dataset) -> Result<Option<Chosen>> 
     choose_for(options, Pictures { count: split.train.len(), shape: images.shape(), are_bytes })
 }
 
-/// Whether something can be chosen at all: pictures are named, and neither a network nor a model.
+/// Whether something can be chosen at all: pictures are named, and no network but that of a model for such pictures.
 fn is_open(options: &TrainOptions) -> bool {
     let m = &options.model;
-    let is_named = m.preset.is_some() || m.start_from.is_some() || m.labels.is_some() || m.labelled.is_some();
-    options.data.data.is_some() && !is_named
+    let is_for_these = m.start_from.is_some() && m.preset.as_deref() == Some(Preset::Residual.name());
+    let is_decided = (m.preset.is_some() || m.start_from.is_some()) && !is_for_these;
+    options.data.data.is_some() && !is_decided && m.labels.is_none() && m.labelled.is_none()
 }
 
 fn choose_for(options: &TrainOptions, pictures: Pictures) -> Result<Option<Chosen>> {
@@ -100,17 +102,17 @@ fn choose_for(options: &TrainOptions, pictures: Pictures) -> Result<Option<Chose
     let word = |word: &str| format!("\"{word}\"");
     // What only conv has was asked for.
     let needs_conv = m.hidden.is_some() || m.tie_weights == Some(true);
-    if needs_conv {
-        choose("preset", word("conv"), "--hidden and --tie-weights are for it".into());
-    } else {
-        choose(
-            "preset",
-            word("residual"),
-            "normalized blocks learn more of such pictures in the same time".into(),
-        );
-        choose("latent", "128".into(), "enough for colour and outline".into());
+    let has_network = m.start_from.is_some();
+    match (has_network, needs_conv) {
+        (true, _) => {}
+        (false, true) => choose("preset", word("conv"), "--hidden and --tie-weights are for it".into()),
+        (false, false) => {
+            let reason = "normalized blocks learn more of such pictures in the same time";
+            choose("preset", word("residual"), reason.into());
+            choose("latent", "128".into(), "enough for colour and outline".into());
+        }
     }
-    if are_bytes && m.tie_weights != Some(true) {
+    if are_bytes && m.tie_weights != Some(true) && !has_network {
         choose(
             "likelihood",
             word("discretized-logistic"),
@@ -136,9 +138,16 @@ fn choose_for(options: &TrainOptions, pictures: Pictures) -> Result<Option<Chose
             )
         }
     };
-    choose("epochs", epochs.max(1).to_string(), reason);
-    choose("lr-schedule", word("cosine"), "large steps first, small ones at the end".into());
-    choose("weight-average", "0.999".into(), "the average of the last steps is better than the last".into());
+    // A model that has learned already may need only the adversarial stage, in which the rate is constant and no average is taken.
+    if !(has_network && m.adversarial.is_some() && m.epochs.is_none()) {
+        choose("epochs", epochs.max(1).to_string(), reason);
+        choose("lr-schedule", word("cosine"), "large steps first, small ones at the end".into());
+        choose(
+            "weight-average",
+            "0.999".into(),
+            "the average of the last steps is better than the last".into(),
+        );
+    }
     choose("on-spike", word("skip"), "one bad batch does no harm".into());
     let Ok(Value::Object(given)) = serde_json::to_value(options) else {
         unreachable!("options are a table of numbers and texts")
@@ -225,7 +234,8 @@ mod tests {
         assert_eq!((config.latent, config.epochs, config.batch), (16, Some(60), Some(64)));
         assert_eq!((config.likelihood.name(), config.lr_schedule.name()), ("optimal-gaussian", "constant"));
         assert_eq!((config.weight_average, config.on_spike), (None, Some(crate::optim::OnSpike::Stop)));
-        for text in ["preset = \"conv\"", "start-from = \"run\"", "labelled = 10"] {
+        let conv = "start-from = \"run\"\npreset = \"conv\"";
+        for text in ["preset = \"residual\"", "preset = \"conv\"", conv, "labelled = 10"] {
             assert_eq!(choose_for(&options(text), pictures(3000, 64, 3)).unwrap(), None, "{text}");
         }
         assert_eq!(chosen("hidden = [64]", pictures(3000, 64, 3)).preset.name(), "conv");
@@ -233,6 +243,23 @@ mod tests {
         assert_eq!(chosen("blocks = 2", pictures(3000, 64, 3)).blocks, Some(2));
         // The learning rate falls to 0 at the end that is asked for.
         assert_eq!(chosen("max-steps = 1000", pictures(3200, 64, 3)).epochs, Some(5));
+    }
+
+    #[test]
+    fn a_model_keeps_its_network() {
+        let text = "start-from = \"run\"\npreset = \"residual\"\nlatent = 8\nhidden = []\nlikelihood = \"laplace\"\n";
+        let options = |more: &str| {
+            let chosen =
+                choose_for(&options(&format!("{text}{more}")), pictures(3000, 64, 3)).unwrap().unwrap();
+            let names: Vec<&str> = chosen.choices.iter().map(|choice| choice.option).collect();
+            (names.join(" "), Config::new(&chosen.options).unwrap())
+        };
+        let (names, config) = options("");
+        assert_eq!(names, "batch epochs lr-schedule weight-average on-spike");
+        assert_eq!((config.latent, config.likelihood.name(), config.batch), (8, "laplace", Some(16)));
+        let (names, config) = options("adversarial = 2\n");
+        assert_eq!(names, "batch on-spike");
+        assert_eq!((config.epochs, config.adversarial), (Some(0), Some(2)));
     }
 
     #[test]

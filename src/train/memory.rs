@@ -19,6 +19,7 @@
 use super::config::{Config, Schedule};
 use crate::data::{Dataset, Outline, Split, excess};
 use crate::error::{Error, Result};
+use crate::generate::prior::{Mixture, Prior};
 use crate::model::adversarial::Discriminator;
 use crate::model::architecture::Architecture;
 use crate::model::codec::BATCH;
@@ -51,7 +52,7 @@ fn needed_by(config: &Config, network: &Architecture<f32>, model: &ModelConfig, 
 }
 
 /// The numbers of the adversarial stage: the discriminator with its moments and its passes, batches and their gradients, and the decoder's
-/// gradient and moments once more.
+/// gradient and moments once more; and the fit of the mixture that samples are drawn from.
 fn adversarial(model: &ModelConfig, parameters: usize, batch: usize) -> usize {
     let Ok(discriminator) = Discriminator::<f32>::new(model.image(), model.classes()) else { return 0 };
     // The features that samples are judged by: 14 numbers for each pixel in its convolutions, and the
@@ -61,7 +62,13 @@ fn adversarial(model: &ModelConfig, parameters: usize, batch: usize) -> usize {
         judged + 3 * discriminator.table.len() + discriminator.space_len(batch, rayon::current_num_threads());
     let batches =
         batch * (4 * model.pixels() + model.latent + discriminator.features_len() + model.output_len());
-    own + batches + 3 * parameters
+    let threads = rayon::current_num_threads();
+    let fit = if Prior::is_fitted_by_default(model) {
+        Mixture::most_memory(model.pixels(), model.latent, threads) as usize / size_of::<f32>()
+    } else {
+        0
+    };
+    own + batches + 3 * parameters + fit
 }
 
 /// The numbers that are copied while a checkpoint is saved: of the parameters and both moments the tensors

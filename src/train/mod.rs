@@ -3,7 +3,7 @@
 //! Reading order: [`options`] (what a person writes), [`config`] (what that comes to), [`defaults`] (what is chosen for pictures of one's own),
 //! [`trainer`] (the loop: one step, one epoch), `update` (its second half: from the gradient to the parameters), `few_labels` (what learns beside it from few labels), [`adversarial`] (the stage with a discriminator),
 //! [`checkpoint`] (what resuming needs), [`run`] (the folder, and the loop inside it), [`training`] (the same from a program, on as many `threads` as are
-//! asked for), [`ranks`] and [`follow`] (the same on several processes), `start` (the weights that it begins with), `report` (what a person is told about it).
+//! asked for), [`ranks`] and [`follow`] (the same on several processes), [`start`] (the model that it begins with), `report` (what a person is told about it).
 
 pub mod adversarial;
 mod average;
@@ -22,7 +22,7 @@ pub mod options;
 pub mod ranks;
 pub(crate) mod report;
 pub mod run;
-mod start;
+pub mod start;
 mod threads;
 mod together;
 pub mod trainer;

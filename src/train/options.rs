@@ -122,7 +122,7 @@ options! {
         /// Widths of the hidden linear layers of conv and mlp [default: 256; mlp: 400]
         #[cfg_attr(feature = "cli", arg(long, value_name = "N,N", value_delimiter = ',', help_heading = "Network"))]
         hidden: Vec<usize>,
-        /// Begin with the weights of a model of the same network: a run folder or a model file
+        /// Begin with the network and the weights of a model: a run folder or a model file
         #[cfg_attr(feature = "cli", arg(long, value_name = "MODEL", help_heading = "Network"))]
         start_from: PathBuf,
         /// Use the encoder's weights, transposed, in the decoder (conv and mlp)

@@ -1,11 +1,73 @@
 //! `--start-from`: a run that begins with the weights of a saved model instead of random ones.
 //!
-//! Only the weights are taken: Adam's moments, schedules and the data begin as in any run. The two networks have to be the same. A resumed
-//! run has its weights from its checkpoint, so the model is not needed again.
+//! The network is the model's: options about it that are left out are taken from the model ([`with_network`]), and those that contradict it are
+//! refused. Only the weights are taken besides: Adam's moments, schedules and the data begin as in any run. A resumed run has its weights from its
+//! checkpoint, so the model is not needed again.
+
+use std::path::{Path, PathBuf};
 
 use super::config::Config;
+use super::options::{ModelOptions, TrainOptions};
 use crate::error::{Error, Result};
 use crate::model::{ModelConfig, Vae};
+
+/// The options of a training with those about the network taken from the model that it begins with, as far as they are left out. Without
+/// `start_from`, the options as they are.
+///
+/// # Errors
+/// If the model cannot be read, or a given option contradicts it.
+pub fn with_network(options: TrainOptions) -> Result<TrainOptions> {
+    let Some(place) = &options.model.start_from else { return Ok(options) };
+    let path = model_path(place);
+    let model = Vae::load_within(&path, options.data.load_options()?.max_memory)?;
+    let found = model.config();
+    let network = network(found, &options.model);
+    let options = options.or(TrainOptions { model: network, ..TrainOptions::default() });
+    let wanted = Config::new(&options)?.model(found.image());
+    // Labels come from the data, which are not read yet.
+    let wanted = ModelConfig { labels: found.labels.clone(), m2: found.m2.clone(), ..wanted };
+    refuse_differences(&path, found, &wanted)?;
+    Ok(options)
+}
+
+/// The options that describe a network, but for those which make no sense beside the given ones.
+fn network(found: &ModelConfig, given: &ModelOptions) -> ModelOptions {
+    let differs = |given: &Option<String>, own: &str| given.as_deref().is_some_and(|given| given != own);
+    if differs(&given.preset, found.preset.name()) {
+        return ModelOptions::default();
+    }
+    let config = Config {
+        preset: found.preset,
+        latent: found.latent,
+        widths: Some(found.widths.clone()),
+        hidden: Some(found.hidden.clone()),
+        blocks: found.blocks,
+        context: found.context,
+        context_inputs: found.context.map(|_| found.context_inputs),
+        tie_weights: found.tie_weights,
+        conditional: !found.labels.is_empty(),
+        likelihood: found.likelihood,
+        ..Config::default()
+    };
+    let all = config.to_options().model;
+    let own = ModelOptions {
+        preset: all.preset,
+        latent: all.latent,
+        channels: all.channels,
+        hidden: all.hidden,
+        blocks: all.blocks,
+        context: all.context,
+        context_inputs: all.context_inputs,
+        tie_weights: all.tie_weights,
+        conditional: all.conditional,
+        ..ModelOptions::default()
+    };
+    if differs(&given.likelihood, found.likelihood.name()) {
+        return own;
+    }
+    let ModelOptions { likelihood, sigma, scale, components, .. } = all;
+    ModelOptions { likelihood, sigma, scale, components, ..own }
+}
 
 /// Gives a new model the weights of the one that the configuration names, if it does.
 ///
@@ -13,20 +75,30 @@ use crate::model::{ModelConfig, Vae};
 /// If that one cannot be read, or is another network.
 pub(super) fn begin(config: &Config, model: &mut Vae<f32>) -> Result<()> {
     let Some(place) = &config.start_from else { return Ok(()) };
-    let path = if place.is_dir() { place.join("model.safetensors") } else { place.clone() };
+    let path = model_path(place);
     let found = Vae::load_within(&path, config.load.max_memory)?;
-    let differences = differences(found.config(), model.config());
-    if !differences.is_empty() {
-        return Err(Error::data(
-            path,
-            format!(
-                "--start-from needs a model of the network that is trained, and this one has {}",
-                differences.join(", ")
-            ),
-        ));
-    }
+    refuse_differences(&path, found.config(), model.config())?;
     model.parameters = found.parameters;
     Ok(())
+}
+
+/// The model file of a run folder, or the file itself.
+fn model_path(place: &Path) -> PathBuf {
+    if place.is_dir() { place.join("model.safetensors") } else { place.to_path_buf() }
+}
+
+fn refuse_differences(path: &Path, found: &ModelConfig, wanted: &ModelConfig) -> Result<()> {
+    let differences = differences(found, wanted);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(Error::data(
+        path,
+        format!(
+            "--start-from keeps the network of this model, which has {}; options about the network that are left out are the model's",
+            differences.join(", ")
+        ),
+    ))
 }
 
 /// What a network has where another has something else: "latent size 16 instead of 32".

@@ -72,12 +72,10 @@ fn each_fault_shows_in_its_figure() {
         let mut chunks = pixels.chunks(BATCH * LEN);
         viewer.see(|| chunks.next().map(<[f32]>::to_vec))
     };
-    let seen = see(&images.pixels);
-    let reference = Reference { moments: Moments::of(&seen.features, FEATURES), seen };
+    let real = see(&images.pixels);
     let mut figures = |name: &str, pixels: Vec<f32>| {
         let seen = see(&pixels);
-        let (shares, sharpness) =
-            (reference.shares(&seen).unwrap(), seen.spectrum.sharpness(&reference.seen.spectrum));
+        let (shares, sharpness) = (real.shares(&seen).unwrap(), seen.spectrum.sharpness(&real.spectrum));
         let (PrecisionRecall { precision, recall, coverage }, sharpness) = (shares, sharpness.unwrap());
         println!("| {name} | {precision:.3} | {recall:.3} | {coverage:.3} | {sharpness:+.3} |");
         (precision, recall, sharpness, coverage)

@@ -88,8 +88,10 @@ impl Mixture {
         let Some(k) = k.filter(|&k| k > 0 && k <= stored) else {
             return Err(wrong(format!("has an impossible number of components, {}", d["components"])));
         };
-        let full = Features::new(z).full;
-        let shape = if full { vec![k, z, z] } else { vec![k, z] };
+        // An older program had diagonal covariances for fewer dimensions.
+        let scale = file.tensors.iter().find(|tensor| tensor.name == "scale");
+        let is_full = scale.map_or(Features::new(z).full, |scale| scale.shape.len() == 3);
+        let shape = if is_full { vec![k, z, z] } else { vec![k, z] };
         let double = |values: Vec<f32>| values.into_iter().map(f64::from).collect::<Vec<f64>>();
         let weights = double(file.take("weight", &[k], path)?);
         let means = double(file.take("mean", &[k, z], path)?);

@@ -14,10 +14,10 @@ use super::judging::watched;
 use super::{EpochTimer, Observer, Outcome, Run};
 use crate::data::{Filler, Span};
 use crate::error::{Error, Result};
-use crate::evaluate::frechet::{FEATURES, FeatureSpace, Moments};
-use crate::generate::prior::Prior;
-use crate::model::codec::{BATCH, Codec};
-use crate::model::{Labelled, Vae};
+use crate::evaluate::samples::{Reference, SampleQuality};
+use crate::generate::prior::{Mixture, Prior};
+use crate::model::Vae;
+use crate::model::codec::Codec;
 use crate::report::adversarial::{AdversarialMetrics, COLUMNS};
 use crate::storage::journal::Journal;
 use crate::train::adversarial::Adversarial;
@@ -26,47 +26,43 @@ use crate::train::trainer::Trainer;
 /// The most samples, and images, of a distance.
 const MOST_SAMPLES: usize = 2000;
 
-/// Measures how far samples are from the images that the run watches: with the same draws each time.
+/// Compares samples with the images that the run watches: the same draws each time.
 struct SampleJudge {
-    space: FeatureSpace,
     images: Vec<usize>,
-    real: Moments,
+    reference: Reference<'static>,
 }
 
 impl SampleJudge {
     /// `None` if there are too few images, or they are all alike.
     fn new(trainer: &Trainer) -> Option<Self> {
-        let c = trainer.model.config();
         let all = watched(&trainer.split);
         let count = all.len().min(MOST_SAMPLES);
         // Folders of pictures come class by class: some of all, not the first.
         let images: Vec<usize> = (0..count).map(|i| all[i * all.len() / count]).collect();
-        let mut space = FeatureSpace::new((c.height, c.width, c.channels)).ok()?;
         let filler = Filler { span: Span::Unit, binarize: None, ..trainer.filler() };
-        let mut features = Vec::with_capacity(count * FEATURES);
-        let mut pictures = vec![0.0; BATCH.min(count) * c.pixels()];
-        for chunk in images.chunks(BATCH) {
-            let pictures = &mut pictures[..chunk.len() * c.pixels()];
-            filler.fill(&trainer.data.train, chunk, 0, pictures);
-            features.extend(space.features(pictures));
-        }
-        let real = (count > 1).then(|| Moments::of(&features, FEATURES))?;
-        (real.total_variance() > 0.0).then_some(Self { space, images, real })
+        let reference = Reference::new(&trainer.data.train, &images, &filler, &|_| ()).ok()?;
+        Some(Self { images, reference })
     }
 
-    /// The distance of as many samples as there are images, with their labels if the model has any.
-    fn distance(&mut self, trainer: &Trainer) -> f64 {
-        let mut codec = Codec::new(&trainer.model);
+    /// The quality of as many samples as there are images, with their labels if the model has any.
+    fn judge(&mut self, trainer: &Trainer, prior: &Prior) -> SampleQuality {
         let latent = trainer.model.config().latent;
-        let codes = Prior::Normal.draw(self.images.len(), latent, trainer.config.seed, 1.0);
-        let mut features = Vec::with_capacity(self.images.len() * FEATURES);
-        for (codes, images) in codes.chunks(BATCH * latent).zip(self.images.chunks(BATCH)) {
-            let Labelled { images: all, labels } = trainer.labelled();
-            let labels: Vec<u32> = Labelled { images: all, labels }.of(images).collect();
-            features.extend(self.space.features(&codec.decode_as(codes, &labels)));
-        }
-        self.real.relative_distance(&Moments::of(&features, FEATURES))
+        let codes = prior.draw(self.images.len(), latent, trainer.config.seed, 1.0);
+        let mut codec = Codec::new(&trainer.model);
+        self.reference.codes(&mut codec, &codes, trainer.labelled(), &self.images)
     }
+}
+
+/// What the stage draws samples from: the same before and after it is resumed.
+fn stage_prior(trainer: &Trainer) -> Result<Prior> {
+    let c = trainer.model.config();
+    if !Prior::is_fitted_by_default(c) {
+        return Ok(Prior::Normal);
+    }
+    let images = Mixture::images_to_fit(&trainer.split.train, c.pixels());
+    let codes = Codec::new(&trainer.model).encode_with(trainer.labelled(), &images, &trainer.filler());
+    let components = Mixture::default_components(images.len());
+    Ok(Prior::Mixture(Mixture::fit(&codes, c.latent, components, trainer.config.seed)?.0))
 }
 
 impl Run {
@@ -96,8 +92,12 @@ impl Run {
         let mut samples = SampleJudge::new(&self.trainer);
         let mut journal = match &self.adversarial {
             None => self.begin(samples.as_mut(), observer)?,
-            Some(stage) => {
-                let row = self.all_steps() - stage.progress.step_in_epoch;
+            Some(_) => {
+                let prior = stage_prior(&self.trainer)?;
+                let stage = self.adversarial.as_mut().expect("the stage has begun");
+                stage.prior = prior;
+                let step_in_epoch = stage.progress.step_in_epoch;
+                let row = self.all_steps() - step_in_epoch;
                 Journal::resume(self.fs, &self.folder.join("adversarial.csv"), &COLUMNS, row)?.0
             }
         };
@@ -141,7 +141,9 @@ impl Run {
             t.model.parameters.clone_from(&t.average);
         }
         let mut stage = Adversarial::new(t)?;
-        let distance = samples.map(|samples| samples.distance(t));
+        stage.prior = stage_prior(t)?;
+        let samples = samples.map(|samples| samples.judge(t, &stage.prior));
+        let distance = samples.map(|samples| samples.distance);
         stage.progress.first_distance = distance;
         stage.progress.best = distance.map(|distance| (0, distance));
         t.model.save_in(self.fs, &self.folder.join("vae.safetensors"))?;
@@ -149,9 +151,10 @@ impl Run {
             step: t.progress.step,
             epoch: t.progress.epoch,
             valid_negative_elbo: self.judge_model().values.negative_elbo,
-            distance,
+            samples,
             ..AdversarialMetrics::default()
         };
+        self.adversarial = Some(stage);
         if row.epoch == 0 {
             self.save_sheets("epoch-0000")?;
         }
@@ -162,7 +165,6 @@ impl Run {
             journal.append(&row.cells())?;
             journal.sync()?;
         }
-        self.adversarial = Some(stage);
         self.save_checkpoint()?;
         observer.adversarial_epoch(&self.trainer, &row);
         Ok(journal)
@@ -176,7 +178,9 @@ impl Run {
         observer: &mut dyn Observer,
     ) -> Result<()> {
         let judgement = self.judge_model();
-        let distance = samples.map(|samples| samples.distance(&self.trainer));
+        let stage = self.adversarial.as_ref().expect("the stage has begun");
+        let samples = samples.map(|samples| samples.judge(&self.trainer, &stage.prior));
+        let distance = samples.map(|samples| samples.distance);
         let (step, t) = (self.all_steps(), &self.trainer);
         if !judgement.values.negative_elbo.is_finite()
             || distance.is_some_and(|distance| !distance.is_finite())
@@ -202,7 +206,7 @@ impl Run {
             epoch: t.progress.epoch + epoch,
             losses: Some(p.mean()),
             valid_negative_elbo: judgement.values.negative_elbo,
-            distance,
+            samples,
             is_best,
             spikes: p.spikes,
             seconds: timer.time.as_secs_f64(),

@@ -5,9 +5,9 @@ use super::{EpochReport, EpochTimer, Run};
 use crate::data::Split;
 use crate::error::{Error, Result};
 use crate::evaluate::judgement::{ENOUGH_IMAGES, Judgement};
+use crate::generate::prior::Prior;
 use crate::model::Vae;
 use crate::model::codec::Codec;
-use crate::random::{Stream, fill_normal, stream};
 use crate::report::metrics::EpochMetrics;
 use crate::report::sheet::Picture;
 use crate::train::start;
@@ -110,10 +110,8 @@ impl Run {
         let c = t.model.config();
         let size = c.image();
         let mut codec = Codec::new(&t.model);
-        let mut z = vec![0.0; SAMPLES * c.latent];
-        for (index, z) in z.chunks_exact_mut(c.latent).enumerate() {
-            fill_normal(&mut stream(t.config.seed, Stream::Sampling, index as u64), z);
-        }
+        let prior = self.adversarial.as_ref().map_or(&Prior::Normal, |stage| &stage.prior);
+        let z = prior.draw(SAMPLES, c.latent, t.config.seed, 1.0);
         let file = format!("{name}.png");
         // A conditional model: its labels in turn.
         Picture::sheet(&codec.decode_as(&z, &c.labels_in_turn(SAMPLES)), size, 8)
