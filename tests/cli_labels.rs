@@ -255,6 +255,9 @@ fn anomalous_images_are_detected_and_located() {
     // Blobs without noise are simpler than bars with noise, and the likelihood takes them for normal.
     assert!(corrected > likelihood && corrected > 0.9, "{likelihood} {tighter} {corrected}");
     assert!((tighter - likelihood).abs() < 0.2, "{likelihood} {tighter} {corrected}");
+    // Compared with bars as bright and as detailed, blobs cost more.
+    let excess = auroc_in(folder, &[&both[..], &["--by", "excess"]].concat());
+    assert!(excess > likelihood, "{excess} {likelihood}");
     let defects = ["--normal", "data", "--anomalous", "defects.npy", "--by", "heat"];
     assert!(auroc_in(folder, &defects) > 0.9);
     let found = json_in(folder, &[&["detect", "plain", "--json", "--rate", "0.05"], &defects[..]].concat());

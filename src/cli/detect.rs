@@ -12,6 +12,7 @@ use crate::data::{Filler, Part};
 use crate::error::{Error, Result};
 use crate::evaluate::bounds::{VaeLikelihood, importance_weighted, negative_elbos};
 use crate::evaluate::detect::{ScoreBy, Threshold, auroc, png_lengths, roc};
+use crate::evaluate::expected::{Expected, contents};
 use crate::evaluate::heat::{self, HotBox, Usual, boxes, compare};
 use crate::evaluate::judged::{Judged, Which};
 use crate::generate::edit::of_class;
@@ -37,7 +38,8 @@ const WATCHED: usize = 2000;
 #[command(
     after_help = "An image is anomalous if its score is above a threshold, which a share of the run's validation images exceeds \
                   (--rate). A box is the rectangle whose reconstruction errors are farthest above what is usual for such pixels.\n\
-                  elbo takes simple images for normal, whatever they show; complexity subtracts the length of the image as PNG \
+                  elbo takes simple images for normal, whatever they show; excess subtracts the elbo that is expected of an image as \
+                  bright and as detailed, learned from the validation images; complexity subtracts the length of the image as PNG \
                   (Serrà et al. 2020) and needs a likelihood for bytes, such as discretized-logistic; heat finds small defects."
 )]
 pub(super) struct Detect {
@@ -52,10 +54,10 @@ pub(super) struct Detect {
     /// Images of --data with these labels are normal, and all others anomalous
     #[arg(long, value_name = "L,L,…", value_delimiter = ',', conflicts_with = "normal")]
     normal_label: Option<Vec<String>>,
-    /// The score: elbo, complexity or heat
+    /// The score: elbo, excess, complexity or heat
     #[arg(long, value_parser = named_values::<ScoreBy>(), default_value_t = ScoreBy::Elbo)]
     by: ScoreBy,
-    /// elbo and complexity: score by the importance-weighted bound with K draws per image
+    /// elbo, excess and complexity: score by the importance-weighted bound with K draws per image
     #[arg(long, value_name = "K")]
     importance: Option<usize>,
     /// The share of normal images that may be called anomalous
@@ -243,13 +245,21 @@ impl Detect {
             hottest.extend(heat::scores(&heat, size.pixels(), size.width));
         }
         let hot = Threshold::of(&hottest, self.rate).expect("there is an image");
-        let score = if self.by == ScoreBy::Heat {
-            hot
+        let (score, expected) = if self.by == ScoreBy::Heat {
+            (hot, None)
         } else {
             let scores = self.scores(codec, images, &indices, filler);
-            Threshold::of(&scores, self.rate).expect("there is an image")
+            let (expected, scores) = match self.by {
+                ScoreBy::Excess => {
+                    let (expected, excess) =
+                        Expected::fit(&contents(images.images, &indices, filler), &scores);
+                    (Some(expected), excess)
+                }
+                _ => (None, scores),
+            };
+            (Threshold::of(&scores, self.rate).expect("there is an image"), expected)
         };
-        Ok(Reference { usual, hot, score, images: indices.len(), of })
+        Ok(Reference { usual, hot, score, expected, images: indices.len(), of })
     }
 
     /// The validation images of the run; `None` if it has none, or they can no longer be read.
@@ -309,6 +319,17 @@ impl Detect {
             let scores = match self.by {
                 ScoreBy::Heat => heat::scores(&heat, height * width, width),
                 _ => self.scores(codec, images, chunk, filler),
+            };
+            let scores = match &reference.expected {
+                Some(expected) => {
+                    let contents = contents(images.images, chunk, filler);
+                    scores
+                        .iter()
+                        .zip(&contents)
+                        .map(|(score, content)| score - expected.of(content))
+                        .collect()
+                }
+                None => scores,
             };
             let maps = heat.par_chunks_exact(height * width);
             let boxes: Vec<_> = maps.map(|map| boxes(map, width, reference.hot.value)).collect();

@@ -4,6 +4,7 @@
 //! | score | formula | finds |
 //! |---|---|---|
 //! | `elbo` | −ELBO, or −L_K with K draws ([`bounds`](super::bounds)), in nats | images of another kind |
+//! | `excess` | the same − what is expected of an image as bright and as detailed ([`expected`](super::expected)) | images of another kind, simple or not |
 //! | `complexity` | the same − ln 2 · 8 · (bytes of the image as PNG) | simple images of another kind, too |
 //! | `heat` | the largest sum of [`heat`](super::heat) over a rectangle | small defects |
 //!
@@ -36,13 +37,15 @@ pub enum ScoreBy {
     /// −ELBO, or the negated importance-weighted bound.
     #[default]
     Elbo,
+    /// The same minus what is expected of normal images as bright and as detailed.
+    Excess,
     /// The same minus the length of the image as PNG.
     Complexity,
     /// The largest sum of heat over a rectangle.
     Heat,
 }
 
-named!(ScoreBy, "score", Elbo => "elbo", Complexity => "complexity", Heat => "heat");
+named!(ScoreBy, "score", Elbo => "elbo", Excess => "excess", Complexity => "complexity", Heat => "heat");
 
 /// A score above which images are called anomalous.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -4,6 +4,7 @@ use crate::cli::common::Opened;
 use crate::data::Dataset;
 use crate::error::Result;
 use crate::evaluate::detect::Threshold;
+use crate::evaluate::expected::Expected;
 use crate::evaluate::heat::{HotBox, Usual};
 use crate::evaluate::judged::Which;
 use crate::model::Labelled;
@@ -30,6 +31,8 @@ pub(super) struct Reference {
     pub(super) usual: Usual,
     pub(super) hot: Threshold,
     pub(super) score: Threshold,
+    /// The expected score, if it is subtracted.
+    pub(super) expected: Option<Expected>,
     pub(super) images: usize,
     pub(super) of: &'static str,
 }
