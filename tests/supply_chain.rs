@@ -113,7 +113,7 @@ fn unsafe_code_is_in_five_kernels_alone_and_every_place_argued() {
             arguments += usize::from(is_product && line.trim_start().starts_with("// SAFETY:"));
         }
     }
-    assert_eq!((blocks, arguments), (27, 27), "unsafe places and SAFETY comments");
+    assert_eq!((blocks, arguments), (34, 34), "unsafe places and SAFETY comments");
     let lints = read("Cargo.toml");
     for lint in ["unsafe_code = \"deny\"", "undocumented_unsafe_blocks = \"deny\""] {
         assert!(lints.contains(lint), "{lint}");
