@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn planes_and_mixtures_fit_any_number_of_dimensions() {
-        for latent in [1, 2, 3, 70] {
+        for latent in [1, 2, 3, 130] {
             let config = ModelConfig { latent, ..ModelConfig::new(Preset::Mlp, (8, 8, 1)) };
             let mu: Vec<f32> = random_vec(3, 300 * latent).iter().map(|&v| v as f32).collect();
             let codes = Codes { log_variance: vec![-2.0; mu.len()], mu };
@@ -214,7 +214,7 @@ mod tests {
             assert_eq!((&described["count"], &described["measured_on"]), (&json!(5), &json!(300)));
             assert_eq!(described["plane"]["across"].as_array().unwrap().len(), latent);
             assert_eq!(described["activity"].as_array().unwrap().len(), latent);
-            assert_eq!(described["mixture"]["full"], json!(latent < 70));
+            assert_eq!(described["mixture"]["full"], json!(latent < 130));
         }
     }
 }

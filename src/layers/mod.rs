@@ -22,6 +22,7 @@
 //! [`activation`], the containers, [`shared`].
 
 pub mod activation;
+mod in_place;
 pub mod layer;
 pub mod parameter;
 mod patches;

@@ -18,8 +18,6 @@
 //! - **By im2col and col2im**, the definition: with few channels the runs are too short for that, and X̂ is small. A task's images are taken in groups,
 //!   of which X̂ fits the scratch. These products are always in single precision: there is little to multiply.
 
-mod in_place;
-
 use std::ops::Range;
 
 use super::tiles::Tiles;
@@ -41,23 +39,23 @@ const GROUP_NUMBERS: usize = 256 * 1024;
 /// The products of one layer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patches {
-    geometry: Geometry,
+    pub(super) geometry: Geometry,
     /// S, the channels of the small side.
-    small_channels: usize,
+    pub(super) small_channels: usize,
     /// The precision of the products in place.
-    precision: Precision,
+    pub(super) precision: Precision,
 }
 
 /// An image side: its rows, columns and channels.
 #[derive(Clone, Copy)]
-struct Side {
-    height: usize,
-    width: usize,
-    channels: usize,
+pub(super) struct Side {
+    pub(super) height: usize,
+    pub(super) width: usize,
+    pub(super) channels: usize,
 }
 
 impl Side {
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.height * self.width * self.channels
     }
 }
@@ -107,12 +105,12 @@ impl Patches {
         self.geometry.channels >= FEWEST_CHANNELS
     }
 
-    fn large(&self) -> Side {
+    pub(super) fn large(&self) -> Side {
         let g = &self.geometry;
         Side { height: g.height, width: g.width, channels: g.channels }
     }
 
-    fn small(&self) -> Side {
+    pub(super) fn small(&self) -> Side {
         let g = &self.geometry;
         Side { height: g.small_height, width: g.small_width, channels: self.small_channels }
     }

@@ -1,6 +1,6 @@
 //! The products of [`Patches`] that read patches in the image, region by region.
 
-use super::{Patches, Side};
+use super::patches::{Patches, Side};
 use crate::kernels::dispatch::product_of_parts;
 use crate::kernels::factors::{Left, Part, Right, Rows};
 use crate::kernels::gemm::{Matrix, MatrixMut};
