@@ -242,26 +242,37 @@ mod tests {
         y
     }
 
-    /// Sizes, paddings and channels at which tiles hang over every edge, and a task has several groups.
+    /// Sizes and paddings at which tiles hang over every edge, and a task has several groups.
     #[test]
     fn tiles_equal_the_naive_loop() {
-        let sizes = [(4, 4), (5, 6), (7, 4), (9, 13), (2, 9), (16, 15)];
-        for (case, (height, width)) in sizes.into_iter().enumerate() {
-            for padding in 0..3 {
-                let (channels, filters, batch) = (16 + 16 * (case % 3), 16 + 16 * padding, 1 + 2 * padding);
-                let Ok(geometry) = Geometry::new((height, width, channels), (3, 3), 1, padding) else {
-                    continue;
-                };
-                let layer = Conv2d { geometry, filters, activation: Activation::Identity };
-                let seed = 9000 + 10 * (3 * case + padding) as u64;
-                let x = random_vec(seed, batch * geometry.large_len());
-                let w = random_vec(seed + 1, filters * geometry.patch_len());
-                let b = random_vec(seed + 2, filters);
-                let y = apply(&layer, batch, &x, &[&w, &b]);
-                for (found, expected) in y.iter().zip(naive(&layer, batch, &x, &w, &b)) {
-                    let difference = (found - expected).abs();
-                    assert!(difference <= 1e-11, "{layer:?}: {found} not {expected}");
-                }
+        let cases = [
+            (4, 4, 0),
+            (4, 4, 1),
+            (5, 6, 0),
+            (5, 6, 1),
+            (7, 4, 1),
+            (8, 8, 2),
+            (9, 13, 1),
+            (9, 13, 2),
+            (16, 15, 1),
+            (16, 15, 2),
+        ];
+        for (case, (height, width, padding)) in cases.into_iter().enumerate() {
+            let (channels, filters, batch) = (16 + 16 * (case % 3), 16 + 16 * padding, 1 + 2 * padding);
+            let geometry = Geometry::new((height, width, channels), (3, 3), 1, padding).unwrap();
+            let layer = Conv2d { geometry, filters, activation: Activation::Identity };
+            assert!(
+                layer.patches().multiplications() < geometry.pairs(),
+                "{layer:?} is not computed by tiles"
+            );
+            let seed = 9000 + 10 * case as u64;
+            let x = random_vec(seed, batch * geometry.large_len());
+            let w = random_vec(seed + 1, filters * geometry.patch_len());
+            let b = random_vec(seed + 2, filters);
+            let y = apply(&layer, batch, &x, &[&w, &b]);
+            for (found, expected) in y.iter().zip(naive(&layer, batch, &x, &w, &b)) {
+                let difference = (found - expected).abs();
+                assert!(difference <= 1e-11, "{layer:?}: {found} not {expected}");
             }
         }
     }

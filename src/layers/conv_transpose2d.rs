@@ -231,6 +231,8 @@ pub(crate) fn examples() -> Vec<super::proof::Example> {
     let activations = [Activation::Identity, Activation::Tanh, Activation::Sigmoid];
     let mut grid = vec![(Geometry::new((3, 4, 2), (3, 4), 1, 0).unwrap(), 5, 3)];
     grid.extend(crate::gradient_check::convolution_grid(48));
+    // By tiles, forward and backward.
+    grid.push((Geometry::new((5, 6, 16), (3, 3), 1, 1).unwrap(), 32, 2));
     let one = |(case, (geometry, small_channels, batch)): (usize, (Geometry, usize, usize))| {
         let layer = ConvTranspose2d { geometry, small_channels, activation: activations[case % 3] };
         Example::new(layer, batch).accumulating()
