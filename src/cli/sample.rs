@@ -1,4 +1,4 @@
-//! `elbo sample`: new pictures.
+//! `elbo sample`: new pictures, from codes drawn from N(0, I) or from a mixture fitted to the training codes.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use crate::generate::prior::{FILE_NAME, Mixture, Prior};
 use crate::model::{Codec, ModelConfig};
 use crate::train::DataOptions;
 
-/// Draw codes from the prior and decode them into new pictures
+/// Draw codes from the prior or from a mixture fitted to the training codes, and decode them
 #[derive(Debug, Args)]
 #[command(
     after_help = "The options under Images are for --prior gmm: the mixture is fitted to the codes of the training images once, and kept beside the model."
