@@ -1,4 +1,5 @@
-//! Winograd's minimal filtering: a 3×3 convolution of stride 1 with 16 multiplications for four outputs instead of 36.
+//! Winograd's minimal filtering: a 3×3 convolution of stride 1 with 16 multiplications for four outputs
+//! instead of 36.
 //!
 //! # In one dimension
 //!
@@ -12,9 +13,10 @@
 //! The same two numbers from four multiplications (Winograd 1980, "Arithmetic complexity of computations"):
 //!
 //! ```text
-//! m₀ = (d₀ − d₂)·g₀                      m₁ = (d₁ + d₂)·½(g₀ + g₁ + g₂)
-//! m₃ = (d₁ − d₃)·g₂                      m₂ = (d₂ − d₁)·½(g₀ − g₁ + g₂)
-//! y₀ = m₀ + m₁ + m₂                      y₁ = m₁ − m₂ − m₃
+//! m₀ = (d₀ − d₂)·g₀
+//! m₁ = (d₁ + d₂)·½(g₀ + g₁ + g₂)         y₀ = m₀ + m₁ + m₂
+//! m₂ = (d₂ − d₁)·½(g₀ − g₁ + g₂)         y₁ = m₁ − m₂ − m₃
+//! m₃ = (d₁ − d₃)·g₂
 //! ```
 //!
 //! As matrices, y = Aᵀ[(G·g) ⊙ (Bᵀ·d)], with
@@ -28,43 +30,51 @@
 //!
 //! # In two
 //!
-//! Each matrix is applied to rows and to columns (Lavin & Gray 2016, "Fast algorithms for convolutional neural networks", F(2×2, 3×3)): an output
-//! tile of 2×2 pixels comes from an input tile of 4×4, and tiles of neighbours overlap by two pixels.
+//! Each matrix is applied to the columns and to the rows (Lavin & Gray 2016, "Fast algorithms for
+//! convolutional neural networks", F(2×2, 3×3)). An output tile of 2×2 pixels is computed from an input tile
+//! of 4×4, and neighbouring input tiles overlap by two pixels.
 //!
 //! ```text
 //! Y = Aᵀ[(G g Gᵀ) ⊙ (Bᵀ d B)]A
 //! ```
 //!
-//! ⊙ multiplies number by number, for each pair of an input channel and a filter, and sums over input channels. So for each of the 16 places of a
-//! tile it is one matrix product over all tiles ([`layers::tiles`](../../../src/layers/tiles.rs)). The transforms are additions, and halves of the weights.
+//! ⊙ multiplies the numbers at the same place, for each pair of an input channel and a filter, and the
+//! products are summed over input channels. So each of the 16 places of a tile is one matrix product over all
+//! tiles (`layers::tiles`). The transforms of d and of the products need additions only, that of g also
+//! halvings.
 //!
 //! # Backward
 //!
-//! Y is linear in d and in g, so the gradients are the transposed matrices in reverse. With U = G g Gᵀ, V = Bᵀ d B and D = A·dY·Aᵀ:
+//! Y is linear in d for a fixed g, and linear in g for a fixed d. So each gradient is a transposed linear
+//! map: the transposed matrices, applied in the reverse order. With U = G g Gᵀ, V = Bᵀ d B and D = A·dY·Aᵀ:
 //!
 //! ```text
 //! dg = Gᵀ(D ⊙ V)G         summed over tiles
 //! dd = B(D ⊙ U)Bᵀ         summed over filters; where tiles overlap, added up
 //! ```
 //!
-//! What it costs: V and U are sums of numbers that may nearly cancel again in Y, so a result has an error some two times as large as that of the direct sum.
+//! # Rounding
+//!
+//! V and U are sums of numbers of which some cancel again in Y. So a result has a larger rounding error than
+//! the direct sum; about twice as large is an estimate, which no test measures.
 
 use super::dispatch::{Task, with_vectors};
 use super::geometry::Geometry;
 use super::simd::Vector;
 use crate::tensor::Element;
 
-/// The places of a transformed tile.
+/// The numbers of a transformed tile, 4×4.
 pub const PLACES: usize = 16;
 /// Channels must be a multiple of this: whole vectors at every level.
 pub const UNIT: usize = 16;
 
-/// One of the matrices above, applied to `N` vectors of as many channels.
+/// One of the matrices above: it makes `M` numbers of `N`. A vector has one such number of each of its
+/// channels.
 trait Transform<const N: usize, const M: usize> {
     fn apply<X: Vector>(&self, x: [X; N]) -> [X; M];
 }
 
-/// A matrix applied to columns and then to rows.
+/// A tile of N×N to one of M×M: a matrix applied to the columns, and then to the rows.
 #[inline(always)]
 fn both<F: Transform<N, M>, X: Vector, const N: usize, const M: usize>(
     transform: &F,
@@ -156,16 +166,17 @@ fn half<X: Vector>(x: X) -> X {
     x.mul_add(X::splat(X::Number::from_f64(0.5)), X::splat(X::Number::ZERO))
 }
 
-/// How images are cut into tiles, row by row of the small side. Tiles are counted through all images of a task.
+/// The division of images into tiles: the small side into squares of 2×2, and the large side into squares of
+/// 4×4 that overlap. Tiles are numbered row by row through an image, and on through the images of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tiling {
     geometry: Geometry,
-    /// The tiles of an image in a column and in a row.
+    /// The rows of tiles in an image, and the tiles in a row.
     rows: usize,
     columns: usize,
 }
 
-/// The size of images, and the rows and columns of zeros before them.
+/// The size of the images on a side, and the rows and columns of zeros at their top and left.
 #[derive(Clone, Copy)]
 struct Side {
     height: usize,
@@ -174,7 +185,7 @@ struct Side {
 }
 
 impl Tiling {
-    /// If the kernel is 3×3 with stride 1.
+    /// `None` unless the kernel is 3×3 and the stride 1.
     pub fn new(geometry: Geometry) -> Option<Self> {
         let g = &geometry;
         let fits = (g.kernel_height, g.kernel_width, g.stride) == (3, 3, 1);
@@ -200,19 +211,21 @@ impl Tiling {
         Side { height: self.geometry.small_height, width: self.geometry.small_width, padding: 0 }
     }
 
-    /// V ← Bᵀ d B of the tiles from `first` on, `[16][tiles][C]`.
+    /// V ← Bᵀ d B, `[16][tiles][C]`, for as many tiles as `v` has room for, from number `first` on. `large`
+    /// is all images of a task.
     pub fn input<T: Element>(&self, large: &[T], channels: usize, first: usize, v: &mut [T]) {
         let (tiling, side) = (self, self.large());
         with_vectors(Gather { tiling, side, channels, first, images: large, tiles: v, transform: Input });
     }
 
-    /// D ← A·dY·Aᵀ of the tiles from `first` on, `[16][tiles][S]`.
+    /// D ← A·dY·Aᵀ, `[16][tiles][S]`, for the tiles from number `first` on. `small` is dY of all images of a
+    /// task.
     pub fn output_gradient<T: Element>(&self, small: &[T], channels: usize, first: usize, d: &mut [T]) {
         let (tiling, side, transform) = (self, self.small(), OutputGradient);
         with_vectors(Gather { tiling, side, channels, first, images: small, tiles: d, transform });
     }
 
-    /// Y ← Aᵀ m A for the tiles from `first` on, of m `[16][tiles][S]`.
+    /// Y ← Aᵀ m A into `small`, from the products m, `[16][tiles][S]`, of the tiles from number `first` on.
     pub fn output<T: Element>(&self, m: &[T], channels: usize, first: usize, small: &mut [T]) {
         let (tiling, side, transform) = (self, self.small(), Output);
         with_vectors(Scatter::<_, _, 2, false> {
@@ -226,7 +239,7 @@ impl Tiling {
         });
     }
 
-    /// Adds dd = B·dV·Bᵀ to the tiles from `first` on, of dV `[16][tiles][C]`.
+    /// Adds dd = B·dV·Bᵀ to `large`, from dV, `[16][tiles][C]`, of the tiles from number `first` on.
     pub fn input_gradient<T: Element>(&self, dv: &[T], channels: usize, first: usize, large: &mut [T]) {
         let (tiling, side, transform) = (self, self.large(), InputGradient);
         with_vectors(Scatter::<_, _, 4, true> {
@@ -240,14 +253,16 @@ impl Tiling {
         });
     }
 
-    /// The first number of each pixel of a tile among those of all images; [`OUTSIDE`] for what is not in its image.
+    /// The index, in the numbers of all images, of each of the N×N pixels of a tile; [`OUTSIDE`] for pixels
+    /// that are not in the tile's image.
     #[inline(always)]
     fn pixels<const N: usize>(&self, side: Side, channels: usize, tile: usize) -> [[usize; N]; N] {
         let (image, tile) = (tile / self.tiles(), tile % self.tiles());
         let (y, x) = (2 * (tile / self.columns), 2 * (tile % self.columns));
         let mut pixels = [[OUTSIDE; N]; N];
         for (row, pixels) in pixels.iter_mut().enumerate() {
-            // In the padding before the image this wraps around, and is not below the height either.
+            // In the padding above the image y would be negative. It wraps around to a number above any
+            // height.
             let y = (y + row).wrapping_sub(side.padding);
             if y < side.height {
                 for (column, pixel) in pixels.iter_mut().enumerate() {
@@ -262,10 +277,10 @@ impl Tiling {
     }
 }
 
-/// More than the numbers of any images.
+/// An index beyond the end of any slice, to which channels can be added without an overflow.
 const OUTSIDE: usize = usize::MAX / 2;
 
-/// Tiles of N×N pixels to transformed ones; pixels outside of the image are 0.
+/// Reads tiles of N×N pixels, with 0 for pixels outside of the image, and transforms them to 4×4.
 struct Gather<'a, F, T, const N: usize> {
     tiling: &'a Tiling,
     side: Side,
@@ -308,7 +323,8 @@ impl<F: Transform<N, 4>, T: Element, const N: usize> Task<T> for Gather<'_, F, T
     }
 }
 
-/// Transformed tiles back to N×N pixels, written or added to those that the image has.
+/// Transforms tiles of 4×4 to N×N pixels, and writes them to the image or, if `ADD`, adds them to it. Pixels
+/// outside of the image are dropped.
 struct Scatter<'a, F, T, const N: usize, const ADD: bool> {
     tiling: &'a Tiling,
     side: Side,
@@ -353,7 +369,8 @@ impl<F: Transform<4, N>, T: Element, const N: usize, const ADD: bool> Task<T> fo
     }
 }
 
-/// U ← G g Gᵀ of a weight `[S][3][3][C]`: `[16][S][C]`, or `[16][C][S]` if `transposed`.
+/// U ← G g Gᵀ for each kernel g of a weight, `[S][3][3][C]`. U is `[16][S][C]`, or `[16][C][S]` if
+/// `transposed`.
 pub fn weight<T: Element>(weight: &[T], channels: usize, transposed: bool, u: &mut [T]) {
     with_vectors(WeightTask { weight, channels, transposed, u });
 }
@@ -396,7 +413,8 @@ impl<T: Element> Task<T> for WeightTask<'_, T> {
     }
 }
 
-/// dg += Gᵀ·dU·G for dU `[16][S][C]`, to the gradient `[3][3][C]` of one filter of a weight.
+/// dg += Gᵀ·dU·G for one filter: dU is `[16][S][C]`, and dg, `[3][3][C]`, is the gradient of that filter's
+/// weights.
 pub fn weight_gradient<T: Element>(du: &[T], channels: usize, filter: usize, dg: &mut [T]) {
     with_vectors(WeightGradientTask { du, channels, filter, dg });
 }

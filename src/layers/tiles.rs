@@ -1,7 +1,9 @@
-//! The products of [`patches`](super::patches) by Winograd's tiles: what 3×3 convolutions of stride 1 with many channels take.
+//! The products of [`patches`](super::patches) by Winograd's tiles, for 3×3 kernels of stride 1 with many
+//! channels.
 //!
-//! [`winograd`](crate::kernels::winograd) has the derivation. With V = Bᵀ d B of the large side's tiles, `[16][tiles][C]`, U = G g Gᵀ of the weight, and
-//! D = A·R·Aᵀ of the small side's, `[16][tiles][S]`, each of the 16 places of a tile is a matrix product:
+//! [`winograd`](crate::kernels::winograd) has the derivation. With V = Bᵀ d B of the large side's tiles,
+//! `[16][tiles][C]`, U = G g Gᵀ of the weight, `[16][S][C]`, and D = A·R·Aᵀ of the small side's tiles,
+//! `[16][tiles][S]`, each of the 16 places of a tile is one matrix product:
 //!
 //! ```text
 //! R  = Aᵀ(V·Uᵀ)A              times
@@ -9,7 +11,10 @@
 //! X  = Σ B(D·U)Bᵀ             spread
 //! ```
 //!
-//! A task's tiles are taken some at a time, so that V, the products and D stay in the caches.
+//! The sum of `weight_gradient` is over tiles, and is transformed once, at the end of a task. That of
+//! `spread` adds up overlapping tiles.
+//!
+//! A task's tiles are processed in groups, so that V, the products and D of a group stay in the caches.
 
 use crate::kernels::gemm::{Matrix, MatrixMut, gemm};
 use crate::kernels::geometry::Geometry;
@@ -17,11 +22,13 @@ use crate::kernels::scratch::Scratch;
 use crate::kernels::winograd::{self, PLACES, Tiling, UNIT};
 use crate::tensor::Element;
 
-/// Transformed numbers of a group on both sides together (1 MiB in single precision).
+/// The transformed numbers of a group, both sides together, are at most about this many (1 MiB in single
+/// precision).
 const GROUP_NUMBERS: usize = 256 * 1024;
-/// A group has a multiple of so many tiles: the rows of a matrix product's tile, with 8 or 16 lanes.
+/// The tiles of a group are a multiple of this, since they are the rows of its matrix products: with vectors
+/// of 8 and of 16 numbers, the product kernel then has no partial block of rows.
 const ROWS: usize = 24;
-/// The fewest tiles of a group: each group copies U again for its products.
+/// The fewest tiles of a group. The products of each group copy U again, so it is not smaller.
 const FEWEST: usize = 96;
 
 /// The products of one layer.
@@ -33,7 +40,9 @@ pub(super) struct Tiles {
 }
 
 impl Tiles {
-    /// If kernel and channels suit, and the image is large enough to save a quarter of the multiplications: what hangs over its edges is computed too.
+    /// `None` unless the kernel is 3×3 and the stride 1, both channel counts are multiples of [`UNIT`], and
+    /// tiles save at least a quarter of the multiplications. Tiles that extend beyond the edges of an image
+    /// are computed in full, so small images save less than 20 of 36.
     pub fn new(geometry: Geometry, small_channels: usize) -> Option<Self> {
         let tiling = Tiling::new(geometry)?;
         let pays = 4 * PLACES * tiling.tiles() <= 3 * geometry.pairs();
@@ -46,12 +55,12 @@ impl Tiles {
         PLACES * self.tiling.tiles()
     }
 
-    /// U.
+    /// The numbers of U.
     pub fn weight_len(&self) -> usize {
         PLACES * self.channels * self.small_channels
     }
 
-    /// V, the products or D, and dU.
+    /// The numbers of V, of the products or D, and of dU.
     pub fn scratch_len(&self) -> usize {
         PLACES * self.group() * (self.channels + self.small_channels) + self.weight_len()
     }
@@ -74,7 +83,8 @@ impl Tiles {
         memory
     }
 
-    /// Calls `visit` with the first tile of each group of the task's tiles, and memory for both sides of it, `[16][tiles][C]` and `[16][tiles][S]`.
+    /// Calls `visit` for each group of the task's tiles, with the number of its first tile, and memory for
+    /// its transformed tiles on the large side, `[16][tiles][C]`, and on the small side, `[16][tiles][S]`.
     fn for_each_group<T: Element>(
         &self,
         images: usize,
@@ -93,7 +103,7 @@ impl Tiles {
         large.len() / (self.tiling.large_pixels() * self.channels)
     }
 
-    /// R ← X̂·Wᵀ.
+    /// R ← X̂·Wᵀ, given U by [`Self::transposed`].
     pub fn times<T: Element>(&self, large: &[T], u: Matrix<'_, T>, small: &mut [T], scratch: &Scratch<T>) {
         scratch.with(self.scratch_len(), |memory| {
             self.for_each_group(self.images(large), memory, |first, v, m| {
@@ -109,7 +119,8 @@ impl Tiles {
         });
     }
 
-    /// dW += Rᵀ·X̂, and X ← im2colᵀ(R·W) into `spread`, given U: they have D in common.
+    /// dW += Rᵀ·X̂. If `spread` has U, by [`Self::arranged`], and X: also X ← im2colᵀ(R·W). Both products
+    /// need D, which is computed once for them.
     pub fn weight_gradient<T: Element>(
         &self,
         small: &[T],
@@ -143,7 +154,7 @@ impl Tiles {
         });
     }
 
-    /// X ← im2colᵀ(R·W).
+    /// X ← im2colᵀ(R·W), given U by [`Self::arranged`].
     pub fn spread<T: Element>(&self, small: &[T], u: &[T], large: &mut [T], scratch: &Scratch<T>) {
         large.fill(T::ZERO);
         scratch.with(self.scratch_len(), |memory| {
@@ -154,7 +165,8 @@ impl Tiles {
         });
     }
 
-    /// Adds B(D·U)Bᵀ of a group's tiles; dV is memory.
+    /// Adds B(D·U)Bᵀ of a group's tiles to `large`. `dv` is memory for dV = D·U; its old contents are not
+    /// read.
     fn spread_group<T: Element>(&self, first: usize, d: &[T], u: &[T], dv: &mut [T], large: &mut [T]) {
         let tiles = d.len() / (PLACES * self.small_channels);
         for ((dv, d), u) in places_mut(dv).zip(places(d)).zip(places(u)) {
