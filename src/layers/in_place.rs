@@ -1,4 +1,5 @@
-//! The products of [`Patches`] that read patches in the image, region by region.
+//! The products of [`Patches`] in place: they read patches in the image, region by region. A region is all
+//! places whose windows have the same taps inside the image ([`windows`](crate::kernels::windows)).
 
 use super::patches::{Patches, Side};
 use crate::kernels::dispatch::product_of_parts;
@@ -9,10 +10,11 @@ use crate::kernels::precision::Precision;
 use crate::kernels::windows::{Phase, Region, regions};
 use crate::tensor::Element;
 
-/// The most regions that share one copy of the weight.
+/// The most regions that are multiplied at a time, with one copy of the weight in the cache.
 const MOST_PARTS: usize = 9;
 
 impl Patches {
+    /// R ← X̂·Wᵀ: each region's patches, times the rows of Wᵀ for the taps that are inside the image there.
     pub(super) fn times_in_place<T: Element>(&self, large: &[T], wt: Matrix<'_, T>, small: &mut [T]) {
         let (rows, columns) = self.geometry.windows();
         let images = large.len() / self.large().len();
@@ -31,9 +33,9 @@ impl Patches {
         in_groups(self.precision, parts, Right::from(wt), &mut c);
     }
 
-    /// For each row of the kernel, the places at which it lies inside the image, over the whole width.
-    /// Numbers beyond the left and right edge count as zeros: longer chains of additions gain more than those
-    /// zeros cost.
+    /// dW += Rᵀ·X̂, one row of the kernel at a time: a product over all places at which that row is inside
+    /// the image. Pixels beyond the left and right edges count as zeros, since leaving them out would divide
+    /// the sums over places into shorter ones, which costs more than multiplying by those zeros.
     pub(super) fn weight_gradient_in_place<T: Element>(
         &self,
         small: &[T],
@@ -89,6 +91,8 @@ impl Patches {
         }
     }
 
+    /// X ← im2colᵀ(R·W) given [`Patches::arranged`]: for each phase of X's pixels, a convolution of the small
+    /// side by the taps that reach these pixels. Each pixel of X is written once.
     pub(super) fn spread_in_place<T: Element>(&self, small: &[T], arranged: &[T], large: &mut [T]) {
         let (stride, channels) = (self.geometry.stride, self.geometry.channels);
         let images = large.len() / self.large().len();
@@ -108,8 +112,8 @@ impl Patches {
     }
 }
 
-/// The rows of a matrix for the places of a region, one for each pixel of a side: every `stride`-th pixel
-/// from `first` on.
+/// The rows of a matrix that belong to a region's places. The matrix has one row for each pixel of a side,
+/// and the places are every `stride`-th pixel from `first` on.
 fn places(region: &Region, images: usize, side: Side, first: (usize, usize), stride: usize) -> Grid {
     let (rows, columns) = (&region.rows.places, &region.columns.places);
     Grid {
@@ -156,7 +160,7 @@ impl<'a, T: Element> Source<'a, T> {
         }
     }
 
-    /// The row of the weight, or the column of its gradient, at which a run of the patches begins.
+    /// The row of the right factor that the first number of a run of the patches is multiplied by.
     fn depth(&self, region: &Region, segment: usize) -> usize {
         ((region.rows.taps.start + segment) * self.taps + region.columns.taps.start) * self.side.channels
     }
@@ -168,7 +172,7 @@ impl<'a, T: Element> Source<'a, T> {
     }
 }
 
-/// Multiplies some parts at a time.
+/// C ← the product of all parts with B, at most [`MOST_PARTS`] of them at a time.
 fn in_groups<'a, T: Element>(
     precision: Precision,
     mut parts: impl Iterator<Item = Part<'a, T>>,

@@ -9,14 +9,22 @@
 //! X  = im2colᵀ(R·W)   Patches::spread           input gradient of a convolution, forward of its transpose
 //! ```
 //!
-//! There are three ways, and kernel and channels decide:
+//! There are four ways to compute them. Kernel, stride, channels, image size and precision decide:
 //!
-//! - **By Winograd's tiles**, if the kernel is 3×3 with stride 1 and there are many channels: 16 multiplications instead of 36 ([`tiles`](super::tiles)).
-//! - **In place.** With many channels a patch is a few long runs of the image. The products read it there, region by region, so that
-//!   nothing is multiplied by the padding's zeros ([`windows`](crate::kernels::windows)). The third product is a convolution too, of the small side by the
-//!   kernel's taps in reverse, phase by phase.
-//! - **By im2col and col2im**, the definition: with few channels the runs are too short for that, and X̂ is small. A task's images are taken in groups,
-//!   of which X̂ fits the scratch. These products are always in single precision: there is little to multiply.
+//! - **By Winograd's tiles**, if the kernel is 3×3 with stride 1, both channel counts are multiples of 16,
+//!   the precision is not bf16, and the image is large enough: 16 multiplications instead of 36
+//!   ([`tiles`](super::tiles)).
+//! - **In place**, if both sides have 16 channels or more. A patch is then a few long runs of the image. The
+//!   products read it there, region by region, so that almost nothing is multiplied by the padding's zeros
+//!   ([`windows`](crate::kernels::windows)). The third product is computed as a convolution of the small side
+//!   by the kernel's taps in reverse, phase by phase. The first product alone is in place too if only the
+//!   large side has 16 channels or more.
+//! - **By im2col and col2im**, the definition, if a side has fewer channels: the runs are then too short to
+//!   read in place, and X̂ is small. A task's images are processed in groups, so small that their X̂ fits the
+//!   scratch memory. These products are never in bf16: there is little to multiply.
+//! - **By the reversed convolution**, only for the third product of the layers of the last kind: if the
+//!   stride is 1 and only the small side has few channels, X is the convolution of the small side by the
+//!   reversed kernel, by im2col.
 
 use std::ops::Range;
 
@@ -29,11 +37,11 @@ use crate::kernels::precision::Precision;
 use crate::kernels::scratch::Scratch;
 use crate::tensor::Element;
 
-/// With fewer channels than this on either side, patches are copied.
+/// With fewer channels than this on either side, im2col copies the patches.
 const FEWEST_CHANNELS: usize = 16;
 
-/// The columns of a group have about this many numbers (1 MiB in single precision): they fit into the second-
-/// and third-level caches, and the products have enough rows.
+/// The columns of a group of images have at most about this many numbers (1 MiB in single precision): few
+/// enough for the second- and third-level caches, and enough rows for fast products.
 const GROUP_NUMBERS: usize = 256 * 1024;
 
 /// The products of one layer.
@@ -66,7 +74,7 @@ impl Patches {
         Self { geometry, small_channels, precision: Precision::Single }
     }
 
-    /// The same products with their factors rounded, if they are read in place.
+    /// The same products in another precision, if they are computed in place; otherwise unchanged.
     pub fn in_precision(self, precision: Precision) -> Self {
         if self.are_read_in_place() { Self { precision, ..self } } else { self }
     }
@@ -75,8 +83,9 @@ impl Patches {
         self.geometry.channels.min(self.small_channels) >= FEWEST_CHANNELS
     }
 
-    /// With stride 1, [`Self::spread`] is a convolution of the small side by the kernel in reverse. If the small side has few channels, and the large
-    /// side many, its patches are much smaller than those that col2im would add up.
+    /// The reversed convolution, if [`Self::spread`] is computed by it: a convolution of the small side by
+    /// the reversed kernel. It needs stride 1. If the small side has few channels and the large side many,
+    /// its patches are much smaller than those that col2im would add up.
     fn reversed(&self) -> Option<Self> {
         let g = &self.geometry;
         let suits = g.stride == 1 && !self.are_read_in_place() && self.times_is_in_place();
@@ -89,18 +98,20 @@ impl Patches {
         Some(Self { geometry, small_channels: g.channels, ..*self })
     }
 
-    /// Tiles, if they are the way: in single precision only, since transformed numbers rounded to bf16 would lose more.
+    /// The tiles, if the products are computed by them. They are not in bf16, since rounding would lose more
+    /// digits of transformed numbers.
     fn tiles(&self) -> Option<Tiles> {
         let suits = self.precision == Precision::Single && self.are_read_in_place();
         if suits { Tiles::new(self.geometry, self.small_channels) } else { None }
     }
 
-    /// The multiplications of an image for each pair of a channel and a filter.
+    /// The multiplications of an image for each pair of a channel and a filter, in one product.
     pub fn multiplications(&self) -> usize {
         self.tiles().map_or_else(|| self.geometry.pairs(), |tiles| tiles.multiplications())
     }
 
-    /// Whether [`Self::times`] reads patches in place: that has long runs whatever the small side's channels, and the same sums.
+    /// Whether [`Self::times`] reads patches in place, if not by tiles. The length of the runs depends on the
+    /// large side's channels alone.
     fn times_is_in_place(&self) -> bool {
         self.geometry.channels >= FEWEST_CHANNELS
     }
@@ -120,8 +131,8 @@ impl Patches {
         Matrix::new(weight, self.small_channels, self.geometry.patch_len())
     }
 
-    /// The working memory of a layer with `biases`: columns for each thread, a weight and bias gradient for
-    /// each task, and an arranged weight.
+    /// The working memory of a layer with so many `biases`: columns or transformed tiles for each thread, a
+    /// weight and a bias gradient for each task, and a transposed, arranged or transformed weight.
     pub fn work_len(&self, biases: usize) -> WorkLen {
         let weight = self.small_channels * self.geometry.patch_len();
         let columns = if self.are_read_in_place() { 0 } else { self.most_images() * self.columns_len() };
@@ -139,12 +150,12 @@ impl Patches {
         self.geometry.places() * padded_stride(self.geometry.patch_len())
     }
 
-    /// The most images in one group.
+    /// The most images in one group: at least one.
     fn most_images(&self) -> usize {
         (GROUP_NUMBERS / self.columns_len()).max(1)
     }
 
-    /// The right factor of [`Self::times`]: Wᵀ, in `memory`.
+    /// The right factor of [`Self::times`], in `memory`: Wᵀ, or by tiles U.
     pub fn transposed<'a, T: Element>(&self, weight: &[T], memory: &'a mut [T]) -> Matrix<'a, T> {
         if let Some(tiles) = self.tiles() {
             return tiles.transposed(weight, memory);
@@ -186,7 +197,8 @@ impl Patches {
         });
     }
 
-    /// Both of the above with one X̂: dW += Rᵀ·X̂ for the pixels R of `small`, and `product` ← X̂·Wᵀ.
+    /// Both of the above: dW += Rᵀ·X̂ for the pixels R of `small`, and `product` ← X̂·Wᵀ. By im2col, X̂ is
+    /// made once for both.
     pub fn weight_gradient_and_times<T: Element>(
         &self,
         small: &[T],
@@ -210,7 +222,8 @@ impl Patches {
         });
     }
 
-    /// dW += Rᵀ·X̂, and X ← im2colᵀ(R·W) given [`Self::arranged`]: both need R.
+    /// dW += Rᵀ·X̂, and X ← im2colᵀ(R·W) into `spread`, given [`Self::arranged`]. By tiles, R is transformed
+    /// once for both.
     pub fn weight_gradient_and_spread<T: Element>(
         &self,
         small: &[T],
@@ -226,8 +239,9 @@ impl Patches {
         self.spread(small, arranged, spread, scratch);
     }
 
-    /// The right factor of [`Self::spread`], in `memory`. By tiles it is U. In place and in reverse, it has for each phase the taps in its
-    /// window, first to last: `[tap row][tap column][S][C]`. Else, by columns, it is W.
+    /// The right factor of [`Self::spread`], in `memory`. By tiles it is U. In place and by the reversed
+    /// convolution it has the taps of each phase's window in order, `[tap row][tap column][S][C]` for a phase.
+    /// By col2im it is W itself.
     pub fn arranged<'a, T: Element>(&self, weight: &'a [T], memory: &'a mut [T]) -> &'a [T] {
         if let Some(tiles) = self.tiles() {
             return tiles.arranged(weight, memory);
@@ -283,7 +297,7 @@ impl Patches {
 
 /// By im2col and col2im.
 impl Patches {
-    /// Calls `visit` for the images of a task, a group of them at a time, with room for their columns.
+    /// Calls `visit` for each group of a task's images, with memory for the group's columns.
     fn for_each_group<T: Element>(
         &self,
         images: usize,

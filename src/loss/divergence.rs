@@ -21,8 +21,8 @@
 //!
 //! Near the prior, where a VAE's unused dimensions are, μ² + σ² − 1 − ln σ² cancels: in `f32` only rounding
 //! error remains, sometimes a negative one. In terms of φ every sum has terms of one sign, and φ is computed
-//! by its power series there. So values are never negative, exactly 0 at μ = 0 and s = 0, and accurate to the
-//! last few digits all over [−20, 20].
+//! by its power series there. The derivatives compute eˢ − 1 as s + φ(s), for the same reason. So values are
+//! never negative, exactly 0 at μ = 0 and s = 0, and accurate to the last few digits all over [−20, 20].
 //!
 //! ln σ² is expected within [−20, 20]; the latent layer bounds it, and its backward pass stops the gradient
 //! outside.
@@ -210,9 +210,9 @@ struct Exponential<T> {
     phi: T,
 }
 
-/// For |s| < 1 the series φ(s) = s²/2! + s³/3! + … + s¹⁹/19!, with an error of 10⁻¹⁸; further out the
-/// difference itself, which there keeps all but two bits. Both are computed and one is chosen, since a branch
-/// would prevent vectorization.
+/// For |s| < 1, φ is the series s²/2! + s³/3! + … + s¹⁹/19!, with an error of 10⁻¹⁸, and eˢ − 1 is s + φ(s).
+/// For larger |s| both are differences, which keep all but two bits there. Both ways are computed and one is
+/// chosen, since a branch would prevent vectorization.
 #[inline(always)]
 fn exponential_excess<T: Element>(s: T) -> Exponential<T> {
     let exponential = s.exp();

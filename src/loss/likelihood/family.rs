@@ -1,5 +1,4 @@
-//! The interface of a likelihood. To add one, write a file with an implementation of [`Family`], and add its
-//! variant and two lines to the list of [`super::Likelihood`].
+//! The interface of a likelihood. docs/extending.md lists all places that change for a new one.
 
 use crate::error::Result;
 use crate::tensor::{Element, ImageShape};

@@ -5,15 +5,15 @@
 //! over its values:
 //!
 //! ```text
-//! likelihood             the m numbers                    meaning                               file
-//! bernoulli              logit                            black or white                        bernoulli.rs
-//! squared-error          mean                             the article's Σ(x̂ − x)²               gaussian.rs
-//! gaussian               mean                             a density of fixed width σ            gaussian.rs
-//! optimal-gaussian       mean                             a density, σ the best of the batch    gaussian.rs
-//! laplace                mean                             a density of fixed width b            laplace.rs
-//! discretized-logistic   mean, log-scale                  a probability for each byte           logistic.rs
-//! logistic-mixture       K logits, K means, K log-scales  a probability for each byte           logistic.rs
-//! beta-binomial          ln α, ln β                       a probability for each byte           beta_binomial.rs
+//! likelihood             the m numbers                    meaning                           file
+//! bernoulli              logit                            black or white                    bernoulli.rs
+//! squared-error          mean                             the article's Σ(x̂ − x)²           gaussian.rs
+//! gaussian               mean                             a density of fixed width σ        gaussian.rs
+//! optimal-gaussian       mean                             a density, σ the batch's best     gaussian.rs
+//! laplace                mean                             a density of fixed width b        laplace.rs
+//! discretized-logistic   mean, log-scale                  a probability for each byte       logistic.rs
+//! logistic-mixture       K logits, K means, K log-scales  a probability for each byte       logistic.rs
+//! beta-binomial          ln α, ln β                       a probability for each byte       beta_binomial.rs
 //! ```
 //!
 //! The output of an image is H·W × m·C, channels last, with number k of colour channel c at k·C + c: in
@@ -25,10 +25,8 @@
 //! shrinks.
 //!
 //! Each file has the formulas, their derivation and the derivatives. `single.rs` sums the likelihoods with
-//! one number, `bytes.rs` those with several. **To add a likelihood**: a file that implements `Family` (or
-//! `ByteFamily`), a variant of [`Likelihood`], and its lines in [`Likelihood::ALL`], `with_family` and
-//! `from_families`. Names, options, files, checks, reports and the tests over all likelihoods follow from
-//! these.
+//! one number, `bytes.rs` those with several. docs/extending.md lists all places that change for a new
+//! likelihood.
 
 mod bernoulli;
 mod beta_binomial;
