@@ -2,8 +2,8 @@
 //!
 //! [`Describe`] has everything without numbers: shapes, parameters, memory, operations, a line for `info`,
 //! the PyTorch code, the steps for the page of `elbo explore`. [`Layer`] adds the two passes, for a number
-//! type. A new layer is one file with both and one line in [`layers`](super); nothing else in the program
-//! knows which layers exist.
+//! type. A new layer is one file with both and one line in [`layers`](super); besides them only the page of
+//! `elbo explore` knows which layers exist (src/explore/engine.js).
 //!
 //! ```text
 //! forward    y  = f(x; parameters)

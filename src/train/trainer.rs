@@ -11,7 +11,7 @@
 //! reconstruction + divergence; then, after a second forward pass, the decoder on reconstruction alone.
 //!
 //! Everything that a step depends on is either in the parameters and Adam's moments or counted (seed, epoch, step), so a run that is
-//! resumed goes on as if it had never stopped.
+//! resumed continues as if it had never stopped.
 
 use std::sync::Arc;
 
