@@ -41,13 +41,13 @@ pub(super) struct Classify {
     importance: Option<usize>,
     /// The table to write: file or index, class, probability [default: classes.csv here, numbered if it
     /// exists; with --json none]
-    #[arg(long, value_name = "FILE.csv")]
+    #[arg(long, value_name = "FILE.csv", help_heading = "Output")]
     out: Option<PathBuf>,
     /// Also write the confusion matrix as a picture, if the labels are known
-    #[arg(long, value_name = "FILE.png")]
+    #[arg(long, value_name = "FILE.png", help_heading = "Output")]
     confusion: Option<PathBuf>,
     /// Print one JSON object to standard output, and nothing else
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     json: bool,
     /// The seed of the draws [default: the run's]
     #[arg(long, value_name = "N")]

@@ -25,7 +25,7 @@ pub(super) struct Compress {
     /// A run folder or a model file [default: the newest run]
     run: Option<PathBuf>,
     /// The file to write
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     out: PathBuf,
     /// Compress the training images, of data that have test images too
     #[arg(long)]
@@ -55,10 +55,10 @@ pub(super) struct Compress {
     #[arg(long, value_name = "K", default_value_t = CompressOptions::default().latent_bits)]
     latent_bits: u32,
     /// Threads [default: one for each core]
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     threads: usize,
     /// Print the result as JSON
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     json: bool,
     #[command(flatten)]
     data: DataOptions,

@@ -65,16 +65,16 @@ pub(super) struct Detect {
     rate: f64,
     /// The table to write: index, file, set, score, anomalous, boxes [default: detect.csv here, numbered if
     /// it exists; with --json none]
-    #[arg(long, value_name = "FILE.csv")]
+    #[arg(long, value_name = "FILE.csv", help_heading = "Output")]
     out: Option<PathBuf>,
     /// Also write a sheet of the most anomalous: image with boxes, reconstruction, heat
-    #[arg(long, value_name = "FILE.png")]
+    #[arg(long, value_name = "FILE.png", help_heading = "Output")]
     sheet: Option<PathBuf>,
     /// Also write the ROC curve as a picture, if the normal images are known
-    #[arg(long, value_name = "FILE.png")]
+    #[arg(long, value_name = "FILE.png", help_heading = "Output")]
     roc: Option<PathBuf>,
     /// Print one JSON object to standard output, and nothing else
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     json: bool,
     /// The seed of the draws [default: the run's]
     #[arg(long, value_name = "N")]
