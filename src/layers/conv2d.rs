@@ -242,7 +242,19 @@ mod tests {
         y
     }
 
-    /// Sizes and paddings at which tiles hang over every edge, and a task has several groups.
+    /// The layer's forward pass of random images with random weights is that of the definition.
+    fn check_against_naive(layer: &Conv2d, batch: usize, seed: u64) {
+        let x = random_vec(seed, batch * layer.geometry.large_len());
+        let w = random_vec(seed + 1, layer.filters * layer.geometry.patch_len());
+        let b = random_vec(seed + 2, layer.filters);
+        let y = apply(layer, batch, &x, &[&w, &b]);
+        for (found, expected) in y.iter().zip(naive(layer, batch, &x, &w, &b)) {
+            let difference = (found - expected).abs();
+            assert!(difference <= 1e-11, "{layer:?}, seed {seed}: {found} not {expected}");
+        }
+    }
+
+    /// Sizes and paddings at which tiles hang over every edge; the last has two groups of tiles in a task.
     #[test]
     fn tiles_equal_the_naive_loop() {
         let cases = [
@@ -265,15 +277,7 @@ mod tests {
                 layer.patches().multiplications() < geometry.pairs(),
                 "{layer:?} is not computed by tiles"
             );
-            let seed = 9000 + 10 * case as u64;
-            let x = random_vec(seed, batch * geometry.large_len());
-            let w = random_vec(seed + 1, filters * geometry.patch_len());
-            let b = random_vec(seed + 2, filters);
-            let y = apply(&layer, batch, &x, &[&w, &b]);
-            for (found, expected) in y.iter().zip(naive(&layer, batch, &x, &w, &b)) {
-                let difference = (found - expected).abs();
-                assert!(difference <= 1e-11, "{layer:?}: {found} not {expected}");
-            }
+            check_against_naive(&layer, batch, 9000 + 10 * case as u64);
         }
     }
 
@@ -282,15 +286,7 @@ mod tests {
         let mut cases = 0;
         for (seed, (geometry, filters, batch)) in convolution_grid(1200).into_iter().enumerate() {
             let layer = Conv2d { geometry, filters, activation: Activation::Identity };
-            let seed = 100 + 4 * seed as u64;
-            let x = random_vec(seed, batch * geometry.large_len());
-            let w = random_vec(seed + 1, filters * geometry.patch_len());
-            let b = random_vec(seed + 2, filters);
-            let y = apply(&layer, batch, &x, &[&w, &b]);
-            for (found, expected) in y.iter().zip(naive(&layer, batch, &x, &w, &b)) {
-                let difference = (found - expected).abs();
-                assert!(difference <= 1e-11, "{layer:?}: {found} not {expected}");
-            }
+            check_against_naive(&layer, batch, 100 + 4 * seed as u64);
             cases += 1;
         }
         println!("{cases} random convolutions");
